@@ -1,0 +1,194 @@
+"""The baseline: a 3D U-Net that denoises clips (Ho et al., Video Diffusion Models, 2022)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils import BaseOutput
+from torch import nn
+
+from .tower import Tower
+
+PAPER_CONFIG: dict[str, Any] = {
+    "sample_size": 128,
+    "in_channels": 1,
+    "out_channels": 1,
+    "patch_size": 1,
+    "block_out_channels": [64, 128, 256, 512],
+    "layers_per_block": 2,
+    "spatial_attention": [True, True, True, True],
+    "temporal_layers": ["attention", "attention", "attention", "attention"],
+    "initial_temporal_attention": True,
+    "stem_kernel_size": 7,
+    "norm_type": "group",
+}
+"""`UNet3DModel(**PAPER_CONFIG)` is the paper's baseline (its Section 4.3): no space-to-depth stem, spatial and temporal
+attention at every scale, full resolution included."""
+
+
+@dataclass
+class UNet3DOutput(BaseOutput):
+    """Output of `UNet3DModel`.
+
+    Args:
+        sample (`torch.Tensor` of shape `(batch_size, out_channels, num_frames, height, width)`):
+            What the model predicts of each value: noise, v or the clean clip, after the scheduler's prediction type.
+    """
+
+    sample: torch.Tensor
+
+
+class UNet3DModel(ModelMixin, ConfigMixin):
+    r"""
+    A 3D U-Net over clips of video, or of video and optical flow together.
+
+    The default configuration is the efficient one: a 2 x 2 space-to-depth stem, factorised space-time convolutions,
+    and attention only at the coarsest scale. `PAPER_CONFIG` is the paper's.
+
+    Parameters:
+        sample_size (`int`, defaults to 64): Side in pixels of the clips that the model was trained on.
+        in_channels (`int`, defaults to 3): 1 (video) or 3 (video, u, v).
+        out_channels (`int`, defaults to 3): Channels predicted.
+        patch_size (`int`, defaults to 2): Side of the space-to-depth stem.
+        block_out_channels (`list[int]`, defaults to `[32, 64, 128]`): Channels of each scale, fine to coarse.
+        layers_per_block (`int`, defaults to 1): Residual blocks of each stage.
+        spatial_attention (`list[bool]`): For each scale, whether the pixels of a frame attend to each other.
+        temporal_layers (`list[str]`): For each scale, `"conv"`, `"attention"` or `"both"`.
+        initial_temporal_attention (`bool`, defaults to `False`): Temporal attention after the stem.
+        stem_kernel_size (`int`, defaults to 3): Side of the stem's kernel.
+        attention_head_dim (`int`, defaults to 32): Channels of an attention head.
+        norm_type (`str`, defaults to `"layer"`): `"layer"` or `"group"`.
+        norm_num_groups (`int`, defaults to 8): Groups of the group norm.
+        time_embed_dim (`int`, *optional*): Channels of the embedding; four times the finest scale's if not given.
+        num_class_embeds (`list[int]`, *optional*): Number of classes of each kind of label, cell type first.
+    """
+
+    _supports_gradient_checkpointing = True
+
+    @register_to_config
+    def __init__(
+        self,
+        sample_size: int = 64,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        patch_size: int = 2,
+        block_out_channels: list[int] = [32, 64, 128],  # noqa: B006 (a config key: JSON has no tuples)
+        layers_per_block: int = 1,
+        spatial_attention: list[bool] = [False, False, True],  # noqa: B006
+        temporal_layers: list[str] = ["conv", "conv", "both"],  # noqa: B006
+        initial_temporal_attention: bool = False,
+        stem_kernel_size: int = 3,
+        attention_head_dim: int = 32,
+        norm_type: str = "layer",
+        norm_num_groups: int = 8,
+        time_embed_dim: int | None = None,
+        num_class_embeds: list[int] | None = None,
+    ) -> None:
+        super().__init__()
+        scales = len(block_out_channels)
+        for name, given in (("spatial_attention", spatial_attention), ("temporal_layers", temporal_layers)):
+            if len(given) != scales:
+                raise ValueError(f"{name} must have one entry for each of the {scales} scales, got {given}")
+        embed_dim = time_embed_dim or 4 * block_out_channels[0]
+        self.time_proj = Timesteps(block_out_channels[0], flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.video_time = TimestepEmbedding(block_out_channels[0], embed_dim)
+        self.flow_time = TimestepEmbedding(block_out_channels[0], embed_dim) if in_channels > 1 else None
+        # Row 0 of each table stands for "unknown".
+        self.class_embeddings = nn.ModuleList(
+            nn.Embedding(count + 1, embed_dim) for count in num_class_embeds or []
+        )
+        self.tower = self._make_tower(in_channels, out_channels, block_out_channels, embed_dim)
+
+    def _make_tower(
+        self, in_channels: int, out_channels: int, block_out_channels: list[int], embed_dim: int
+    ) -> Tower:
+        config = self.config
+        return Tower(
+            in_channels,
+            out_channels,
+            patch_size=config.patch_size,
+            block_out_channels=block_out_channels,
+            layers_per_block=config.layers_per_block,
+            embed_dim=embed_dim,
+            spatial_attention=config.spatial_attention,
+            temporal_layers=config.temporal_layers,
+            initial_temporal_attention=config.initial_temporal_attention,
+            stem_kernel_size=config.stem_kernel_size,
+            attention_head_dim=config.attention_head_dim,
+            norm_type=config.norm_type,
+            norm_num_groups=config.norm_num_groups,
+        )
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width of a clip must be multiples of this."""
+        return self.config.patch_size * 2 ** (len(self.config.block_out_channels) - 1)
+
+    def embed(
+        self, timestep: torch.Tensor | float | int, class_labels: torch.Tensor | None, sample: torch.Tensor
+    ) -> torch.Tensor:
+        """Conditioning embedding `(B, F, E)` of the noise levels and the labels (see `forward`)."""
+        batch, frames = sample.shape[0], sample.shape[2]
+        timestep = torch.as_tensor(timestep, device=sample.device)
+        if timestep.ndim == 0:
+            timestep = timestep.expand(batch)
+        if timestep.ndim < 3:
+            timestep = timestep.reshape(batch, -1, 1).expand(batch, -1, 2)
+        timestep = timestep.expand(batch, timestep.shape[1], 2)
+        projected = self.time_proj(timestep.flatten()).to(self.dtype).unflatten(0, timestep.shape)
+        embedding = self.video_time(projected[:, :, 0])
+        if self.flow_time is not None:
+            embedding = embedding + self.flow_time(projected[:, :, 1])
+        if class_labels is not None:
+            for table, label in zip(self.class_embeddings, class_labels.T + 1, strict=True):
+                embedding = embedding + table(label)[:, None]
+        elif len(self.class_embeddings):
+            for table in self.class_embeddings:
+                embedding = embedding + table.weight[0]
+        return nn.functional.silu(embedding).expand(batch, frames, -1)
+
+    def check_sample(self, sample: torch.Tensor) -> None:
+        """Raise `ValueError` unless `sample` is a clip that the model can take."""
+        if sample.ndim != 5 or sample.shape[1] != self.config.in_channels:
+            raise ValueError(
+                f"sample must be (batch, {self.config.in_channels}, frames, height, width), got {tuple(sample.shape)}"
+            )
+        if any(side % self.size_multiple for side in sample.shape[-2:]):
+            raise ValueError(
+                f"height and width must be multiples of {self.size_multiple}, got {tuple(sample.shape[-2:])}"
+            )
+
+    def forward(
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor | float | int,
+        class_labels: torch.Tensor | None = None,
+        return_dict: bool = True,
+    ) -> UNet3DOutput | tuple[torch.Tensor]:
+        r"""
+        Args:
+            sample (`torch.Tensor` of shape `(batch_size, in_channels, num_frames, height, width)`):
+                The noisy clip, each modality near unit variance.
+            timestep (`torch.Tensor` of shape `()`, `(batch_size,)`, `(batch_size, num_frames)` or
+                `(batch_size, num_frames, 2)`): Noise level, one for all, of each frame, or of each frame's video and
+                flow. 0 is a given frame, the scheduler's last step an unknown one.
+            class_labels (`torch.Tensor` of shape `(batch_size, number of label kinds)`, *optional*):
+                Class indices, -1 where unknown.
+            return_dict (`bool`, defaults to `True`): Whether to return a [`UNet3DOutput`].
+
+        Returns:
+            [`UNet3DOutput`] or a `tuple` whose first element is the sample tensor.
+
+        Raises:
+            ValueError: If the sample's shape does not fit the model.
+        """
+        self.check_sample(sample)
+        embedding = self.embed(timestep, class_labels, sample)
+        h, skips = self.tower.enter(sample, embedding), []
+        for index in range(len(self.tower)):
+            h = self.tower.step(index, h, skips, embedding)
+        sample = self.tower.leave(h)
+        return UNet3DOutput(sample=sample) if return_dict else (sample,)
