@@ -1,0 +1,289 @@
+r"""Three distances between sets of clips, each measured in units of how far real is from real.
+
+The distance is the energy distance of standardised feature vectors (`features.py`),
+
+.. math:: D(X, Y) = 2 E|X - Y| - E|X - X'| - E|Y - Y'|,
+
+zero exactly when the distributions agree, estimated without bias (no clip is compared with itself), so that it does
+not shrink with more clips and may come out slightly negative.  By itself it means nothing to anybody.  The *floor*
+gives it a unit: real groups are split into two halves that share no group, over and over, and the floor is the root
+mean square of the distance between the halves.  A ratio of 1 says "as far from real as real is".
+
+A group is what was sampled independently: a recording where there are several of a kind, else a block of space and
+time of the only one (`group_clips`).  Splits are made within strata (cell types) and keep every stratum's weight.
+
+References
+----------
+G. Szekely, M. Rizzo, Energy statistics: a class of statistics based on distances (2013),
+https://doi.org/10.1016/j.jspi.2013.03.018
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import combinations, islice, product
+
+import numpy as np
+from scipy.spatial.distance import cdist
+from scipy.stats import wasserstein_distance
+
+from .controls import CONTROLS
+from .features import FAMILIES, Features, as_grey_levels, clip_features
+
+EQUIVALENCE_RATIO = 2.0
+"""Fixed beforehand: a set whose distance stays, with its interval, below two floors counts as equivalent."""
+
+
+def energy_distance(xx: np.ndarray, xy: np.ndarray, yy: np.ndarray, wx: np.ndarray, wy: np.ndarray) -> float:
+    """Unbiased energy distance from matrices of pairwise distances.
+
+    Parameters
+    ----------
+    xx, xy, yy : (n, n), (n, m) and (m, m)
+        Distances between items; the diagonals of `xx` and `yy` are zero.
+    wx, wy : (n,) and (m,)
+        Weights, 0 for an item left out.
+    """
+    within_x = wx @ xx @ wx / (wx.sum() ** 2 - wx @ wx)
+    within_y = wy @ yy @ wy / (wy.sum() ** 2 - wy @ wy)
+    return float(2 * (wx @ xy @ wy) / (wx.sum() * wy.sum()) - within_x - within_y)
+
+
+def group_clips(
+    recordings: Sequence, *, kinds: Sequence | None = None, positions: np.ndarray | None = None, times=None
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Groups that are independent of each other as far as the data allow, and the strata to split within.
+
+    Parameters
+    ----------
+    recordings : (N,) labels
+        The recording, or culture, of each clip.
+    kinds : (N,) labels, optional
+        Cell type (or any mix that the synthetic side shares).  None: all of one kind.
+    positions : (N, 2), optional
+        Upper left corner (y, x) of each clip, px.
+    times : (N,), optional
+        First frame of each clip.
+
+    Returns
+    -------
+    groups, strata : (N,) arrays of str
+        A kind with several recordings: one group a recording.  A kind with a single one: its quadrants, each cut
+        into an early and a late half where `times` differ.  Blocks of one recording share its culture, so their
+        floor is too low; `how` says so.
+    how : str
+        A sentence for the report.
+    """
+    recordings = np.asarray(recordings).astype(str)
+    strata = np.full(len(recordings), "all") if kinds is None else np.asarray(kinds).astype(str)
+    groups, alone = recordings.astype(object), []
+    for kind in np.unique(strata):
+        members = strata == kind
+        if len(np.unique(recordings[members])) > 1:
+            continue
+        alone.append(str(recordings[members][0]))
+        cuts = [] if positions is None else [np.asarray(positions)[:, 0], np.asarray(positions)[:, 1]]
+        cuts += [] if times is None else [np.asarray(times)]
+        for values in cuts:
+            late = values > (values[members].min() + values[members].max()) / 2
+            groups[members] = [f"{g}/{int(b)}" for g, b in zip(groups[members], late[members], strict=True)]
+        if not cuts:
+            groups[members] = [f"{g}/{i}" for i, g in enumerate(groups[members])]
+    how = "Real against real: halves that share no recording."
+    if alone:
+        how = (
+            f"Only one recording of its kind: {', '.join(alone)}. There the halves share no block of space and time, but "
+            "they share the culture, so that the floor is lower, and every ratio higher, than new recordings would give."
+        )
+    return groups.astype(str), strata, how
+
+
+def split_halves(
+    groups: np.ndarray, strata: np.ndarray, *, max_splits: int = 200, seed: int = 0
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Ways to cut the groups into two halves, within each stratum, as pairs of `(N,)` weights.
+
+    Each stratum weighs the same on both sides, as much as it has clips.  All ways where there are few, else a random
+    choice.  A stratum with a single group cannot be split and stays out.
+    """
+    names = [sorted(set(groups[strata == s])) for s in np.unique(strata)]
+    names = [n for n in names if len(n) > 1]
+    if not names:
+        raise ValueError(f"the real side needs at least two groups to compare real with real, got {np.unique(groups)}")
+
+    def weights(parts: Sequence[set]) -> tuple[np.ndarray, np.ndarray]:
+        sides = np.zeros((2, len(groups)))
+        for members, part in zip(names, parts, strict=True):
+            here = np.isin(groups, members)
+            first = np.isin(groups, list(part))
+            for side, chosen in zip(sides, (first, here & ~first), strict=True):
+                side[chosen] = here.sum() / chosen.sum()
+        return sides[0], sides[1]
+
+    ways = [[set(c) for c in islice(combinations(n, len(n) // 2), 10 * max_splits)] for n in names]
+    if np.prod([float(len(w)) for w in ways]) <= 2 * max_splits:
+        return [weights(parts) for parts in product(*ways)]
+    rng = np.random.default_rng(seed)
+    return [weights([set(rng.permutation(n)[: len(n) // 2]) for n in names]) for _ in range(max_splits)]
+
+
+class Yardstick:
+    """The real side of one family of features: its standardisation, its pairwise distances and its floor.
+
+    Parameters
+    ----------
+    real : dict of (N,) arrays
+        Features of the real clips.
+    groups, strata : (N,)
+        See `group_clips`.
+    """
+
+    def __init__(self, real: Features, groups: np.ndarray, strata: np.ndarray, *, max_splits: int = 200, seed: int = 0):
+        self.names = list(real)
+        raw = np.stack(list(real.values()), 1)
+        self.center = np.median(raw, 0)
+        spread = np.subtract(*np.percentile(raw, (75, 25), axis=0)) / 1.349
+        self.scale = np.maximum(spread, 0.1 * raw.std(0)) + 1e-3
+        self.real, self.groups, self.strata, self.seed = self.standardise(real), groups, strata, seed
+        self.within = cdist(self.real, self.real)
+        self.splits = split_halves(groups, strata, max_splits=max_splits, seed=seed)
+        self.floor_values = np.array([energy_distance(*[self.within] * 3, a, b) for a, b in self.splits])
+        self.floor = float(np.sqrt(np.mean(self.floor_values**2)))
+        self.threshold = float(np.quantile(self.floor_values, 0.95, method="higher"))
+
+    def standardise(self, features: Features) -> np.ndarray:
+        return (np.stack([features[name] for name in self.names], 1) - self.center) / self.scale
+
+    def measure(self, synth: Features, groups: np.ndarray, *, repeats: int = 500, level: float = 0.95) -> dict:
+        """Distance of `synth` over the floor, with a bootstrap over the groups of both sides.
+
+        The bootstrap is centred on the estimate: drawn twice, a group is compared with itself, which lifts every
+        replicate alike.
+        """
+        y = self.standardise(synth)
+        matrices = self.within, cdist(self.real, y), cdist(y, y)
+        value = energy_distance(*matrices, np.ones(len(self.real)), np.ones(len(y)))
+        rng = np.random.default_rng(self.seed)
+        one = np.full(len(groups), "all")
+        draws = [_resample(*side, repeats, rng) for side in ((self.groups, self.strata), (groups, one))]
+        drawn = np.array([energy_distance(*matrices, wx, wy) for wx, wy in zip(*draws, strict=True)])
+        tails = np.quantile(drawn - drawn.mean(), [(1 - level) / 2, (1 + level) / 2])
+        return {
+            "value": value,
+            "floor": self.floor,
+            "ratio": value / self.floor,
+            "interval": ((value + tails) / self.floor).tolist(),
+            "verdict": self.verdict(*(value + tails)),
+            "floor_range": [float(self.floor_values.min()), float(self.floor_values.max())],
+            "telltale": self.telltale(y),
+        }
+
+    def measure_control(self, spoilt: Features) -> dict:
+        """Spoilt halves against the other halves unspoilt: is the distance beyond the floor, split after split?"""
+        y = self.standardise(spoilt)
+        matrices = cdist(y, y), cdist(y, self.real), self.within
+        values = np.array([energy_distance(*matrices, a, b) for a, b in self.splits])
+        low, high = np.quantile(values, [0.025, 0.975])
+        return {
+            "ratio": float(values.mean()) / self.floor,
+            "interval": [float(low) / self.floor, float(high) / self.floor],
+            "verdict": self.verdict(low, high),
+        }
+
+    def verdict(self, low: float, high: float) -> str:
+        """From the interval of a distance: beyond 95 % of the real-vs-real splits, within the margin, or neither."""
+        if low > self.threshold:
+            return "different"
+        return "equivalent" if high < EQUIVALENCE_RATIO * self.floor else "inconclusive"
+
+    def telltale(self, y: np.ndarray, *, top: int = 5) -> list[dict]:
+        """The features that differ most: Wasserstein-1 in standard deviations of real, and the shift's sign."""
+        gap = [wasserstein_distance(a, b) for a, b in zip(self.real.T, y.T, strict=True)]
+        shift = np.median(y, 0) - np.median(self.real, 0)
+        return [
+            {"feature": self.names[i], "distance": float(gap[i]), "shift": float(shift[i])}
+            for i in np.argsort(gap)[::-1][:top]
+        ]
+
+
+def _resample(groups: np.ndarray, strata: np.ndarray, repeats: int, rng: np.random.Generator) -> np.ndarray:
+    """`(repeats, N)` weights: how often each clip's group was drawn within its stratum, whose weight stays the same."""
+    weights = np.ones((repeats, len(groups)))
+    for stratum in np.unique(strata):
+        here = np.flatnonzero(strata == stratum)
+        names, index = np.unique(groups[here], return_inverse=True)
+        even = np.full(len(names), 1 / len(names))
+        counts = rng.multinomial(len(names), even, size=repeats).astype(float)[:, index]
+        weights[:, here] = counts * len(here) / counts.sum(1, keepdims=True)
+    return weights
+
+
+def compare_clips(
+    real: np.ndarray,
+    synth: np.ndarray,
+    *,
+    real_groups: Sequence | None = None,
+    real_strata: Sequence | None = None,
+    synth_groups: Sequence | None = None,
+    controls: bool = True,
+    repeats: int = 500,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda step: None,
+) -> dict:
+    """Three distances of a synthetic set from a real one, over the real-vs-real floor.
+
+    Parameters
+    ----------
+    real, synth : (N, F, H, W) and (M, F, H, W)
+        uint8, or floats in [0, 1]; the same F, H and W.  `real` should be held out of training.
+    real_groups : (N,) labels, optional
+        What was sampled independently: recordings or blocks (`group_clips`).  None: every clip by itself, which
+        takes the clips to be independent and makes the floor too low if they are not.
+    real_strata : (N,) labels, optional
+        Cell types; splits are made within them.
+    synth_groups : (M,) labels, optional
+        None: every clip by itself, right for clips drawn with different seeds.
+    controls : bool
+        Also spoil the real clips and see whether each distance notices.
+    repeats : int
+        Bootstrap replicates.
+    progress : callable
+        Is told the name of each step.
+
+    Returns
+    -------
+    dict
+        ``distances``: family -> ``value``, ``floor``, ``ratio``, ``interval`` (95 %, of the ratio), ``verdict``
+        (`equivalent`, `different` or `inconclusive`), ``floor_range``, ``telltale``, and ``trusted`` (no control that
+        the family is meant to see escaped it); ``controls``: name -> family -> ``ratio``, ``interval``, ``verdict``,
+        ``meant``; ``groups``: how many groups and splits stood behind the floor.
+    """
+    real, synth = as_grey_levels(real), as_grey_levels(synth)
+    if real.shape[1:] != synth.shape[1:]:
+        raise ValueError(f"both sides must have the same frames and size, got {real.shape[1:]} and {synth.shape[1:]}")
+    if min(len(real), len(synth)) < 2:
+        raise ValueError(f"each side needs at least two clips, got {len(real)} and {len(synth)}")
+    groups = np.asarray(range(len(real)) if real_groups is None else real_groups).astype(str)
+    strata = np.full(len(real), "all") if real_strata is None else np.asarray(real_strata).astype(str)
+    synth_groups = np.asarray(range(len(synth)) if synth_groups is None else synth_groups).astype(str)
+
+    progress("features of the real clips")
+    yardsticks = {k: Yardstick(f, groups, strata, seed=seed) for k, f in clip_features(real / 255).items()}
+    progress("features of the synthetic clips")
+    features = clip_features(synth / 255)
+    distances = {k: y.measure(features[k], synth_groups, repeats=repeats) for k, y in yardsticks.items()}
+    table = {}
+    for name, (spoil, meant) in CONTROLS.items() if controls else ():
+        progress(f"control: {name}")
+        spoilt = spoil(real, np.random.default_rng(seed))
+        table[name] = {
+            family: yardsticks[family].measure_control(describe(spoilt)) | {"meant": family in meant}
+            for family, describe in FAMILIES.items()
+        }
+    for family, distance in distances.items():
+        meant = [row[family] for row in table.values() if row[family]["meant"]]
+        distance["trusted"] = bool(meant) and all(m["verdict"] == "different" for m in meant)
+    splits = len(next(iter(yardsticks.values())).splits)
+    return {
+        "distances": distances,
+        "controls": table,
+        "groups": {"real": len(set(groups)), "synth": len(set(synth_groups)), "splits": splits},
+    }

@@ -1,0 +1,210 @@
+"""Hand-made, network-free descriptions of a clip: how a frame looks, what its spectrum is, how it moves.
+
+One clip is one vector, so that a distance between two sets of vectors is a distance between two sets of clips.
+Three families, because no single number sees everything: a frozen clip looks perfectly real to `appearance`, a
+blurred one moves perfectly to `motion`.  All intensities are in grey levels (0 to 255), all displacements in px,
+all spatial frequencies in cycles/px; quantities that span decades enter as logarithms with a floor of the size of
+the 8-bit quantisation noise, so that a perfectly still or flat clip is far away, but finitely so.
+"""
+
+import cv2
+import numpy as np
+
+from ..flow import dis_flow
+
+Features = dict[str, np.ndarray]
+
+QUANTISATION = 1 / 12  # variance of rounding to whole grey levels
+STILL = 0.02  # px/frame; below this, a displacement is not measurable
+
+
+def as_grey_levels(clips: np.ndarray) -> np.ndarray:
+    """`(N, F, H, W)` clips in uint8, or floats in [0, 1], as float32 grey levels in [0, 255]."""
+    clips = np.asarray(clips)
+    if clips.ndim != 4:
+        raise ValueError(f"clips must have shape (N, F, H, W), got {clips.shape}")
+    if clips.shape[0] == 0:
+        raise ValueError("there must be at least one clip, got none")
+    if clips.dtype == np.uint8:
+        return clips.astype(np.float32)
+    if not np.isfinite(clips).all():
+        bad = np.flatnonzero(~np.isfinite(clips).all((1, 2, 3)))
+        raise ValueError(f"frames must be finite, got NaN or infinity in clips {bad[:5].tolist()}")
+    if clips.min() < -1e-3 or clips.max() > 1 + 1e-3:
+        raise ValueError(f"float frames must lie in [0, 1], got [{clips.min():.4g}, {clips.max():.4g}]")
+    return 255 * clips.astype(np.float32)
+
+
+def appearance_features(clips: np.ndarray, *, num_frames: int = 4) -> Features:
+    """Intensity, local contrast, a difference-of-Gaussians filter bank and gradient orientation.
+
+    Parameters
+    ----------
+    clips : (N, F, H, W) float32
+        Grey levels, 0 to 255.
+    num_frames : int
+        Frames per clip that are looked at, evenly spaced; their descriptions are averaged.
+
+    Returns
+    -------
+    dict of (N,) arrays
+        Blind to the order of the frames by construction.
+    """
+    chosen = np.unique(np.linspace(0, clips.shape[1] - 1, num_frames).round().astype(int))
+    rows = [[_describe_frame(clip[k]) for k in chosen] for clip in clips]
+    return {name: np.array([np.mean([frame[name] for frame in row]) for row in rows]) for name in rows[0][0]}
+
+
+def _describe_frame(frame: np.ndarray) -> dict[str, float]:
+    out = {f"intensity q{q:02d}": v for q, v in _quantiles(frame, (1, 5, 25, 50, 75, 95, 99))}
+    smooth = {s: _blur(frame, s) for s in (1, 2, 4, 8, 16)}
+    out["finest detail"] = _log_rms(frame - smooth[1])
+    for s in (1, 2, 4, 8):
+        band = smooth[s] - smooth[2 * s]
+        power = np.mean(band**2) + QUANTISATION
+        out[f"band {s} px contrast"] = 0.5 * np.log(power)
+        out[f"band {s} px peakedness"] = np.log((np.mean(band**4) + QUANTISATION**2) / power**2)
+        low, high = np.percentile(band, (1, 99))
+        out[f"band {s} px bright against dark"] = (high + low) / np.sqrt(power)
+    for s in (2, 4):
+        spread = np.sqrt(np.maximum(_blur(frame**2, s) - smooth[s] ** 2, 0) + QUANTISATION)
+        out |= {f"local contrast {s} px q{q:02d}": np.log(v) for q, v in _quantiles(spread, (10, 50, 90, 99))}
+    gy, gx = np.gradient(smooth[1])
+    strength, angle = np.hypot(gx, gy), np.arctan2(gy, gx)
+    out["gradient"] = np.log(strength.mean() + STILL)
+    for k in (2, 4):  # 4: a preference for the axes of the pixel grid, the paper's Figure 7
+        out[f"edges along the grid, harmonic {k}"] = np.sum(strength * np.cos(k * angle)) / (strength.sum() + 1)
+    return out
+
+
+def spectrum_features(clips: np.ndarray, *, num_bins: int = 10) -> Features:
+    """Logarithm of the radial power spectrum of the frames, averaged over a clip.
+
+    The total (outside the lowest frequency) is one feature; the bins are relative to it, so that an empty clip and a
+    crowded one share a shape.  Two ratios compare the power along the axes of the pixel grid with the diagonals, where
+    up-sampling layers leave their checkerboard.
+
+    Parameters
+    ----------
+    clips : (N, F, H, W) float32
+        Grey levels, 0 to 255; H and W of at least 32.
+    num_bins : int
+        Logarithmic bins from 1/32 to 1/2 cycles/px; one more takes the corners beyond 1/2.
+    """
+    n, _, h, w = clips.shape
+    window = np.hanning(h + 2)[1:-1, None] * np.hanning(w + 2)[None, 1:-1]
+    window /= np.sqrt(np.mean(window**2))
+    fy, fx = np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None]
+    radius, axial = np.hypot(fy, fx), np.cos(4 * np.arctan2(fy, fx))
+    edges = np.append(np.geomspace(1 / 32, 0.5, num_bins + 1), 0.75)
+    ring = np.digitize(radius, edges) - 1
+    out = np.empty((n, num_bins + 4))
+    for i, clip in enumerate(clips):
+        spectrum = np.fft.rfft2((clip - clip.mean((1, 2), keepdims=True)) * window)
+        power = np.mean(np.abs(spectrum) ** 2, 0) / (h * w) + QUANTISATION
+        radial = np.log([power[ring == b].mean() for b in range(num_bins + 1)])
+        total = np.log(power[ring >= 0].mean())
+        grid = [_axial_ratio(power, axial, (radius > lo) & (radius <= hi)) for lo, hi in ((0.1, 0.25), (0.25, 0.5))]
+        out[i] = [total, *(radial - total), *grid]
+    names = ["power"] + [f"power at {a:.2f}-{b:.2f} cycles/px" for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    names += ["power along the grid, middle", "power along the grid, fine"]
+    return dict(zip(names, out.T, strict=True))
+
+
+def _axial_ratio(power: np.ndarray, axial: np.ndarray, band: np.ndarray) -> float:
+    return float(np.log(power[band & (axial > 0.5)].mean() / power[band & (axial < -0.5)].mean()))
+
+
+def motion_features(clips: np.ndarray) -> Features:
+    """Temporal differences, flow speed, steadiness of the flow, displacement over the clip, temporal spectrum.
+
+    The flow is OpenCV's dense inverse search, which no training here uses.  A frozen clip has no differences, a
+    shuffled one has no steadiness and no growth of differences with the lag, one at half speed has half the flow.
+
+    Parameters
+    ----------
+    clips : (N, F, H, W) float32
+        Grey levels, 0 to 255; F of at least 4.
+    """
+    if clips.shape[1] < 4:
+        raise ValueError(f"motion needs clips of at least 4 frames, got {clips.shape[1]}")
+    rows = [_describe_motion(clip) for clip in clips]
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def _describe_motion(clip: np.ndarray) -> dict[str, float]:
+    last = len(clip) - 1
+    coarse = np.stack([_blur(frame, 2) for frame in clip])
+    out = {"brightness flicker": _log_rms(np.diff(clip.mean((1, 2))))}
+    for name, video in (("fine", clip), ("coarse", coarse)):
+        step = {lag: _log_rms(video[lag:] - video[:-lag]) for lag in (1, 2, last // 2, last)}
+        out[f"{name} change in a frame"] = step[1]
+        out[f"{name} change against contrast"] = step[1] - 0.5 * np.log(video.var((1, 2)).mean() + QUANTISATION)
+        out |= {f"{name} change, {lag} frames over one": step[lag] - step[1] for lag in (2, last // 2, last)}
+    flow, grey = _flow(clip), clip.astype(np.uint8)
+    speed = np.hypot(*np.moveaxis(flow, 1, 0))
+    out |= {f"speed q{q:02d}": np.log(v + STILL) for q, v in _quantiles(speed, (25, 50, 75, 90, 99))}
+    energy = np.mean(flow**2) + STILL**2
+    out["steadiness of flow"] = np.mean(flow[1:] * flow[:-1]) / energy
+    out["steadiness of flow, two frames"] = np.mean(flow[2:] * flow[:-2]) / energy
+    out["roughness of flow"] = 0.5 * np.log((np.mean(np.diff(flow, axis=3) ** 2) + STILL**2) / energy)
+    out["residue after warping"] = _log_rms(warp_error(clip, flow)) - _log_rms(np.diff(clip, axis=0))
+    for name, lag in (("half the clip", last // 2), ("the clip", last)):
+        far = np.hypot(*_flow(grey[[0, lag]].astype(np.float32))[0])
+        out |= {f"displacement over {name} q{q}": np.log(v + STILL) for q, v in _quantiles(far, (50, 90))}
+    power = np.mean(np.abs(np.fft.rfft(coarse - coarse.mean(0), axis=0)[1:]) ** 2, (1, 2)) + QUANTISATION
+    thirds = np.array_split(power, min(3, len(power)))
+    out |= {f"temporal power, third {i + 1}": np.log(p.mean() / power.mean()) for i, p in enumerate(thirds)}
+    return out
+
+
+def warp_error(clip: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """What motion does not explain: next frame, sampled along the flow, minus this frame.
+
+    Parameters
+    ----------
+    clip : (F, H, W) float32
+    flow : (F - 1, 2, H, W) float32
+        px/frame, u to the right and v down.
+
+    Returns
+    -------
+    (F - 1, H, W) float32
+        Zero where the flow leads out of the frame.
+    """
+    _, h, w = clip.shape
+    y, x = np.mgrid[:h, :w].astype(np.float32)
+    out = np.empty_like(clip[1:])
+    for k, (u, v) in enumerate(flow):
+        warped = cv2.remap(clip[k + 1], x + u, y + v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        inside = (x + u >= 0) & (x + u <= w - 1) & (y + v >= 0) & (y + v <= h - 1)
+        out[k] = np.where(inside, warped - clip[k], 0)
+    return out
+
+
+def _flow(clip: np.ndarray) -> np.ndarray:
+    """Flow (F - 1, 2, H, W) of a clip of grey levels."""
+    return np.moveaxis(np.asarray(dis_flow(clip / 255)), 0, 1)
+
+
+def _blur(frame: np.ndarray, sigma: float) -> np.ndarray:
+    return cv2.GaussianBlur(frame, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+
+
+def _log_rms(values: np.ndarray) -> float:
+    return 0.5 * float(np.log(np.mean(np.square(values)) + QUANTISATION))
+
+
+def _quantiles(values: np.ndarray, percents: tuple[int, ...]) -> list[tuple[int, float]]:
+    return list(zip(percents, np.percentile(values, percents).tolist(), strict=True))
+
+
+FAMILIES = {"appearance": appearance_features, "spectrum": spectrum_features, "motion": motion_features}
+
+
+def clip_features(clips: np.ndarray) -> dict[str, Features]:
+    """All three families of features of `(N, F, H, W)` clips: uint8, or floats in [0, 1]."""
+    clips = as_grey_levels(clips)
+    if min(clips.shape[2:]) < 32:
+        raise ValueError(f"clips must be at least 32 px high and wide, got {clips.shape[2]} x {clips.shape[3]}")
+    return {family: describe(clips) for family, describe in FAMILIES.items()}
