@@ -1,6 +1,7 @@
 """Clips spoilt on purpose: what a metric must notice before its silence may be believed.
 
-Each takes `(N, F, H, W)` grey levels (float32, 0 to 255) and returns the same shape; `rng` is a numpy Generator.
+Each takes `(N, F, H, W)` grey levels (float32, 0 to 255) and returns the same shape; `rng` is a numpy
+Generator.
 """
 
 from collections.abc import Callable
@@ -34,7 +35,7 @@ def shuffled(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def half_speed(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The first half of each clip at half its speed: between two frames, the earlier one moved half-way along the flow.
+    """The first half of each clip at half speed: between two frames, the earlier one moved half-way.
 
     A frame put in between keeps the grain of a recorded one, as an average of two neighbours would not.
     """
@@ -46,7 +47,9 @@ def half_speed(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         slow[::2] = recorded[: (f + 1) // 2]
         backward = _flow(recorded[::-1])[::-1]  # of frame k + 1, to frame k
         for k, (u, v) in enumerate(backward[: f // 2]):
-            slow[2 * k + 1] = cv2.remap(recorded[k], x + u / 2, y + v / 2, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+            slow[2 * k + 1] = cv2.remap(
+                recorded[k], x + u / 2, y + v / 2, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+            )
     return np.clip(out, 0, 255)
 
 
@@ -59,6 +62,6 @@ CONTROLS: dict[str, tuple[Callable, tuple[str, ...]]] = {
 }
 """Name -> (how clips are spoilt, the distances that are meant to see it).
 
-The sixth control, a copied training set, is invisible to every distance between distributions: it *is* the real
-distribution.  `memorisation` is meant to see it.
+The sixth control, a copied training set, is invisible to every distance between distributions: it *is* the
+real distribution.  `memorisation` is meant to see it.
 """

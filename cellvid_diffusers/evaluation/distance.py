@@ -4,13 +4,15 @@ The distance is the energy distance of standardised feature vectors (`features.p
 
 .. math:: D(X, Y) = 2 E|X - Y| - E|X - X'| - E|Y - Y'|,
 
-zero exactly when the distributions agree, estimated without bias (no clip is compared with itself), so that it does
-not shrink with more clips and may come out slightly negative.  By itself it means nothing to anybody.  The *floor*
-gives it a unit: real groups are split into two halves that share no group, over and over, and the floor is the root
-mean square of the distance between the halves.  A ratio of 1 says "as far from real as real is".
+zero exactly when the distributions agree, estimated without bias (no clip is compared with itself), so that
+it does not shrink with more clips and may come out slightly negative.  By itself it means nothing to
+anybody.  The *floor* gives it a unit: real groups are split into two halves that share no group, over and
+over, and the floor is the root mean square of the distance between the halves.  A ratio of 1 says "as far
+from real as real is".
 
-A group is what was sampled independently: a recording where there are several of a kind, else a block of space and
-time of the only one (`group_clips`).  Splits are made within strata (cell types) and keep every stratum's weight.
+A group is what was sampled independently: a recording where there are several of a kind, else a block of
+space and time of the only one (`group_clips`).  Splits are made within strata (cell types) and keep every
+stratum's weight.
 
 References
 ----------
@@ -66,9 +68,9 @@ def group_clips(
     Returns
     -------
     groups, strata : (N,) arrays of str
-        A kind with several recordings: one group a recording.  A kind with a single one: its quadrants, each cut
-        into an early and a late half where `times` differ.  Blocks of one recording share its culture, so their
-        floor is too low; `how` says so.
+        A kind with several recordings: one group a recording.  A kind with a single one: its quadrants, each
+        cut into an early and a late half where `times` differ.  Blocks of one recording share its culture,
+        so their floor is too low; `how` says so.
     how : str
         A sentence for the report.
     """
@@ -90,8 +92,9 @@ def group_clips(
     how = "Real against real: halves that share no recording."
     if alone:
         how = (
-            f"Only one recording of its kind: {', '.join(alone)}. There the halves share no block of space and time, but "
-            "they share the culture, so that the floor is lower, and every ratio higher, than new recordings would give."
+            f"Only one recording of its kind: {', '.join(alone)}. There the halves share no block of space and "
+            "time, but they share the culture, so that the floor is lower, and every ratio higher, than new "
+            "recordings would give."
         )
     return groups.astype(str), strata, how
 
@@ -101,13 +104,15 @@ def split_halves(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Ways to cut the groups into two halves, within each stratum, as pairs of `(N,)` weights.
 
-    Each stratum weighs the same on both sides, as much as it has clips.  All ways where there are few, else a random
-    choice.  A stratum with a single group cannot be split and stays out.
+    Each stratum weighs the same on both sides, as much as it has clips.  All ways where there are few, else
+    a random choice.  A stratum with a single group cannot be split and stays out.
     """
     names = [sorted(set(groups[strata == s])) for s in np.unique(strata)]
     names = [n for n in names if len(n) > 1]
     if not names:
-        raise ValueError(f"the real side needs at least two groups to compare real with real, got {np.unique(groups)}")
+        raise ValueError(
+            f"the real side needs at least two groups to compare real with real, got {np.unique(groups)}"
+        )
 
     def weights(parts: Sequence[set]) -> tuple[np.ndarray, np.ndarray]:
         sides = np.zeros((2, len(groups)))
@@ -136,7 +141,9 @@ class Yardstick:
         See `group_clips`.
     """
 
-    def __init__(self, real: Features, groups: np.ndarray, strata: np.ndarray, *, max_splits: int = 200, seed: int = 0):
+    def __init__(
+        self, real: Features, groups: np.ndarray, strata: np.ndarray, *, max_splits: int = 200, seed: int = 0
+    ):
         self.names = list(real)
         raw = np.stack(list(real.values()), 1)
         self.center = np.median(raw, 0)
@@ -152,11 +159,13 @@ class Yardstick:
     def standardise(self, features: Features) -> np.ndarray:
         return (np.stack([features[name] for name in self.names], 1) - self.center) / self.scale
 
-    def measure(self, synth: Features, groups: np.ndarray, *, repeats: int = 500, level: float = 0.95) -> dict:
+    def measure(
+        self, synth: Features, groups: np.ndarray, *, repeats: int = 500, level: float = 0.95
+    ) -> dict:
         """Distance of `synth` over the floor, with a bootstrap over the groups of both sides.
 
-        The bootstrap is centred on the estimate: drawn twice, a group is compared with itself, which lifts every
-        replicate alike.
+        The bootstrap is centred on the estimate: drawn twice, a group is compared with itself, which lifts
+        every replicate alike.
         """
         y = self.standardise(synth)
         matrices = self.within, cdist(self.real, y), cdist(y, y)
@@ -177,7 +186,7 @@ class Yardstick:
         }
 
     def measure_control(self, spoilt: Features) -> dict:
-        """Spoilt halves against the other halves unspoilt: is the distance beyond the floor, split after split?"""
+        """Spoilt halves against the other halves as recorded: beyond the floor, split after split?"""
         y = self.standardise(spoilt)
         matrices = cdist(y, y), cdist(y, self.real), self.within
         values = np.array([energy_distance(*matrices, a, b) for a, b in self.splits])
@@ -189,13 +198,13 @@ class Yardstick:
         }
 
     def verdict(self, low: float, high: float) -> str:
-        """From the interval of a distance: beyond 95 % of the real-vs-real splits, within the margin, or neither."""
+        """From a distance's interval: beyond 95 % of the real-vs-real splits, within the margin, or neither."""
         if low > self.threshold:
             return "different"
         return "equivalent" if high < EQUIVALENCE_RATIO * self.floor else "inconclusive"
 
     def telltale(self, y: np.ndarray, *, top: int = 5) -> list[dict]:
-        """The features that differ most: Wasserstein-1 in standard deviations of real, and the shift's sign."""
+        """The features that differ most: Wasserstein-1 and shift of the median, in real's deviations."""
         gap = [wasserstein_distance(a, b) for a, b in zip(self.real.T, y.T, strict=True)]
         shift = np.median(y, 0) - np.median(self.real, 0)
         return [
@@ -205,7 +214,7 @@ class Yardstick:
 
 
 def _resample(groups: np.ndarray, strata: np.ndarray, repeats: int, rng: np.random.Generator) -> np.ndarray:
-    """`(repeats, N)` weights: how often each clip's group was drawn within its stratum, whose weight stays the same."""
+    """`(repeats, N)` weights: how often each clip's group was drawn within its stratum."""
     weights = np.ones((repeats, len(groups)))
     for stratum in np.unique(strata):
         here = np.flatnonzero(strata == stratum)
@@ -235,8 +244,8 @@ def compare_clips(
     real, synth : (N, F, H, W) and (M, F, H, W)
         uint8, or floats in [0, 1]; the same F, H and W.  `real` should be held out of training.
     real_groups : (N,) labels, optional
-        What was sampled independently: recordings or blocks (`group_clips`).  None: every clip by itself, which
-        takes the clips to be independent and makes the floor too low if they are not.
+        What was sampled independently: recordings or blocks (`group_clips`).  None: every clip by itself,
+        which takes the clips to be independent and makes the floor too low if they are not.
     real_strata : (N,) labels, optional
         Cell types; splits are made within them.
     synth_groups : (M,) labels, optional
@@ -251,14 +260,17 @@ def compare_clips(
     Returns
     -------
     dict
-        ``distances``: family -> ``value``, ``floor``, ``ratio``, ``interval`` (95 %, of the ratio), ``verdict``
-        (`equivalent`, `different` or `inconclusive`), ``floor_range``, ``telltale``, and ``trusted`` (no control that
-        the family is meant to see escaped it); ``controls``: name -> family -> ``ratio``, ``interval``, ``verdict``,
-        ``meant``; ``groups``: how many groups and splits stood behind the floor.
+        ``distances``: family -> ``value``, ``floor``, ``ratio``, ``interval`` (95 %, of the ratio),
+        ``verdict`` (`equivalent`, `different` or `inconclusive`), ``floor_range``, ``telltale``, and
+        ``trusted`` (no control that the family is meant to see escaped it); ``controls``: name -> family ->
+        ``ratio``, ``interval``, ``verdict``, ``meant``; ``groups``: how many groups and splits stood behind
+        the floor.
     """
     real, synth = as_grey_levels(real), as_grey_levels(synth)
     if real.shape[1:] != synth.shape[1:]:
-        raise ValueError(f"both sides must have the same frames and size, got {real.shape[1:]} and {synth.shape[1:]}")
+        raise ValueError(
+            f"both sides must have the same frames and size, got {real.shape[1:]} and {synth.shape[1:]}"
+        )
     if min(len(real), len(synth)) < 2:
         raise ValueError(f"each side needs at least two clips, got {len(real)} and {len(synth)}")
     groups = np.asarray(range(len(real)) if real_groups is None else real_groups).astype(str)

@@ -1,11 +1,14 @@
 """Hand-made, network-free descriptions of a clip: how a frame looks, what its spectrum is, how it moves.
 
-One clip is one vector, so that a distance between two sets of vectors is a distance between two sets of clips.
-Three families, because no single number sees everything: a frozen clip looks perfectly real to `appearance`, a
-blurred one moves perfectly to `motion`.  All intensities are in grey levels (0 to 255), all displacements in px,
-all spatial frequencies in cycles/px; quantities that span decades enter as logarithms with a floor of the size of
-the 8-bit quantisation noise, so that a perfectly still or flat clip is far away, but finitely so.
+One clip is one vector, so that a distance between two sets of vectors is a distance between two sets of
+clips. Three families, because no single number sees everything: a frozen clip looks perfectly real to
+`appearance`, a blurred one moves perfectly to `motion`.  All intensities are in grey levels (0 to 255), all
+displacements in px, all spatial frequencies in cycles/px; quantities that span decades enter as logarithms
+with a floor of the size of the 8-bit quantisation noise, so that a perfectly still or flat clip is far away,
+but finitely so.
 """
+
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -73,16 +76,18 @@ def _describe_frame(frame: np.ndarray) -> dict[str, float]:
     strength, angle = np.hypot(gx, gy), np.arctan2(gy, gx)
     out["gradient"] = np.log(strength.mean() + STILL)
     for k in (2, 4):  # 4: a preference for the axes of the pixel grid, the paper's Figure 7
-        out[f"edges along the grid, harmonic {k}"] = np.sum(strength * np.cos(k * angle)) / (strength.sum() + 1)
+        out[f"edges along the grid, harmonic {k}"] = np.sum(strength * np.cos(k * angle)) / (
+            strength.sum() + 1
+        )
     return out
 
 
 def spectrum_features(clips: np.ndarray, *, num_bins: int = 10) -> Features:
     """Logarithm of the radial power spectrum of the frames, averaged over a clip.
 
-    The total (outside the lowest frequency) is one feature; the bins are relative to it, so that an empty clip and a
-    crowded one share a shape.  Two ratios compare the power along the axes of the pixel grid with the diagonals, where
-    up-sampling layers leave their checkerboard.
+    The total (outside the lowest frequency) is one feature; the bins are relative to it, so that an empty
+    clip and a crowded one share a shape.  Two ratios compare the power along the axes of the pixel grid with
+    the diagonals, where up-sampling layers leave their checkerboard.
 
     Parameters
     ----------
@@ -104,9 +109,12 @@ def spectrum_features(clips: np.ndarray, *, num_bins: int = 10) -> Features:
         power = np.mean(np.abs(spectrum) ** 2, 0) / (h * w) + QUANTISATION
         radial = np.log([power[ring == b].mean() for b in range(num_bins + 1)])
         total = np.log(power[ring >= 0].mean())
-        grid = [_axial_ratio(power, axial, (radius > lo) & (radius <= hi)) for lo, hi in ((0.1, 0.25), (0.25, 0.5))]
+        grid = [
+            _axial_ratio(power, axial, (radius > lo) & (radius <= hi))
+            for lo, hi in ((0.1, 0.25), (0.25, 0.5))
+        ]
         out[i] = [total, *(radial - total), *grid]
-    names = ["power"] + [f"power at {a:.2f}-{b:.2f} cycles/px" for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    names = ["power"] + [f"power at {a:.2f}-{b:.2f} cycles/px" for a, b in pairwise(edges)]
     names += ["power along the grid, middle", "power along the grid, fine"]
     return dict(zip(names, out.T, strict=True))
 
@@ -116,10 +124,11 @@ def _axial_ratio(power: np.ndarray, axial: np.ndarray, band: np.ndarray) -> floa
 
 
 def motion_features(clips: np.ndarray) -> Features:
-    """Temporal differences, flow speed, steadiness of the flow, displacement over the clip, temporal spectrum.
+    """Temporal differences, speed and steadiness of the flow, displacement, temporal spectrum.
 
-    The flow is OpenCV's dense inverse search, which no training here uses.  A frozen clip has no differences, a
-    shuffled one has no steadiness and no growth of differences with the lag, one at half speed has half the flow.
+    The flow is OpenCV's dense inverse search, which no training here uses.  A frozen clip has no
+    differences, a shuffled one has no steadiness and no growth of differences with the lag, one at half
+    speed has half the flow.
 
     Parameters
     ----------
@@ -139,7 +148,9 @@ def _describe_motion(clip: np.ndarray) -> dict[str, float]:
     for name, video in (("fine", clip), ("coarse", coarse)):
         step = {lag: _log_rms(video[lag:] - video[:-lag]) for lag in (1, 2, last // 2, last)}
         out[f"{name} change in a frame"] = step[1]
-        out[f"{name} change against contrast"] = step[1] - 0.5 * np.log(video.var((1, 2)).mean() + QUANTISATION)
+        out[f"{name} change against contrast"] = step[1] - 0.5 * np.log(
+            video.var((1, 2)).mean() + QUANTISATION
+        )
         out |= {f"{name} change, {lag} frames over one": step[lag] - step[1] for lag in (2, last // 2, last)}
     flow, grey = _flow(clip), clip.astype(np.uint8)
     speed = np.hypot(*np.moveaxis(flow, 1, 0))
@@ -206,5 +217,7 @@ def clip_features(clips: np.ndarray) -> dict[str, Features]:
     """All three families of features of `(N, F, H, W)` clips: uint8, or floats in [0, 1]."""
     clips = as_grey_levels(clips)
     if min(clips.shape[2:]) < 32:
-        raise ValueError(f"clips must be at least 32 px high and wide, got {clips.shape[2]} x {clips.shape[3]}")
+        raise ValueError(
+            f"clips must be at least 32 px high and wide, got {clips.shape[2]} x {clips.shape[3]}"
+        )
     return {family: describe(clips) for family, describe in FAMILIES.items()}
