@@ -1,0 +1,39 @@
+"""Recordings in, training clips out: readers, patches, the data set and its scales, and random clips."""
+
+from .dataset import (
+    DENSITIES,
+    MATURITIES,
+    decode_flow,
+    decode_frames,
+    load_patches,
+    patch_features,
+    write_patches,
+)
+from .patches import equalize_flicker, patch_grid
+from .prepare import PrepareReport, prepare
+from .readers import Recording, read_recording
+from .scales import Scales, minmax_normalize
+from .sidecar import RecordingEntry, read_sidecar
+from .transforms import ClipDataset, ClipTransform
+
+__all__ = [
+    "DENSITIES",
+    "MATURITIES",
+    "ClipDataset",
+    "ClipTransform",
+    "PrepareReport",
+    "Recording",
+    "RecordingEntry",
+    "Scales",
+    "decode_flow",
+    "decode_frames",
+    "equalize_flicker",
+    "load_patches",
+    "minmax_normalize",
+    "patch_features",
+    "patch_grid",
+    "prepare",
+    "read_recording",
+    "read_sidecar",
+    "write_patches",
+]

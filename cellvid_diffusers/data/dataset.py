@@ -1,0 +1,224 @@
+"""The data set's schema, its files, and loading it back.
+
+A row is one patch over one window of time. `frames` are 8-bit grey PNGs, `flow` is `(F, H, W, 2)` float16 in pixels per
+stored frame (u to the right, v down; frame k's flow goes to frame k + 1), as raw bytes beside its `flow_shape`.
+Files are parquet, `data/SPLIT-00000-of-00001.parquet`, beside a README card, so that `datasets.load_dataset` reads the
+folder, and the Hub shows it, with no code of ours.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Dataset, Features, Image, List, Value, load_dataset
+
+DENSITIES = ("very_sparse", "sparse", "moderate", "dense", "very_dense")
+MATURITIES = ("very_young", "mature", "very_mature")
+SPLITS = ("train", "validation", "test")
+SHARD_BYTES = 256 * 2**20
+ROWS_PER_GROUP = 32
+
+
+def patch_features(cell_types: Sequence[str], *, masks: bool = False) -> Features:
+    """Columns of a patch data set whose cells are of `cell_types`; `masks` adds instance masks as 16-bit PNGs."""
+    features = {
+        "frames": List(Image()),
+        "flow": Value("binary"),
+        "flow_shape": List(Value("int32")),
+        "x": Value("int32"),
+        "y": Value("int32"),
+        "t0": Value("int32"),
+        "frame_stride": Value("int32"),
+        "recording": Value("string"),
+        "culture": Value("string"),
+        "cell_type": ClassLabel(names=list(cell_types)) if cell_types else Value("string"),
+        "density": ClassLabel(names=list(DENSITIES)),
+        "maturity": ClassLabel(names=list(MATURITIES)),
+        "day": Value("float32"),
+        "pixel_size_um": Value("float32"),
+        "frame_interval_min": Value("float32"),
+    }
+    if masks:
+        features["masks"] = List(Image())
+    return Features(features)
+
+
+def encode_row(
+    features: Features,
+    *,
+    frames: np.ndarray,
+    flow: np.ndarray | None = None,
+    masks: np.ndarray | None = None,
+    **scalars,
+) -> dict[str, Any]:
+    """A row as it is stored.
+
+    Parameters
+    ----------
+    features : Features
+        From `patch_features`.
+    frames : ndarray of shape (F, H, W), uint8
+    flow : ndarray of shape (F, H, W, 2), optional
+        Pixels per frame; stored as float16.
+    masks : ndarray of shape (F, H, W), optional
+        Instance numbers below 65536, 0 = background.
+    **scalars
+        The other columns; a missing one is null. Class names are given as strings.
+    """
+    row: dict[str, Any] = dict.fromkeys(features)
+    row["frames"] = [_png(frame) for frame in frames]
+    if flow is not None:
+        row["flow"], row["flow_shape"] = flow.astype(np.float16).tobytes(), list(flow.shape)
+    if masks is not None:
+        row["masks"] = [_png(mask.astype(np.uint16)) for mask in masks]
+    for name, value in scalars.items():
+        feature = features[name]
+        row[name] = feature.str2int(value) if isinstance(feature, ClassLabel) and value is not None else value
+    return row
+
+
+def _png(picture: np.ndarray) -> dict[str, Any]:
+    return {
+        "bytes": cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes(),
+        "path": None,
+    }
+
+
+def decode_frames(images: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Frames `(F, H, W)` of a row read with `Image(decode=False)`: uint8, or uint16 masks."""
+    return np.stack([cv2.imdecode(np.frombuffer(i["bytes"], np.uint8), cv2.IMREAD_UNCHANGED) for i in images])
+
+
+def decode_flow(row: Mapping[str, Any], start: int = 0, stop: int | None = None) -> np.ndarray | None:
+    """Flow `(F, H, W, 2)` float16 of frames `start..stop` of a row, or None where the row has none."""
+    if row["flow"] is None:
+        return None
+    return np.frombuffer(row["flow"], np.float16).reshape(row["flow_shape"])[start:stop]
+
+
+@contextmanager
+def atomic_folder(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that becomes `out` when the block succeeds, and vanishes when it fails."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"out must be a new or empty folder, got {out}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.writing-{os.getpid()}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        temporary.replace(out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def write_shards(tables: Iterable[pa.Table], folder: Path, split: str, schema: pa.Schema) -> int:
+    """Write tables of rows as `data/SPLIT-....parquet` of about 256 MiB each; returns the number of rows."""
+    (folder / "data").mkdir(exist_ok=True)
+    written: list[Path] = []
+    writer, size, rows = None, 0, 0
+    for table in tables:
+        if writer is None or size + table.nbytes > SHARD_BYTES:
+            if writer is not None:
+                writer.close()
+            written.append(folder / "data" / f"{split}-{len(written):05d}.parquet")
+            writer, size = pq.ParquetWriter(written[-1], schema), 0
+        writer.write_table(table, row_group_size=ROWS_PER_GROUP)
+        size, rows = size + table.nbytes, rows + len(table)
+    if writer is not None:
+        writer.close()
+    for index, path in enumerate(written):
+        path.rename(path.with_name(f"{split}-{index:05d}-of-{len(written):05d}.parquet"))
+    return rows
+
+
+def write_patches(
+    splits: Mapping[str, Iterable[dict[str, Any]]], out: str | Path, features: Features, card: str = ""
+) -> Path:
+    """Write encoded rows as a data set folder, whole or not at all.
+
+    Parameters
+    ----------
+    splits : mapping of split name to rows from `encode_row`
+    out : path
+        Folder to make; must not hold anything.
+    features : Features
+    card : str
+        Text of the README below its header.
+    """
+    unknown = sorted(set(splits) - set(SPLITS))
+    if unknown:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {unknown[0]}")
+    out = Path(out)
+    with atomic_folder(out) as folder:
+        counts = {
+            split: write_shards(_tables(rows, features.arrow_schema), folder, split, features.arrow_schema)
+            for split, rows in splits.items()
+        }
+        (folder / "README.md").write_text(card_header(counts) + card, encoding="utf-8")
+    return out
+
+
+def _tables(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.Table]:
+    batch: list[dict[str, Any]] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == ROWS_PER_GROUP:
+            yield pa.Table.from_pylist(batch, schema=schema)
+            batch = []
+    if batch:
+        yield pa.Table.from_pylist(batch, schema=schema)
+
+
+def card_header(counts: Mapping[str, int]) -> str:
+    """YAML header of the README, which tells `load_dataset` and the Hub the files of each split that has rows."""
+    files = "\n".join(f"  - split: {s}\n    path: data/{s}-*.parquet" for s in SPLITS if counts.get(s))
+    return (
+        "---\npretty_name: Neural cell patches with optical flow\n"
+        "task_categories:\n- unconditional-image-generation\n"
+        "tags:\n- microscopy\n- phase-contrast\n- video\n- optical-flow\n"
+        f"configs:\n- config_name: default\n  data_files:\n{files}\n---\n\n"
+    )
+
+
+def load_patches(
+    name_or_folder: str | Path, split: str = "train", *, streaming: bool = False, **kwargs
+) -> Dataset:
+    """A split of a patch data set from a folder or the Hub, pictures left encoded.
+
+    Read rows with `decode_frames(row["frames"])` and `decode_flow(row)`, or through `ClipDataset`.
+
+    Parameters
+    ----------
+    name_or_folder : str or path
+        Folder written by `prepare`, or the name of a data set on the Hub.
+    split : str
+    streaming : bool
+        Read rows as they are needed instead of copying the data set first.
+    **kwargs
+        Passed to `datasets.load_dataset`: revision, cache_dir, token.
+
+    Raises
+    ------
+    ValueError
+        If the folder is no patch data set, or lacks the split.
+    """
+    folder = Path(name_or_folder)
+    if folder.exists() and not any(folder.glob("data/*.parquet")):
+        raise ValueError(f"data set must be a folder with data/*.parquet, got {folder}")
+    rows = load_dataset(str(name_or_folder), split=split, streaming=streaming, **kwargs)
+    missing = {"frames", "flow", "recording"} - set(rows.column_names or ())
+    if missing:
+        raise ValueError(
+            f"data set must have the columns of cellvid prepare, {name_or_folder} lacks {sorted(missing)}"
+        )
+    for column in {"frames", "masks"} & set(rows.column_names):
+        rows = rows.cast_column(column, List(Image(decode=False)))
+    return rows

@@ -1,0 +1,119 @@
+"""From frames to patches: where they lie, which are worth keeping, and the flicker taken out before."""
+
+import math
+
+import cv2
+import numpy as np
+
+BLOCK = 8
+
+
+def axis_starts(length: int, size: int, step: int) -> list[int]:
+    """Starts of windows of `size` at distance `step` that cover `0..length`; the last is shifted to end at `length`.
+
+    >>> axis_starts(1400, 128, 96)[-2:]
+    [1248, 1272]
+    """
+    if length < size:
+        raise ValueError(f"length must be at least the window's {size}, got {length}")
+    count = math.ceil((length - size) / step) + 1
+    return [min(i * step, length - size) for i in range(count)]
+
+
+def patch_grid(height: int, width: int, size: int, overlap: float = 0.25) -> list[tuple[int, int]]:
+    """Upper left corners (y, x) of the patches of a frame, at stride `(1 - overlap) * size`, row by row.
+
+    >>> len(patch_grid(1400, 1400, 128, 0.25))
+    196
+    """
+    if not 0 <= overlap < 1:
+        raise ValueError(f"overlap must lie in [0, 1), got {overlap}")
+    step = max(1, round((1 - overlap) * size))
+    return [(y, x) for y in axis_starts(height, size, step) for x in axis_starts(width, size, step)]
+
+
+def window_starts(length: int, num_frames: int, frame_stride: int = 1) -> list[int]:
+    """First frames of the windows of `num_frames` frames taken every `frame_stride`, end to end; the last is shifted
+    to end at the recording's end."""
+    span = (num_frames - 1) * frame_stride + 1
+    if length < span:
+        raise ValueError(
+            f"recording must hold {span} frames for {num_frames} at stride {frame_stride}, got {length}"
+        )
+    return axis_starts(length, span, num_frames * frame_stride)
+
+
+def median_and_mad(frame: np.ndarray) -> tuple[float, float]:
+    """Median and median absolute deviation of a uint8 frame, to a fraction of a grey level.
+
+    A value counts as spread evenly over its level. Whole levels will not do: phase contrast is so flat that its
+    deviation is 3 or 4 levels, and rounding it would make the flicker that `equalize_flicker` takes out.
+    """
+    edges = np.arange(257) - 0.5
+    cumulative = np.concatenate(([0], np.cumsum(np.bincount(frame.ravel(), minlength=256)))) / frame.size
+    median = float(np.interp(0.5, cumulative, edges))
+    reach = np.linspace(0, 256, 256 * 64 + 1)
+    within = np.interp(median + reach, edges, cumulative) - np.interp(median - reach, edges, cumulative)
+    return median, float(np.interp(0.5, within, reach))
+
+
+def flicker_reference(frames: np.ndarray) -> tuple[float, float]:
+    """Median over frames of their medians and deviations: the recording's level and contrast."""
+    level, contrast = np.median([median_and_mad(frame) for frame in frames], axis=0)
+    return float(level), float(contrast)
+
+
+def equalize_flicker(frames: np.ndarray, *, reference: tuple[float, float] | None = None) -> np.ndarray:
+    """Bring each frame's median and median absolute deviation to the recording's.
+
+    Parameters
+    ----------
+    frames : ndarray of shape (F, H, W), uint8
+    reference : (level, contrast), optional
+        Target in grey levels; by default `flicker_reference(frames)`.
+
+    Returns
+    -------
+    ndarray of shape (F, H, W), uint8
+    """
+    level, contrast = reference or flicker_reference(frames)
+    values = np.arange(256, dtype=np.float64)
+    equalized = np.empty_like(frames)
+    for target, frame in zip(equalized, frames, strict=True):
+        median, mad = median_and_mad(frame)
+        table = (values - median) * (contrast / mad) + level
+        cv2.LUT(frame, np.clip(np.rint(table), 0, 255).astype(np.uint8), dst=target)
+    return equalized
+
+
+def block_contrast(frame: np.ndarray) -> np.ndarray:
+    """Standard deviation within each block of 8 x 8 pixels of a frame: `(H // 8, W // 8)`, float32."""
+    rows, columns = (side // BLOCK for side in frame.shape)
+    blocks = frame[: rows * BLOCK, : columns * BLOCK].astype(np.float32).reshape(rows, BLOCK, columns, BLOCK)
+    return blocks.std((1, 3))
+
+
+def background_contrast(frames: np.ndarray) -> float:
+    """Block contrast of the background: the 10th percentile over blocks and frames, at least 0.5 grey levels."""
+    return max(0.5, float(np.percentile([block_contrast(frame) for frame in frames], 10)))
+
+
+def foreground_share(frames: np.ndarray, background: float) -> float:
+    """Share of 8 x 8 blocks that hold structure: contrast above twice the background's."""
+    return float(np.mean([block_contrast(frame) > 2 * background for frame in frames]))
+
+
+def reject_reason(
+    frames: np.ndarray, background: float, *, min_foreground: float = 0.03, max_saturated: float = 0.1
+) -> str | None:
+    """Why a patch `(F, H, W)` is not worth keeping, or None.
+
+    "frozen": at least half of its steps change nothing; "saturated": more than `max_saturated` of its pixels are 0 or
+    255; "empty": less than `min_foreground` of it holds structure.
+    """
+    if len(frames) > 1 and np.mean((frames[1:] == frames[:-1]).all((1, 2))) >= 0.5:
+        return "frozen"
+    if np.mean((frames == 0) | (frames == 255)) > max_saturated:
+        return "saturated"
+    middle = frames[:: max(1, len(frames) // 4)]
+    return "empty" if foreground_share(middle, background) < min_foreground else None

@@ -1,0 +1,240 @@
+"""Recordings on disk as lazily read grey video.
+
+A recording is `(F, H, W)`: F frames of H x W pixels. A frame is read from disk when it is asked for, cut to `region`
+and reduced by the area mean of `downscale` x `downscale` pixels, so a recording of any size costs one frame of memory.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .sources import TIFF_SUFFIXES, VIDEO_SUFFIXES, Source, open_tiff, open_video
+
+# Lossy codecs leave a trace of colour in grey pictures; a wider spread of R, G and B (of 255) than this is true colour.
+GREY_TOLERANCE = 24
+
+
+class LazyFrames:
+    """Frames read on demand, indexed like an array: `frames[3]` is `(H, W)`, `frames[2:9]` is `(n, H, W)`.
+
+    Parameters
+    ----------
+    read : callable
+        `read(i)` gives frame `i` as `(H, W)`, before region and reduction.
+    num_frames : int
+    region : (y0, y1, x0, x1), optional
+        Part of the frame to keep, in pixels of the file.
+    downscale : int
+        Side of the square of pixels whose mean becomes one pixel.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int], np.ndarray],
+        num_frames: int,
+        *,
+        region: Sequence[int] | None = None,
+        downscale: int = 1,
+    ):
+        self._read, self._num_frames, self._downscale = read, num_frames, downscale
+        first = read(0)
+        height, width = first.shape
+        y0, y1, x0, x1 = region if region is not None else (0, height, 0, width)
+        if not (0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width):
+            raise ValueError(f"region must lie inside {height}x{width} pixels, got {[y0, y1, x0, x1]}")
+        rows, columns = (y1 - y0) // downscale, (x1 - x0) // downscale
+        if not rows or not columns:
+            raise ValueError(
+                f"downscale must not exceed the frame's sides {y1 - y0}x{x1 - x0}, got {downscale}"
+            )
+        self._window = slice(y0, y0 + rows * downscale), slice(x0, x0 + columns * downscale)
+        self.shape = (num_frames, rows, columns)
+        self.dtype = first.dtype
+
+    def __len__(self) -> int:
+        return self._num_frames
+
+    def __getitem__(self, key: int | slice | Sequence[int]) -> np.ndarray:
+        if isinstance(key, slice):
+            key = range(*key.indices(self._num_frames))
+        if not isinstance(key, int | np.integer):
+            return np.stack([self[int(i)] for i in key])
+        index = int(key) + (self._num_frames if key < 0 else 0)
+        if not 0 <= index < self._num_frames:
+            raise IndexError(f"frame must lie in 0..{self._num_frames - 1}, got {key}")
+        frame = np.ascontiguousarray(self._read(index)[self._window])
+        if self._downscale == 1:
+            return frame
+        return cv2.resize(frame, self.shape[:0:-1], interpolation=cv2.INTER_AREA)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording with what its file says about it; unknown values are None.
+
+    Attributes
+    ----------
+    name : str
+    frames : LazyFrames
+        `(F, H, W)`, uint8, uint16 or float32, as in the file.
+    pixel_size_um : float or None
+        Side of a pixel of `frames` in micrometres, the reduction included.
+    frame_interval_min : float or None
+        Time between frames in minutes.
+    """
+
+    name: str
+    frames: LazyFrames
+    pixel_size_um: float | None = None
+    frame_interval_min: float | None = None
+
+    @cached_property
+    def intensity_range(self) -> tuple[float, float]:
+        """Values that become 0 and 255: the limits of uint8 for 8-bit files, else the 0.1th and 99.9th percentile
+        of up to 32 evenly spaced frames."""
+        if self.frames.dtype == np.uint8:
+            return 0.0, 255.0
+        low, high = (
+            float(value) for value in np.percentile(self.frames[self.sample_indices(32)], (0.1, 99.9))
+        )
+        return low, high if high > low else low + 1.0
+
+    def sample_indices(self, count: int) -> np.ndarray:
+        """Up to `count` evenly spaced frame numbers, first and last included."""
+        return np.unique(np.linspace(0, len(self.frames) - 1, count).astype(int))
+
+    def read(self, key: slice | Sequence[int] | np.ndarray) -> np.ndarray:
+        """Frames `key` as uint8 `(n, H, W)`; values outside `intensity_range` are clipped."""
+        frames = self.frames[key]
+        if frames.dtype == np.uint8:
+            return frames
+        low, high = self.intensity_range
+        scaled = (frames.astype(np.float32) - low) * np.float32(255.0 / (high - low))
+        return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def read_recording(
+    path: str | Path,
+    *,
+    channel: int | None = None,
+    z: int | str | None = None,
+    region: Sequence[int] | None = None,
+    downscale: int = 1,
+) -> Recording:
+    """Open a TIFF, OME-TIFF or ImageJ stack, or an AVI, MP4 or MOV video, without reading its frames.
+
+    Parameters
+    ----------
+    path : path
+    channel : int, optional
+        Channel to read; needed where the file holds several, or colour.
+    z : int, "max" or "mean", optional
+        Plane to read, or the projection over planes; needed where the file holds several planes.
+    region : (y0, y1, x0, x1), optional
+        Part of each frame, in pixels of the file.
+    downscale : int
+        Each `downscale` x `downscale` square of pixels becomes its mean.
+
+    Returns
+    -------
+    Recording
+
+    Raises
+    ------
+    ValueError
+        In one line: the file is missing, empty, truncated or of unknown kind, holds NaN or colour, or leaves open
+        which channel or plane is meant.
+    """
+    path = Path(path)
+    if downscale < 1:
+        raise ValueError(f"downscale must be at least 1, got {downscale}")
+    try:
+        source = _open(path)
+        if source.num_frames < 1:
+            raise ValueError("recording must hold at least one frame, got none")
+        frames = LazyFrames(
+            _frame_reader(source, channel, z, path.name),
+            source.num_frames,
+            region=region,
+            downscale=downscale,
+        )
+    except ValueError as error:
+        prefix = "" if str(error).startswith(path.name) else f"{path.name}: "
+        raise ValueError(f"{prefix}{error}") from None
+    pixel_size = source.metadata.get("pixel_size_um")
+    return Recording(
+        name=re.sub(r"\.ome$", "", path.stem, flags=re.IGNORECASE),
+        frames=frames,
+        pixel_size_um=pixel_size and pixel_size * downscale,
+        frame_interval_min=source.metadata.get("frame_interval_min"),
+    )
+
+
+def _open(path: Path) -> Source:
+    """The source at `path`, by suffix."""
+    if not path.exists():
+        raise ValueError(f"recording must exist, got {path}")
+    suffix = path.suffix.lower()
+    if suffix not in TIFF_SUFFIXES + VIDEO_SUFFIXES:
+        known = ", ".join(TIFF_SUFFIXES + VIDEO_SUFFIXES)
+        raise ValueError(f"recording must be one of {known}, got {suffix or 'a name without suffix'}")
+    try:
+        return (open_tiff if suffix in TIFF_SUFFIXES else open_video)(path)
+    except Exception as error:  # each library fails in its own way on a damaged file
+        raise ValueError(f"file cannot be read, is it truncated? ({_one_line(error)})") from None
+
+
+def _frame_reader(
+    source: Source, channel: int | None, z: int | str | None, name: str
+) -> Callable[[int], np.ndarray]:
+    """`read(i)` of the chosen channel and plane, each frame checked as it is read."""
+    channels = 4 if source.colour else source.num_channels
+    if channel is None and source.num_channels > 1:
+        raise ValueError(f"channel must be chosen from 0..{channels - 1}, the file holds {channels}")
+    if channel is not None and not 0 <= channel < channels:
+        raise ValueError(f"channel must lie in 0..{channels - 1}, got {channel}")
+    if z not in (None, "max", "mean") and not (isinstance(z, int) and 0 <= z < source.num_planes):
+        raise ValueError(f"z must be 'max', 'mean' or a plane in 0..{source.num_planes - 1}, got {z}")
+    if z is None and source.num_planes > 1:
+        raise ValueError(f"z must be chosen from 0..{source.num_planes - 1}, 'max' or 'mean'")
+    planes = range(source.num_planes) if isinstance(z, str) else [z or 0]
+
+    def read(index: int) -> np.ndarray:
+        try:
+            stack = [source.plane(index, 0 if source.colour else channel or 0, plane) for plane in planes]
+        except Exception as error:
+            raise ValueError(
+                f"{name}: frame {index} cannot be read, is the file truncated? ({_one_line(error)})"
+            ) from None
+        if source.colour:
+            stack = [_grey(picture, channel, name) for picture in stack]
+        picture = stack[0] if len(stack) == 1 else (np.max if z == "max" else np.mean)(stack, axis=0)
+        if picture.ndim != 2 or not picture.size:
+            raise ValueError(f"{name}: a frame must be a picture (height, width), got shape {picture.shape}")
+        if picture.dtype not in (np.uint8, np.uint16):
+            picture = picture.astype(np.float32)
+            if not np.isfinite(picture).all():
+                raise ValueError(f"{name}: pixels must be finite, got NaN or infinity in frame {index}")
+        return picture
+
+    return read
+
+
+def _grey(picture: np.ndarray, channel: int | None, name: str) -> np.ndarray:
+    """One channel of a colour picture `(H, W, 3 or 4)`: the chosen one, or green if all are alike."""
+    if channel is not None:
+        return picture[..., channel]
+    colours = picture[..., :3].astype(np.float32)
+    spread = np.percentile(colours.max(-1) - colours.min(-1), 99)
+    if spread > GREY_TOLERANCE * (257 if picture.dtype == np.uint16 else 1):
+        raise ValueError(f"{name}: frames must be grey, got colours {spread:.0f} apart: choose a channel")
+    return picture[..., 1]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

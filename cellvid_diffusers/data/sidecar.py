@@ -1,0 +1,157 @@
+"""The sidecar: what the lab knows of its recordings, in YAML or CSV.
+
+    recordings:
+    - file: culture3/day14.ome.tif      # relative to the data root
+      culture: culture3
+      cell_type: neuron
+      density: sparse                   # very_sparse, sparse, moderate, dense, very_dense
+      maturity: mature                  # very_young, mature, very_mature
+      day: 14
+      stride: 2                         # take every second frame
+      region: [0, 660, 0, 620]          # y0, y1, x0, x1 in pixels of the file
+      split: train                      # train, validation, test
+
+A file may be listed twice with regions that do not overlap, so that one recording serves two splits.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .dataset import DENSITIES, MATURITIES, SPLITS
+
+
+@dataclass(frozen=True)
+class RecordingEntry:
+    """One line of the sidecar; None means unknown, or the default of `prepare`.
+
+    Attributes
+    ----------
+    file : str
+        Path relative to the data root.
+    name : str
+        Names the rows; by default the file's stem, with the region where a file is listed twice.
+    culture, cell_type : str, optional
+    density, maturity : str, optional
+        One of `DENSITIES`, `MATURITIES`.
+    day : float, optional
+        Days in culture.
+    stride, num_frames : int, optional
+        Override `frame_stride` and `num_frames` of `prepare`.
+    channel : int, optional
+    z : int, "max" or "mean", optional
+    region : (y0, y1, x0, x1), optional
+        In pixels of the file.
+    split : str
+    pixel_size_um, frame_interval_min : float, optional
+        Of the file, before reduction and stride; they win over what the file says.
+    masks : str, optional
+        File or folder of instance masks, relative to the data root.
+    """
+
+    file: str
+    name: str = ""
+    culture: str | None = None
+    cell_type: str | None = None
+    density: str | None = None
+    maturity: str | None = None
+    day: float | None = None
+    stride: int | str | None = None
+    num_frames: int | None = None
+    channel: int | None = None
+    z: int | str | None = None
+    region: tuple[int, int, int, int] | None = None
+    split: str = "train"
+    pixel_size_um: float | None = None
+    frame_interval_min: float | None = None
+    masks: str | None = None
+
+
+_NAMES = {f.name for f in fields(RecordingEntry)}
+_INTEGERS = ("num_frames", "channel")
+_NUMBERS = ("day", "pixel_size_um", "frame_interval_min")
+
+
+def read_sidecar(path: str | Path) -> list[RecordingEntry]:
+    """Entries of a sidecar, `.yaml` with a list `recordings`, or `.csv` with the same names as columns.
+
+    Raises
+    ------
+    ValueError
+        Naming the entry and the rule it breaks.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"sidecar must be a file, got {path}")
+    text = path.read_text(encoding="utf-8")
+    if path.suffix.lower() == ".csv":
+        items: Any = [{k: v for k, v in row.items() if v} for row in csv.DictReader(text.splitlines())]
+    else:
+        try:
+            loaded = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"sidecar must be valid YAML, got {' '.join(str(error).split())}") from None
+        items = loaded.get("recordings") if isinstance(loaded, dict) else loaded
+    if not isinstance(items, list) or not all(isinstance(item, dict) and "file" in item for item in items):
+        raise ValueError(f"sidecar must be a list of recordings, each with a file, got {path.name}")
+    return name_entries([_entry(item) for item in items])
+
+
+def _entry(item: dict[str, Any]) -> RecordingEntry:
+    """A checked entry from what YAML or CSV gave."""
+    where = item["file"]
+    unknown = sorted(set(item) - _NAMES)
+    if unknown:
+        raise ValueError(f"{where}: sidecar knows {', '.join(sorted(_NAMES))}, got {unknown[0]}")
+    try:
+        for key in _INTEGERS:
+            if item.get(key) is not None:
+                item[key] = int(item[key])
+        for key in _NUMBERS:
+            if item.get(key) is not None:
+                item[key] = float(item[key])
+        for key in ("stride", "z"):
+            if str(item.get(key, "")).isdigit():
+                item[key] = int(item[key])
+        if item.get("region") is not None:
+            region = item["region"]
+            y0, y1, x0, x1 = (int(v) for v in (region.split() if isinstance(region, str) else region))
+            item["region"] = (y0, y1, x0, x1)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: sidecar holds a value of the wrong kind ({error})") from None
+    for key, allowed in (("density", DENSITIES), ("maturity", MATURITIES), ("split", SPLITS)):
+        if item.get(key) is not None and item[key] not in allowed:
+            raise ValueError(f"{where}: {key} must be one of {', '.join(allowed)}, got {item[key]}")
+    return RecordingEntry(**item)
+
+
+def name_entries(entries: Sequence[RecordingEntry]) -> list[RecordingEntry]:
+    """Entries with names, checked so that no pixel serves two entries."""
+    files = [entry.file for entry in entries]
+    named = []
+    for entry in entries:
+        stem = Path(entry.file).name.split(".")[0]
+        place = "_y{}-{}_x{}-{}".format(*entry.region) if entry.region and files.count(entry.file) > 1 else ""
+        named.append(entry if entry.name else replace(entry, name=stem + place))
+    for a, b in combinations(named, 2):
+        if a.file == b.file and _overlap(a, b):
+            raise ValueError(
+                f"{a.file}: a file may be listed twice only with regions apart, got {a.region}, {b.region}"
+            )
+        if a.name == b.name:
+            raise ValueError(f"recordings must have different names, got {a.name} twice: give one a name")
+    return named
+
+
+def _overlap(a: RecordingEntry, b: RecordingEntry) -> bool:
+    """Whether two entries of a file share pixels: regions meet, in the same channel and plane."""
+    if (a.channel, a.z) != (b.channel, b.z) and a.split == b.split:
+        return False
+    if a.region is None or b.region is None:
+        return True
+    return all(max(a.region[i], b.region[i]) < min(a.region[i + 1], b.region[i + 1]) for i in (0, 2))

@@ -1,0 +1,133 @@
+"""File formats behind one face: a `Source` gives the plane at a time, channel and depth, whatever wrote the file."""
+
+import math
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import tifffile
+
+TIFF_SUFFIXES = (".tif", ".tiff", ".btf")
+VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv")
+MICROMETRES = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "mm": 1e3, "cm": 1e4}
+MINUTES = {"ms": 1 / 60_000, "s": 1 / 60, "sec": 1 / 60, "min": 1.0, "h": 60.0, "hour": 60.0}
+
+
+@dataclass(frozen=True)
+class Source:
+    """An open recording.
+
+    Attributes
+    ----------
+    plane : callable
+        `plane(t, c, z)` reads one picture, `(H, W)`, or `(H, W, 3 or 4)` where `colour`.
+    num_frames, num_channels, num_planes : int
+    colour : bool
+    metadata : dict
+        `pixel_size_um` and `frame_interval_min` where the file states them.
+    """
+
+    plane: Callable[[int, int, int], np.ndarray]
+    num_frames: int
+    num_channels: int = 1
+    num_planes: int = 1
+    colour: bool = False
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def open_tiff(path: Path) -> Source:
+    """TIFF, OME-TIFF or ImageJ stack; contiguous pixels are mapped, others decoded page by page.
+
+    Where a file has no time axis and one axis that counts pictures, that axis is time: many programs write it so.
+    """
+    tiff = tifffile.TiffFile(path)
+    if not tiff.pages:
+        return Source(lambda t, c, z: np.empty((0, 0)), 0)
+    series = tiff.series[0]
+    lead = series.axes[: series.axes.index("Y")]
+    sizes = dict(zip(lead, series.shape, strict=False))
+    wide = [axis for axis in lead if sizes[axis] > 1]
+    if len(wide) == 1 and wide != ["C"]:
+        lead = lead.replace("T", "_").replace(wide[0], "T") if wide != ["T"] else lead
+        sizes = {"T": sizes[wide[0]]}
+    elif set(wide) - set("TCZ"):
+        raise ValueError(f"axes must be among T, C, Z, Y, X, got {series.axes}")
+    counts = [n for n in series.shape[: len(lead)]]
+    if series.dataoffset is not None:
+        stack = series.parent.filehandle.memmap_array(
+            series.parent.byteorder + series.dtype.char, series.shape, series.dataoffset
+        )
+    else:
+        stack = None
+
+    def plane(t: int, c: int, z: int) -> np.ndarray:
+        index = tuple({"T": t, "C": c, "Z": z}.get(axis, 0) for axis in lead)
+        if stack is not None:
+            picture = np.asarray(stack[index])
+            return picture.astype(picture.dtype.newbyteorder("="), copy=False)
+        page = series.pages[int(np.ravel_multi_index(index, counts)) if lead else 0]
+        if page is None:
+            raise ValueError(f"frame {t} is missing from the file")
+        return page.asarray()
+
+    return Source(
+        plane,
+        sizes.get("T", 1),
+        sizes.get("C", 1),
+        sizes.get("Z", 1),
+        colour=series.axes.endswith("S"),
+        metadata=_tiff_metadata(tiff),
+    )
+
+
+def _tiff_metadata(tiff: tifffile.TiffFile) -> dict[str, Any]:
+    """Pixel size and interval as OME-XML or ImageJ state them; a plain TIFF's resolution is print size, not read."""
+    found: dict[str, Any] = {}
+    if tiff.ome_metadata:
+        pixels = next(
+            (e for e in ElementTree.fromstring(tiff.ome_metadata).iter() if e.tag.endswith("}Pixels")), None
+        )
+        attributes = pixels.attrib if pixels is not None else {}
+        if "PhysicalSizeX" in attributes:
+            unit = MICROMETRES.get(attributes.get("PhysicalSizeXUnit", "µm"))
+            found["pixel_size_um"] = unit and float(attributes["PhysicalSizeX"]) * unit
+        if "TimeIncrement" in attributes:
+            unit = MINUTES.get(attributes.get("TimeIncrementUnit", "s"))
+            found["frame_interval_min"] = unit and float(attributes["TimeIncrement"]) * unit
+    elif tiff.imagej_metadata:
+        notes = tiff.imagej_metadata
+        unit = MICROMETRES.get(str(notes.get("unit", "")).replace("\\u00B5", "µ"))
+        resolution = tiff.pages[0].tags.get("XResolution")
+        if unit and resolution is not None and resolution.value[0]:
+            found["pixel_size_um"] = unit * resolution.value[1] / resolution.value[0]
+        if float(notes.get("finterval", 0)) > 0:
+            found["frame_interval_min"] = float(notes["finterval"]) * MINUTES.get(
+                notes.get("tunit", "s"), 1 / 60
+            )
+    return {key: round(value, 6) for key, value in found.items() if value and math.isfinite(value)}
+
+
+def open_video(path: Path) -> Source:
+    """AVI, MP4 or MOV through PyAV. A video knows nothing of the microscope: its frame rate is for the screen.
+
+    Frames come in decoding order; asking for an earlier one starts again from the beginning.
+    """
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        num_frames = stream.frames or sum(packet.size > 0 for packet in container.demux(stream))
+    state: dict[str, Any] = {"next": math.inf, "decoder": None}
+
+    def plane(t: int, c: int, z: int) -> np.ndarray:
+        if t < state["next"]:
+            state.update(next=0, decoder=av.open(str(path)).decode(video=0))
+        for frame in state["decoder"]:
+            state["next"] += 1
+            if state["next"] == t + 1:
+                return frame.to_ndarray(format="rgb24")
+        raise ValueError(f"frame {t} is missing, is the file truncated?")
+
+    return Source(plane, num_frames, colour=True)
