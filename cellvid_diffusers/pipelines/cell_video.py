@@ -1,0 +1,234 @@
+"""The pipeline that makes cell videos and their optical flow out of noise."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.schedulers import SchedulerMixin
+from diffusers.utils.torch_utils import randn_tensor
+from huggingface_hub import snapshot_download
+from PIL import Image
+
+from ..models import UNet3DModel
+from .conditions import Conditions
+from .output import CellVideoPipelineOutput
+
+LABEL_KINDS = ("cell_type", "density", "maturity")
+
+
+class CellVideoPipeline(DiffusionPipeline):
+    r"""
+    Synthesis of phase-contrast cell video and its optical flow.
+
+    Parameters:
+        unet ([`UNet3DModel`]): Denoises clips `(batch_size, 1 or 3, num_frames, height, width)`: video, u, v.
+        scheduler ([`SchedulerMixin`]): Any diffusers scheduler of the prediction type that the model was trained for.
+        video_mean (`float`), video_std (`float`): Grey value in [0, 1] = model value * `video_std` + `video_mean`.
+        flow_scale (`float`): Flow in pixels per frame = model value * `flow_scale`. Zero motion is zero in the model.
+        flow_offset (`float`): Added to the flow after scaling; 0 unless the model was trained with the paper's min-max
+            normalisation, where zero motion is not zero.
+        noise_patterns (`list[str]`): What the model was trained to do (`training_utils.NOISE_PATTERNS`).
+        class_names (`dict[str, list[str]]`, *optional*): For `cell_type`, `density` and `maturity`, in this order, the
+            names of the classes that the model knows.
+        class_weights (`dict[str, list[float]]`, *optional*): Their share of the training mix.
+        pixel_size_um (`float`, *optional*): Size of a generated pixel in micrometres, if the training data had one.
+        frame_interval_min (`float`, *optional*): Minutes between frames, likewise.
+    """
+
+    model_cpu_offload_seq = "unet"
+
+    def __init__(
+        self,
+        unet: UNet3DModel,
+        scheduler: SchedulerMixin,
+        video_mean: float = 0.5,
+        video_std: float = 0.5,
+        flow_scale: float = 1.0,
+        flow_offset: float = 0.0,
+        noise_patterns: list[str] = ["joint"],  # noqa: B006 (a config key: JSON has no tuples)
+        class_names: dict[str, list[str]] | None = None,
+        class_weights: dict[str, list[float]] | None = None,
+        pixel_size_um: float | None = None,
+        frame_interval_min: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.register_modules(unet=unet, scheduler=scheduler)
+        self.register_to_config(
+            video_mean=video_mean,
+            video_std=video_std,
+            flow_scale=flow_scale,
+            flow_offset=flow_offset,
+            noise_patterns=noise_patterns,
+            class_names=class_names,
+            class_weights=class_weights,
+            pixel_size_um=pixel_size_um,
+            frame_interval_min=frame_interval_min,
+        )
+
+    @classmethod
+    def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:
+        """Fetch a pipeline's folder from the Hub into the cache and return its path.
+
+        The components are this package's own classes, so nothing but configurations and safetensors is wanted.
+        """
+        names = ("revision", "cache_dir", "token", "local_files_only", "force_download")
+        passed = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
+        return snapshot_download(pretrained_model_name, allow_patterns=["*.json", "*.safetensors"], **passed)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        num_frames: int = 10,
+        height: int | None = None,
+        width: int | None = None,
+        batch_size: int = 1,
+        num_inference_steps: int = 25,
+        first_frame: np.ndarray | torch.Tensor | None = None,
+        frames: np.ndarray | torch.Tensor | None = None,
+        frame_mask: np.ndarray | torch.Tensor | None = None,
+        flow: np.ndarray | torch.Tensor | None = None,
+        cell_type: str | None = None,
+        density: str | None = None,
+        maturity: str | None = None,
+        guidance_scale: float = 1.0,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        output_type: str = "np",
+        return_dict: bool = True,
+    ) -> CellVideoPipelineOutput | tuple[Any, Any]:
+        r"""
+        Generate clips.
+
+        Args:
+            num_frames (`int`, defaults to 10): Frames of each clip.
+            height (`int`, *optional*), width (`int`, *optional*): Size in pixels; the model's `sample_size` if not
+                given.
+            batch_size (`int`, defaults to 1): Number of clips.
+            num_inference_steps (`int`, defaults to 25): Denoising steps.
+            first_frame (`np.ndarray` or `torch.Tensor` of shape `(H, W)` or `(batch_size, H, W)`, *optional*):
+                Frame to start from, in [0, 1].
+            frames (`np.ndarray` or `torch.Tensor` of shape `(F, H, W)` or `(batch_size, F, H, W)`, *optional*):
+                Video in [0, 1], given where `frame_mask` says so; the whole of it without a mask.
+            frame_mask (`np.ndarray` or `torch.Tensor` of shape `(F,)`, bool, *optional*): Which of `frames` are given.
+            flow (`np.ndarray` or `torch.Tensor` of shape `(F, H, W, 2)` or `(batch_size, F, H, W, 2)`, *optional*):
+                Flow to make the video for, in pixels per frame.
+            cell_type, density, maturity (`str`, *optional*): Class names; `None` draws from the training mix.
+            guidance_scale (`float`, defaults to 1.0): Classifier-free guidance (Ho and Salimans, 2022); 1 is none.
+            generator (`torch.Generator` or `list[torch.Generator]`, *optional*): Makes the clips reproducible. With one
+                generator a clip is the same whatever the batch size; a list has one for each clip.
+            output_type (`str`, defaults to `"np"`): `"np"`, `"pt"` or `"pil"`.
+            return_dict (`bool`, defaults to `True`): Whether to return a [`CellVideoPipelineOutput`].
+
+        Returns:
+            [`CellVideoPipelineOutput`] or the tuple `(frames, flow)`. Given frames and flow come back exactly.
+
+        Raises:
+            ValueError: If an argument is out of range or asks for what this checkpoint cannot do.
+
+        Example:
+            >>> pipe = CellVideoPipeline.from_pretrained("checkpoints/cellvid-tiny")  # doctest: +SKIP
+            >>> out = pipe(num_frames=10, generator=torch.Generator().manual_seed(0))  # doctest: +SKIP
+            >>> out.frames.shape, out.flow.shape  # doctest: +SKIP
+            ((1, 10, 64, 64), (1, 10, 64, 64, 2))
+        """
+        height, width = height or self.unet.config.sample_size, width or self.unet.config.sample_size
+        self._check_inputs(num_frames, height, width, batch_size, num_inference_steps, output_type)
+        generators = self._clip_generators(generator, batch_size)
+        shape = (batch_size, self.unet.config.in_channels, num_frames, height, width)
+        conditions = Conditions.from_arguments(
+            self.config, shape, first_frame=first_frame, frames=frames, frame_mask=frame_mask, flow=flow
+        ).to(self.device, self.unet.dtype)
+        labels = self._labels({"cell_type": cell_type, "density": density, "maturity": maturity}, generators)
+
+        clip = randn_tensor(shape, generator=generators, device=self.device, dtype=self.unet.dtype)
+        self.scheduler.set_timesteps(num_inference_steps, device=self.device)
+        clip = conditions.impose(clip * self.scheduler.init_noise_sigma)
+        takes_generator = "generator" in inspect.signature(self.scheduler.step).parameters
+        extra = {"generator": generators} if takes_generator else {}
+        for timestep in self.progress_bar(self.scheduler.timesteps):
+            model_input = conditions.impose(self.scheduler.scale_model_input(clip, timestep))
+            prediction = self._predict(model_input, conditions.levels(timestep), labels, guidance_scale)
+            clip = conditions.impose(self.scheduler.step(prediction, timestep, clip, **extra).prev_sample)
+
+        video, motion = self._decode(clip)
+        video, motion = conditions.restore(video, motion)
+        self.maybe_free_model_hooks()
+        return self._output(video, motion, output_type, return_dict)
+
+    def _check_inputs(
+        self, num_frames: int, height: int, width: int, batch_size: int, num_inference_steps: int, output_type: str
+    ) -> None:
+        for name, value, least in (
+            ("num_frames", num_frames, 1),
+            ("batch_size", batch_size, 1),
+            ("num_inference_steps", num_inference_steps, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        multiple = self.unet.size_multiple
+        if height % multiple or width % multiple or min(height, width) < multiple:
+            raise ValueError(f"height and width must be positive multiples of {multiple}, got {height} x {width}")
+        if output_type not in ("np", "pt", "pil"):
+            raise ValueError(f"output_type must be 'np', 'pt' or 'pil', got {output_type!r}")
+
+    def _clip_generators(
+        self, generator: torch.Generator | list[torch.Generator] | None, batch_size: int
+    ) -> list[torch.Generator]:
+        """One generator a clip: the n-th depends on the n-th draw from the given one alone."""
+        if isinstance(generator, list):
+            if len(generator) != batch_size:
+                raise ValueError(f"generator must hold one for each of the {batch_size} clips, got {len(generator)}")
+            return generator
+        device = generator.device if generator is not None else "cpu"
+        seeds = [int(torch.randint(2**62, (1,), generator=generator, device=device)) for _ in range(batch_size)]
+        return [torch.Generator(device).manual_seed(seed) for seed in seeds]
+
+    def _labels(self, asked: dict[str, str | None], generators: list[torch.Generator]) -> torch.Tensor | None:
+        """Class indices `(batch_size, kinds)`, drawn from the training mix where nothing is asked."""
+        known: dict[str, list[str]] = self.config.class_names or {}
+        for kind, name in asked.items():
+            if name is not None and name not in known.get(kind, []):
+                can = f"one of {known[kind]}" if kind in known else "None: this checkpoint was not trained with it"
+                raise ValueError(f"{kind} must be {can}, got {name!r}")
+        columns = []
+        for kind in (kind for kind in LABEL_KINDS if kind in known):
+            if asked[kind] is not None:
+                columns.append(torch.full((len(generators),), known[kind].index(asked[kind])))
+            else:
+                weights = torch.tensor((self.config.class_weights or {}).get(kind) or [1.0] * len(known[kind]))
+                draws = [
+                    torch.multinomial(weights.to(each.device), 1, generator=each).cpu() for each in generators
+                ]
+                columns.append(torch.cat(draws))
+        return torch.stack(columns, dim=1).to(self.device) if columns else None
+
+    def _predict(
+        self, clip: torch.Tensor, levels: torch.Tensor, labels: torch.Tensor | None, guidance_scale: float
+    ) -> torch.Tensor:
+        prediction = self.unet(clip, levels, labels, return_dict=False)[0]
+        if guidance_scale == 1.0 or labels is None:
+            return prediction
+        unguided = self.unet(clip, levels, None, return_dict=False)[0]
+        return unguided + guidance_scale * (prediction - unguided)
+
+    def _decode(self, clip: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Model values -> video `(B, F, H, W)` in [0, 1] and flow `(B, F, H, W, 2)` in px/frame."""
+        clip = clip.float()
+        video = (clip[:, 0] * self.config.video_std + self.config.video_mean).clamp(0, 1)
+        if clip.shape[1] == 1:
+            return video, None
+        return video, clip[:, 1:].permute(0, 2, 3, 4, 1) * self.config.flow_scale + self.config.flow_offset
+
+    def _output(
+        self, video: torch.Tensor, flow: torch.Tensor | None, output_type: str, return_dict: bool
+    ) -> CellVideoPipelineOutput | tuple[Any, Any]:
+        frames: Any = video
+        motion: Any = flow
+        if output_type != "pt":
+            frames = video.cpu().numpy()
+            motion = None if flow is None else flow.cpu().numpy()
+        if output_type == "pil":
+            grey = (frames * 255).round().astype(np.uint8)
+            frames = [[Image.fromarray(frame) for frame in each] for each in grey]
+        return CellVideoPipelineOutput(frames=frames, flow=motion) if return_dict else (frames, motion)

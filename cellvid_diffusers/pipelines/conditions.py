@@ -1,0 +1,136 @@
+"""What a user gives the sampler: frames, flow, or nothing, held at noise level zero while the rest is denoised."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+Array = np.ndarray | torch.Tensor
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Given values of a clip, and where they are given.
+
+    Args:
+        values (`torch.Tensor` of shape `(B, C, F, H, W)`): Given values in the model's scale, anything elsewhere.
+        given (`torch.Tensor` of shape `(B, F, 2)`, bool): Which frames' video and flow are given.
+        video (`torch.Tensor` of shape `(B, F, H, W)`): Given video as it came, in [0, 1].
+        flow (`torch.Tensor` of shape `(B, F, H, W, 2)`): Given flow as it came, in px/frame.
+    """
+
+    values: torch.Tensor
+    given: torch.Tensor
+    video: torch.Tensor
+    flow: torch.Tensor
+
+    @classmethod
+    def from_arguments(
+        cls,
+        config: Mapping[str, Any],
+        shape: tuple[int, int, int, int, int],
+        *,
+        first_frame: Array | None,
+        frames: Array | None,
+        frame_mask: Array | None,
+        flow: Array | None,
+    ) -> "Conditions":
+        """Check the pipeline's conditional arguments and put them into the model's scale.
+
+        Raises:
+            ValueError: If a shape or value does not fit, or the checkpoint was not trained for the task.
+        """
+        batch, channels, num_frames, height, width = shape
+        given = torch.zeros(batch, num_frames, 2, dtype=torch.bool)
+        video = torch.zeros(batch, num_frames, height, width)
+        motion = torch.zeros(batch, num_frames, height, width, 2)
+        if first_frame is not None and frames is not None:
+            raise ValueError("give first_frame or frames, not both")
+        if frame_mask is not None and frames is None:
+            raise ValueError("frame_mask says which of frames are given: give frames too")
+        if first_frame is not None:
+            video[:, 0] = _read("first_frame", first_frame, (batch, height, width))
+            given[:, 0, 0] = True
+            _require(config, "first_frame", ("first_frame", "prediction"))
+        if frames is not None:
+            mask = torch.ones(num_frames, dtype=torch.bool)
+            if frame_mask is not None:
+                mask = torch.as_tensor(frame_mask, dtype=torch.bool)
+            if mask.shape != (num_frames,):
+                raise ValueError(f"frame_mask must have num_frames = {num_frames} entries, got {tuple(mask.shape)}")
+            read = _read("frames", frames, (batch, num_frames, height, width))
+            video[:, mask] = read[:, mask]
+            given[:, mask, 0] = True
+            task = ("video_to_flow",) if bool(mask.all()) else ("prediction", "interpolation")
+            _require(config, "frames", task)
+        if flow is not None:
+            if channels == 1:
+                raise ValueError("flow cannot be given: this checkpoint knows video only")
+            motion[:] = _read("flow", flow, (batch, num_frames, height, width, 2))
+            given[:, :, 1] = True
+            _require(config, "flow", ("flow_to_video",))
+        for name, values in (("video", video), ("flow", motion)):
+            if not bool(torch.isfinite(values).all()):
+                raise ValueError(f"given {name} must be finite, got NaN or infinity")
+        if bool((video < 0).any() or (video > 1).any()):
+            raise ValueError(
+                f"given frames must be in [0, 1], got {float(video.min()):.3g} to {float(video.max()):.3g}"
+            )
+        values = torch.cat(
+            [
+                ((video - config["video_mean"]) / config["video_std"])[:, None],
+                ((motion - config["flow_offset"]) / config["flow_scale"]).permute(0, 4, 1, 2, 3),
+            ],
+            dim=1,
+        )[:, :channels]
+        return cls(values, given, video, motion)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Conditions":
+        """The same on another device, the model's values in another dtype."""
+        return replace(
+            self,
+            values=self.values.to(device, dtype),
+            given=self.given.to(device),
+            video=self.video.to(device),
+            flow=self.flow.to(device),
+        )
+
+    def levels(self, timestep: torch.Tensor) -> torch.Tensor:
+        """Noise levels `(B, F, 2)` at a step of the scheduler: 0 where given."""
+        return torch.where(self.given, torch.zeros_like(timestep), timestep)
+
+    def impose(self, clip: torch.Tensor) -> torch.Tensor:
+        """Put the given values into a clip `(B, C, F, H, W)`."""
+        if not bool(self.given.any()):
+            return clip
+        index = [0, 1, 1][: clip.shape[1]]
+        given = self.given[:, :, index].transpose(1, 2)[..., None, None]
+        return torch.where(given, self.values, clip)
+
+    def restore(
+        self, video: torch.Tensor, flow: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Put the given frames and flow back exactly as they came."""
+        video = torch.where(self.given[:, :, 0, None, None], self.video, video)
+        if flow is not None:
+            flow = torch.where(self.given[:, :, 1, None, None, None], self.flow, flow)
+        return video, flow
+
+
+def _read(name: str, array: Array, shape: tuple[int, ...]) -> torch.Tensor:
+    """Float tensor of `shape`, repeated over the batch if it came without one."""
+    values = torch.as_tensor(array, dtype=torch.float32).cpu()
+    if values.ndim == len(shape) - 1:
+        values = values.expand(shape[0], *values.shape)
+    if tuple(values.shape) != shape:
+        raise ValueError(f"{name} must have shape {shape[1:]} or {shape}, got {tuple(array.shape)}")
+    return values
+
+
+def _require(config: Mapping[str, Any], name: str, tasks: tuple[str, ...]) -> None:
+    """Raise unless the checkpoint was trained for one of the tasks."""
+    trained = list(config["noise_patterns"])
+    if not set(tasks) & set(trained):
+        raise ValueError(f"{name} cannot be given: this checkpoint was trained for {trained}, not {' or '.join(tasks)}")

@@ -1,0 +1,22 @@
+"""What `CellVideoPipeline` returns."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from diffusers.utils import BaseOutput
+
+
+@dataclass
+class CellVideoPipelineOutput(BaseOutput):
+    """
+    Args:
+        frames (`np.ndarray`, `torch.Tensor` or `list[list[PIL.Image.Image]]`):
+            Video of shape `(batch_size, num_frames, height, width)` in [0, 1]; with `output_type="pil"` one list of
+            8-bit grey images a clip.
+        flow (`np.ndarray` or `torch.Tensor` of shape `(batch_size, num_frames, height, width, 2)`, *optional*):
+            Optical flow (u, v) in pixels per frame, u to the right, v down; that of frame k goes to frame k + 1.
+            `None` where the model knows video only.
+    """
+
+    frames: Any
+    flow: Any | None
