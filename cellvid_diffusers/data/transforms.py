@@ -236,6 +236,19 @@ class ClipDataset(Dataset):
             contrast > 2 * max(0.5, float(np.percentile(contrast, 10))),
         )
 
+    def class_weights(self) -> dict[str, list[float]]:
+        """Share of each class of each label column among the rows whose class is known."""
+        shares = {}
+        for (column, names), labels in zip(self.class_columns.items(), self._labels.T, strict=True):
+            counts = np.bincount(labels[labels >= 0], minlength=len(names))
+            shares[column] = (counts / max(1, counts.sum())).tolist()
+        return shares
+
+    def common_value(self, column: str) -> float | None:
+        """The value of a metadata column if all rows share it, else None."""
+        values = set(self.rows[column])
+        return values.pop() if len(values) == 1 else None
+
     def _row(self, index: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         return self._decoded[index] if self._decoded is not None else self._decode(int(index))
 

@@ -127,6 +127,10 @@ class UNet3DModel(ModelMixin, ConfigMixin):
         """Height and width of a clip must be multiples of this."""
         return self.config.patch_size * 2 ** (len(self.config.block_out_channels) - 1)
 
+    def load_weights_from(self, other: "UNet3DModel") -> None:
+        """Start from the weights of a model of the same configuration."""
+        self.load_state_dict(other.state_dict())
+
     def embed(
         self, timestep: torch.Tensor | float | int, class_labels: torch.Tensor | None, sample: torch.Tensor
     ) -> torch.Tensor:

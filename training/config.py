@@ -1,0 +1,155 @@
+"""Training configurations: a YAML file over the defaults, the command line over both.
+
+    load_config(["--config", "training/configs/tiny.yaml", "--max_minutes", "9", "--model.layers_per_block", "2"])
+
+Every key of `DEFAULTS` is an option of the same name; keys of the nested groups are reached with a dot. A file may name
+another in `base`, which is read first.
+"""
+
+import copy
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CONFIGS = Path(__file__).parent / "configs"
+
+DEFAULTS: dict[str, Any] = {
+    # What is trained on
+    "dataset_name": None,  # folder or Hub id; without one a small culture is simulated (group "simulate")
+    "simulate": {"num_videos": 24, "size": 64, "num_frames": 16, "density": "moderate", "maturity": "mature"},
+    "num_frames": 10,
+    "resolution": 64,
+    "flow": True,  # train on video and flow; False: video only
+    "normalization": "fixed",  # or "paper": each channel of each sample to its own extremes
+    "transform": {},  # options of data.ClipTransform
+    "class_columns": {},  # label column -> class names, in the order cell_type, density, maturity
+    "preload": True,
+    "dataloader_num_workers": 0,
+    # What is trained
+    "model": {"type": "UNet3DModel"},  # and the arguments of that class
+    "pretrained_model_name_or_path": None,  # pipeline whose weights to start from
+    "scheduler": {
+        "num_train_timesteps": 1000,
+        "beta_schedule": "squaredcos_cap_v2",
+        "prediction_type": "v_prediction",
+        "timestep_spacing": "trailing",
+    },
+    "loss_type": "l2",
+    "flow_weight": 1.0,
+    "snr_gamma": None,
+    "noise_patterns": {"joint": 1.0},
+    "class_dropout": 0.1,
+    # How
+    "train_batch_size": 8,  # of each process
+    "gradient_accumulation_steps": 1,
+    "learning_rate": 1.0e-3,
+    "lr_scheduler": "constant_with_warmup",
+    "lr_warmup_steps": 200,
+    "adam_beta1": 0.9,
+    "adam_beta2": 0.99,
+    "adam_weight_decay": 0.01,
+    "max_grad_norm": 1.0,
+    "use_ema": True,
+    "ema_max_decay": 0.9995,
+    "mixed_precision": "no",
+    "gradient_checkpointing": False,
+    "compile": False,
+    "seed": 0,
+    # How long, and what is kept
+    "output_dir": "runs/smoke",
+    "max_train_steps": 1000,
+    "max_minutes": None,
+    "logging_steps": 10,
+    "checkpointing_steps": 500,
+    "checkpoints_total_limit": 2,
+    "resume_from_checkpoint": None,  # a folder, or "latest"
+    "validation_steps": 500,
+    "validation_clips": 4,
+    "num_inference_steps": 25,
+    "report_to": None,  # "tensorboard"
+    "push_to_hub": False,
+    "hub_model_id": None,
+}
+
+OPEN_GROUPS = ("transform", "class_columns", "model", "scheduler", "noise_patterns")
+"""Groups whose keys belong to the class that takes them, which checks them itself."""
+
+REPLACED_GROUPS = ("noise_patterns", "class_columns")
+"""Groups that a later source replaces whole."""
+
+
+def load_config(argv: Sequence[str]) -> dict[str, Any]:
+    """Read `--config FILE` (the smoke configuration without it) and the other options.
+
+    Raises:
+        ValueError: If a key is unknown or an option has no value.
+    """
+    options = _parse(argv)
+    config = copy.deepcopy(DEFAULTS)
+    for source in _files(Path(options.pop("config", CONFIGS / "smoke.yaml"))):
+        for key, value in source.items():
+            _set(config, [key], value)
+    for key, value in options.items():
+        _set(config, key.split("."), value)
+    return config
+
+
+def _parse(argv: Sequence[str]) -> dict[str, Any]:
+    """`--key value`, `--key=value` and `--flag` -> values read as YAML."""
+    options: dict[str, Any] = {}
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            raise ValueError(f"options must look like --key value, got {word!r}")
+        key, equals, value = word[2:].partition("=")
+        if not equals:
+            value = words.pop(0) if words and not words[0].startswith("--") else "true"
+        options[key] = value if key == "config" else _read_value(value)
+    return options
+
+
+def _read_value(text: str) -> Any:
+    """YAML, with the scientific notation that YAML 1.1 takes for a string (1e-3)."""
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _files(path: Path) -> list[dict[str, Any]]:
+    """The file's content, after that of the files it is based on."""
+    if not path.is_file():
+        raise ValueError(f"--config must be an existing YAML file, got {path}")
+    content = yaml.safe_load(path.read_text()) or {}
+    base = content.pop("base", None)
+    return [*(_files(path.parent / base) if base else []), content]
+
+
+def _set(config: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set `config[path]`, merging groups."""
+    key, *rest = path
+    if key not in config:
+        near = difflib.get_close_matches(key, config, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown configuration key {key!r}{hint}")
+    if rest:
+        group = config[key]
+        if key in OPEN_GROUPS:
+            group[rest[0]] = value
+        else:
+            _set(group, rest, value)
+    elif isinstance(config[key], dict) and key not in REPLACED_GROUPS:
+        for name, each in (value or {}).items():
+            if key in OPEN_GROUPS:
+                config[key][name] = each
+            else:
+                _set(config[key], [name], each)
+    else:
+        config[key] = value

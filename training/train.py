@@ -1,0 +1,265 @@
+"""Train a model of cell video and flow: `accelerate launch training/train.py --config training/configs/tiny.yaml`.
+
+Every key of the configuration can be given on the command line (see `config.py`). `output_dir` ends up as a pipeline
+for `CellVideoPipeline.from_pretrained`, with `train_log.jsonl`, samples and resumable checkpoints beside it. The clips
+and the noise of a step depend on the seed, the process and the step alone, so a resumed run goes on as if it had never
+stopped.
+"""
+
+import json
+import math
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from config import load_config
+from diffusers import DDPMScheduler
+from diffusers.optimization import get_scheduler
+from diffusers.training_utils import EMAModel
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+from validation import make_pipeline, write_samples
+
+from cellvid_diffusers.data import ClipDataset, load_patches, write_simulated
+from cellvid_diffusers.models import MotionUNet3DModel, UNet3DModel
+from cellvid_diffusers.pipelines import CellVideoPipeline
+from cellvid_diffusers.training_utils import DiffusionObjective, draw_noise_levels, drop_labels, keep_freed_memory
+
+MODELS = {"UNet3DModel": UNet3DModel, "MotionUNet3DModel": MotionUNet3DModel}
+
+
+class Progress:
+    """Optimiser steps, clips and seconds so far; saved with each checkpoint."""
+
+    def __init__(self) -> None:
+        self.step, self.clips, self.seconds = 0, 0, 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
+
+def load_clips(config: dict[str, Any], accelerator: Accelerator) -> ClipDataset:
+    """The training split as clips; a simulated culture where no data set is named."""
+    name = config["dataset_name"]
+    if name is None:
+        name = Path(config["output_dir"]) / "simulated"
+        if accelerator.is_main_process and not name.exists():
+            write_simulated(name, seed=config["seed"], **config["simulate"])
+        accelerator.wait_for_everyone()
+    return ClipDataset(
+        load_patches(name, "train"),
+        num_frames=config["num_frames"],
+        size=config["resolution"],
+        transform=config["transform"],
+        normalization=config["normalization"],
+        flow=config["flow"],
+        class_columns=config["class_columns"],
+        seed=config["seed"],
+        preload=config["preload"],
+    )
+
+
+def build_model(config: dict[str, Any]) -> UNet3DModel:
+    """The configured model, with the weights to start from where some are named."""
+    arguments = dict(config["model"])
+    model_class = MODELS[arguments.pop("type")]
+    channels = 3 if config["flow"] else 1
+    arguments = {"sample_size": config["resolution"], "in_channels": channels, "out_channels": channels, **arguments}
+    if config["class_columns"]:
+        arguments["num_class_embeds"] = [len(names) for names in config["class_columns"].values()]
+    model = model_class(**arguments)
+    if config["pretrained_model_name_or_path"]:
+        start = CellVideoPipeline.from_pretrained(config["pretrained_model_name_or_path"]).unet
+        model.load_weights_from(start)
+    return model
+
+
+def find_checkpoint(config: dict[str, Any]) -> Path | None:
+    """The checkpoint to resume from."""
+    asked = config["resume_from_checkpoint"]
+    if asked != "latest":
+        return Path(asked) if asked else None
+    found = Path(config["output_dir"]).glob("checkpoint-*")
+    return max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
+
+
+def save_checkpoint(accelerator: Accelerator, config: dict[str, Any], step: int) -> None:
+    """Write `checkpoint-STEP` whole or not at all, and drop the oldest beyond the limit."""
+    folder = Path(config["output_dir"])
+    unfinished = folder / "checkpoint.unfinished"
+    accelerator.save_state(str(unfinished))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        shutil.rmtree(folder / f"checkpoint-{step}", ignore_errors=True)
+        unfinished.rename(folder / f"checkpoint-{step}")
+        kept = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+        for old in kept[: -config["checkpoints_total_limit"]]:
+            shutil.rmtree(old)
+
+
+def main() -> None:
+    """Read the configuration, train, and leave a pipeline in `output_dir`."""
+    config = load_config(sys.argv[1:])
+    keep_freed_memory()
+    accelerator = Accelerator(
+        mixed_precision=config["mixed_precision"],
+        gradient_accumulation_steps=config["gradient_accumulation_steps"],
+        log_with=config["report_to"],
+        project_dir=config["output_dir"],
+    )
+    folder = Path(config["output_dir"])
+    folder.mkdir(parents=True, exist_ok=True)
+    set_seed(config["seed"])
+    if config["report_to"]:
+        accelerator.init_trackers("tensorboard")
+
+    clips = load_clips(config, accelerator)
+    model = build_model(config)
+    if config["gradient_checkpointing"]:
+        model.enable_gradient_checkpointing()
+    noise_scheduler = DDPMScheduler(clip_sample=False, **config["scheduler"])
+    objective = DiffusionObjective(
+        noise_scheduler.alphas_cumprod,
+        noise_scheduler.config.prediction_type,
+        config["loss_type"],
+        config["flow_weight"],
+        config["snr_gamma"],
+    )
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=config["learning_rate"],
+        betas=(config["adam_beta1"], config["adam_beta2"]),
+        weight_decay=config["adam_weight_decay"],
+    )
+    lr_scheduler = get_scheduler(
+        config["lr_scheduler"],
+        optimizer,
+        num_warmup_steps=config["lr_warmup_steps"],
+        num_training_steps=config["max_train_steps"],
+    )
+    progress = Progress()
+    ema = EMAModel(
+        model.parameters(), decay=config["ema_max_decay"], use_ema_warmup=True, model_cls=type(model)
+    )
+    ema.to(accelerator.device)
+    accelerator.register_for_checkpointing(progress, lr_scheduler, ema)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    checkpoint = find_checkpoint(config)
+    if checkpoint is not None:
+        accelerator.load_state(str(checkpoint))
+    network = torch.compile(model) if config["compile"] else model
+
+    def pipeline() -> CellVideoPipeline:
+        return make_pipeline(accelerator.unwrap_model(model), ema, noise_scheduler, clips, config)
+
+    train(accelerator, config, clips, network, objective, optimizer, lr_scheduler, progress, ema, pipeline)
+    save_checkpoint(accelerator, config, progress.step)
+    if accelerator.is_main_process:
+        pipeline().save_pretrained(
+            folder, push_to_hub=config["push_to_hub"], repo_id=config["hub_model_id"] or folder.name
+        )
+    accelerator.end_training()
+
+
+def train(accelerator, config, clips, network, objective, optimizer, lr_scheduler, progress, ema, pipeline):
+    """Step until `max_train_steps` or `max_minutes`; one line of `train_log.jsonl` every `logging_steps`."""
+    started, folder = time.monotonic(), Path(config["output_dir"])
+    per_step = config["train_batch_size"] * accelerator.num_processes * config["gradient_accumulation_steps"]
+    order = range(progress.clips, config["max_train_steps"] * per_step)
+    loader = DataLoader(
+        clips,
+        batch_size=config["train_batch_size"],
+        sampler=order,
+        num_workers=config["dataloader_num_workers"],
+        drop_last=True,
+    )
+    loader = accelerator.prepare(loader)
+    bar = tqdm(
+        total=config["max_train_steps"],
+        initial=progress.step,
+        disable=not accelerator.is_local_main_process,
+        mininterval=2,
+    )
+    sums, ticks, tick_time = torch.zeros(4), 0, time.monotonic()
+    for micro, batch in enumerate(loader):
+        with accelerator.accumulate(network):
+            losses = step_losses(accelerator, config, network, objective, batch, progress.clips + micro)
+            accelerator.backward(objective.combine(losses))
+            if accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(network.parameters(), config["max_grad_norm"])
+            optimizer.step()
+            optimizer.zero_grad()
+        sums[: len(losses)] += losses.detach().cpu()
+        ticks += 1
+        if not accelerator.sync_gradients:
+            continue
+        lr_scheduler.step()
+        ema.step(network.parameters())
+        progress.step, progress.clips = progress.step + 1, progress.clips + per_step
+        bar.update()
+        now = time.monotonic()
+        if progress.step % config["logging_steps"] == 0:
+            mean = accelerator.reduce(sums.to(accelerator.device) / ticks, "mean").cpu()
+            seconds, progress.seconds = now - tick_time, progress.seconds + now - tick_time
+            line = {
+                "step": progress.step,
+                "clips": progress.clips,
+                "loss": float(objective.combine(mean[: len(losses)])),
+                "loss_video": float(mean[0]),
+                "loss_flow": float(mean[1 : len(losses)].mean()) if len(losses) > 1 else None,
+                "learning_rate": lr_scheduler.get_last_lr()[0],
+                "seconds": round(progress.seconds, 1),
+                "clips_per_second": round(config["logging_steps"] * per_step / seconds, 2),
+            }
+            if not math.isfinite(line["loss"]):
+                raise FloatingPointError(f"loss must be finite, got {line['loss']} at step {progress.step}")
+            if accelerator.is_main_process:
+                with open(folder / "train_log.jsonl", "a") as log:
+                    log.write(json.dumps(line) + "\n")
+                accelerator.log({key: value for key, value in line.items() if value is not None}, progress.step)
+            sums, ticks, tick_time = torch.zeros(4), 0, now
+        if progress.step % config["checkpointing_steps"] == 0:
+            save_checkpoint(accelerator, config, progress.step)
+            if accelerator.is_main_process:
+                pipeline().save_pretrained(folder)
+        if progress.step % config["validation_steps"] == 0 and accelerator.is_main_process:
+            write_samples(pipeline(), config, progress.step, accelerator)
+        if time_is_up(accelerator, config, started):
+            break
+    bar.close()
+
+
+def step_losses(accelerator, config, network, objective, batch, position: int) -> torch.Tensor:
+    """Loss of each channel for one batch, at noise that depends on the seed, the process and the position alone."""
+    seed = hash((config["seed"], accelerator.process_index, position)) % 2**62
+    generator = torch.Generator().manual_seed(seed)
+    clean, (size, _, frames) = batch["video"], batch["video"].shape[:3]
+    levels = draw_noise_levels(
+        config["noise_patterns"], size, frames, len(objective.alphas_cumprod), generator
+    ).to(clean.device)
+    labels = drop_labels(batch["class_labels"].cpu(), config["class_dropout"], generator).to(clean.device)
+    on_device = torch.Generator(clean.device).manual_seed(seed)
+    epsilon = torch.randn(clean.shape, generator=on_device, device=clean.device)
+    noisy, target = objective.noise(clean, levels, epsilon)
+    prediction = network(noisy, levels, labels if labels.shape[1] else None, return_dict=False)[0]
+    return objective.loss(prediction, target, levels)
+
+
+def time_is_up(accelerator: Accelerator, config: dict[str, Any], started: float) -> bool:
+    """Whether `max_minutes` have passed on the main process; all processes agree."""
+    if config["max_minutes"] is None:
+        return False
+    late = torch.tensor(time.monotonic() - started > 60 * config["max_minutes"], device=accelerator.device)
+    return bool(accelerator.reduce(late.float(), "sum") > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The pipeline that a training run leaves behind, and the samples drawn from it on the way."""
+
+import copy
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers.training_utils import EMAModel
+
+from cellvid_diffusers.data import ClipDataset
+from cellvid_diffusers.io import contact_sheet, write_gif
+from cellvid_diffusers.models import UNet3DModel
+from cellvid_diffusers.pipelines import CellVideoPipeline
+
+
+def make_pipeline(
+    model: UNet3DModel, ema: EMAModel, scheduler: DDPMScheduler, clips: ClipDataset, config: dict[str, Any]
+) -> CellVideoPipeline:
+    """A pipeline with the averaged weights, the data set's scales and its classes."""
+    unet = copy.deepcopy(model).eval()
+    if config["use_ema"]:
+        ema.copy_to(unet.parameters())
+    scales, names = clips.scales, config["class_columns"]
+    fixed = config["normalization"] == "fixed"
+    return CellVideoPipeline(
+        unet,
+        DDIMScheduler.from_config(scheduler.config),
+        video_mean=scales.video_mean if fixed else 0.5,
+        video_std=scales.video_std if fixed else 0.5,
+        # The paper's per-sample extremes are lost; the data set's own extremes stand in for them.
+        flow_scale=scales.flow_scale if fixed else scales.flow_clip,
+        noise_patterns=list(config["noise_patterns"]),
+        class_names={kind: list(each) for kind, each in names.items()} or None,
+        class_weights=clips.class_weights() if names else None,
+        pixel_size_um=clips.common_value("pixel_size_um"),
+        frame_interval_min=clips.common_value("frame_interval_min"),
+    )
+
+
+def write_samples(pipe: CellVideoPipeline, config: dict[str, Any], step: int, accelerator: Accelerator) -> None:
+    """Clips of fixed seeds as a GIF and a contact sheet in `output_dir/samples`, and on TensorBoard."""
+    pipe.set_progress_bar_config(disable=True)
+    count = config["validation_clips"]
+    out = pipe(
+        num_frames=config["num_frames"],
+        batch_size=count,
+        num_inference_steps=config["num_inference_steps"],
+        generator=[torch.Generator().manual_seed(seed) for seed in range(count)],
+    )
+    folder = Path(config["output_dir"]) / "samples"
+    folder.mkdir(exist_ok=True)
+    video = (out.frames * 255).round().astype(np.uint8)
+    beside = np.concatenate(list(video), axis=-1)
+    gif = folder / f"step-{step:07d}.gif"
+    write_gif(gif, beside, scale=3)
+    contact_sheet(video, out.flow, path=gif.with_suffix(".png"))
+    if config["report_to"]:
+        _log_gif(accelerator.get_tracker("tensorboard").writer, gif, step)
+
+
+def _log_gif(writer: Any, path: Path, step: int) -> None:
+    """Put an animated GIF on TensorBoard, which shows image summaries as the browser does."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    data = io.BytesIO(path.read_bytes()).getvalue()
+    image = Summary.Image(encoded_image_string=data, colorspace=3, height=1, width=1)
+    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag="samples", image=image)]), step)
