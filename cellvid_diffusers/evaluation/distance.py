@@ -92,8 +92,8 @@ def group_clips(
     how = "Real against real: halves that share no recording."
     if alone:
         how = (
-            f"Only one recording of its kind: {', '.join(alone)}. There the halves share no block of space and "
-            "time, but they share the culture, so that the floor is lower, and every ratio higher, than new "
+            f"Only one recording of its kind: {', '.join(alone)}. There the halves share no block of "
+            "space and time, but they share the culture, so that the floor is lower, and every ratio higher, than new "
             "recordings would give."
         )
     return groups.astype(str), strata, how
@@ -198,7 +198,7 @@ class Yardstick:
         }
 
     def verdict(self, low: float, high: float) -> str:
-        """From a distance's interval: beyond 95 % of the real-vs-real splits, within the margin, or neither."""
+        """From a distance's interval: beyond 95 % of real-vs-real splits, within the margin, or neither."""
         if low > self.threshold:
             return "different"
         return "equivalent" if high < EQUIVALENCE_RATIO * self.floor else "inconclusive"
