@@ -28,7 +28,12 @@ from validation import make_pipeline, write_samples
 from cellvid_diffusers.data import ClipDataset, load_patches, write_simulated
 from cellvid_diffusers.models import MotionUNet3DModel, UNet3DModel
 from cellvid_diffusers.pipelines import CellVideoPipeline
-from cellvid_diffusers.training_utils import DiffusionObjective, draw_noise_levels, drop_labels, keep_freed_memory
+from cellvid_diffusers.training_utils import (
+    DiffusionObjective,
+    draw_noise_levels,
+    drop_labels,
+    keep_freed_memory,
+)
 
 MODELS = {"UNet3DModel": UNet3DModel, "MotionUNet3DModel": MotionUNet3DModel}
 
@@ -72,7 +77,12 @@ def build_model(config: dict[str, Any]) -> UNet3DModel:
     arguments = dict(config["model"])
     model_class = MODELS[arguments.pop("type")]
     channels = 3 if config["flow"] else 1
-    arguments = {"sample_size": config["resolution"], "in_channels": channels, "out_channels": channels, **arguments}
+    arguments = {
+        "sample_size": config["resolution"],
+        "in_channels": channels,
+        "out_channels": channels,
+        **arguments,
+    }
     if config["class_columns"]:
         arguments["num_class_embeds"] = [len(names) for names in config["class_columns"].values()]
     model = model_class(**arguments)
@@ -224,7 +234,9 @@ def train(accelerator, config, clips, network, objective, optimizer, lr_schedule
             if accelerator.is_main_process:
                 with open(folder / "train_log.jsonl", "a") as log:
                     log.write(json.dumps(line) + "\n")
-                accelerator.log({key: value for key, value in line.items() if value is not None}, progress.step)
+                accelerator.log(
+                    {key: value for key, value in line.items() if value is not None}, progress.step
+                )
             sums, ticks, tick_time = torch.zeros(4), 0, now
         if progress.step % config["checkpointing_steps"] == 0:
             save_checkpoint(accelerator, config, progress.step)

@@ -8,7 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .layers import AxialAttention, ResidualBlock, SpatialConv, depth_to_space, make_norm, space_to_depth, zero_init
+from .layers import (
+    AxialAttention,
+    ResidualBlock,
+    SpatialConv,
+    depth_to_space,
+    make_norm,
+    space_to_depth,
+    zero_init,
+)
 
 
 class Stage(nn.Module):
@@ -147,6 +155,14 @@ class Tower(nn.Module):
         down = [conv.out_channels for conv in self.shrink] + [self.middle.blocks[0].conv_in.out_channels]
         up = [linear.out_features // 4 for linear in reversed(self.grow)]
         return [*down, down[-1], *up, self.stem.out_channels]
+
+    def forward(self, sample: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        """A clip `(B, C, F, H, W)` and its embedding `(B, F, E)` -> a clip `(B, C', F, H, W)`."""
+        h = self.enter(sample, embedding)
+        skips: list[torch.Tensor] = []
+        for index in range(len(self)):
+            h = self.step(index, h, skips, embedding)
+        return self.leave(h)
 
     def enter(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         """Stem: a clip `(B, C, F, H, W)` -> features `(B, F, H / p, W / p, C0)`."""

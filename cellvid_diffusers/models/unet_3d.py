@@ -191,8 +191,9 @@ class UNet3DModel(ModelMixin, ConfigMixin):
         """
         self.check_sample(sample)
         embedding = self.embed(timestep, class_labels, sample)
-        h, skips = self.tower.enter(sample, embedding), []
-        for index in range(len(self.tower)):
-            h = self.tower.step(index, h, skips, embedding)
-        sample = self.tower.leave(h)
+        sample = self.denoise(sample, embedding)
         return UNet3DOutput(sample=sample) if return_dict else (sample,)
+
+    def denoise(self, sample: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        """Run the network proper: a clip `(B, C, F, H, W)` and its embedding `(B, F, E)` -> a clip."""
+        return self.tower(sample, embedding)

@@ -59,7 +59,9 @@ class Conditions:
             if frame_mask is not None:
                 mask = torch.as_tensor(frame_mask, dtype=torch.bool)
             if mask.shape != (num_frames,):
-                raise ValueError(f"frame_mask must have num_frames = {num_frames} entries, got {tuple(mask.shape)}")
+                raise ValueError(
+                    f"frame_mask must have num_frames = {num_frames} entries, got {tuple(mask.shape)}"
+                )
             read = _read("frames", frames, (batch, num_frames, height, width))
             video[:, mask] = read[:, mask]
             given[:, mask, 0] = True
@@ -133,4 +135,6 @@ def _require(config: Mapping[str, Any], name: str, tasks: tuple[str, ...]) -> No
     """Raise unless the checkpoint was trained for one of the tasks."""
     trained = list(config["noise_patterns"])
     if not set(tasks) & set(trained):
-        raise ValueError(f"{name} cannot be given: this checkpoint was trained for {trained}, not {' or '.join(tasks)}")
+        raise ValueError(
+            f"{name} cannot be given: this checkpoint was trained for {trained}, not {' or '.join(tasks)}"
+        )
