@@ -9,7 +9,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from .features import _flow
+from .motion import estimate_flow
 
 
 def blurred(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -45,7 +45,7 @@ def half_speed(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for slow, clip in zip(out, clips, strict=True):
         recorded = clip[: f // 2 + 1]
         slow[::2] = recorded[: (f + 1) // 2]
-        backward = _flow(recorded[::-1])[::-1]  # of frame k + 1, to frame k
+        backward = estimate_flow(recorded[::-1])[::-1]  # of frame k + 1, to frame k
         for k, (u, v) in enumerate(backward[: f // 2]):
             slow[2 * k + 1] = cv2.remap(
                 recorded[k], x + u / 2, y + v / 2, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT

@@ -93,8 +93,8 @@ def group_clips(
     if alone:
         how = (
             f"Only one recording of its kind: {', '.join(alone)}. There the halves share no block of "
-            "space and time, but they share the culture, so that the floor is lower, and every ratio higher, than new "
-            "recordings would give."
+            "space and time, but they share the culture, so that the floor is lower, and every ratio "
+            "higher, than new recordings would give."
         )
     return groups.astype(str), strata, how
 

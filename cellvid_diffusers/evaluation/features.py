@@ -13,7 +13,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from ..flow import dis_flow
+from .motion import estimate_flow, warp_error
 
 Features = dict[str, np.ndarray]
 
@@ -152,7 +152,7 @@ def _describe_motion(clip: np.ndarray) -> dict[str, float]:
             video.var((1, 2)).mean() + QUANTISATION
         )
         out |= {f"{name} change, {lag} frames over one": step[lag] - step[1] for lag in (2, last // 2, last)}
-    flow, grey = _flow(clip), clip.astype(np.uint8)
+    flow, grey = estimate_flow(clip), clip.astype(np.uint8)
     speed = np.hypot(*np.moveaxis(flow, 1, 0))
     out |= {f"speed q{q:02d}": np.log(v + STILL) for q, v in _quantiles(speed, (25, 50, 75, 90, 99))}
     energy = np.mean(flow**2) + STILL**2
@@ -161,41 +161,12 @@ def _describe_motion(clip: np.ndarray) -> dict[str, float]:
     out["roughness of flow"] = 0.5 * np.log((np.mean(np.diff(flow, axis=3) ** 2) + STILL**2) / energy)
     out["residue after warping"] = _log_rms(warp_error(clip, flow)) - _log_rms(np.diff(clip, axis=0))
     for name, lag in (("half the clip", last // 2), ("the clip", last)):
-        far = np.hypot(*_flow(grey[[0, lag]].astype(np.float32))[0])
+        far = np.hypot(*estimate_flow(grey[[0, lag]].astype(np.float32))[0])
         out |= {f"displacement over {name} q{q}": np.log(v + STILL) for q, v in _quantiles(far, (50, 90))}
     power = np.mean(np.abs(np.fft.rfft(coarse - coarse.mean(0), axis=0)[1:]) ** 2, (1, 2)) + QUANTISATION
     thirds = np.array_split(power, min(3, len(power)))
     out |= {f"temporal power, third {i + 1}": np.log(p.mean() / power.mean()) for i, p in enumerate(thirds)}
     return out
-
-
-def warp_error(clip: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """What motion does not explain: next frame, sampled along the flow, minus this frame.
-
-    Parameters
-    ----------
-    clip : (F, H, W) float32
-    flow : (F - 1, 2, H, W) float32
-        px/frame, u to the right and v down.
-
-    Returns
-    -------
-    (F - 1, H, W) float32
-        Zero where the flow leads out of the frame.
-    """
-    _, h, w = clip.shape
-    y, x = np.mgrid[:h, :w].astype(np.float32)
-    out = np.empty_like(clip[1:])
-    for k, (u, v) in enumerate(flow):
-        warped = cv2.remap(clip[k + 1], x + u, y + v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        inside = (x + u >= 0) & (x + u <= w - 1) & (y + v >= 0) & (y + v <= h - 1)
-        out[k] = np.where(inside, warped - clip[k], 0)
-    return out
-
-
-def _flow(clip: np.ndarray) -> np.ndarray:
-    """Flow (F - 1, 2, H, W) of a clip of grey levels."""
-    return np.moveaxis(np.asarray(dis_flow(clip / 255)), 0, 1)
 
 
 def _blur(frame: np.ndarray, sigma: float) -> np.ndarray:

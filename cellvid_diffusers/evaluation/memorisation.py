@@ -1,0 +1,149 @@
+"""Is a synthetic clip a training clip in disguise?
+
+Each clip is compared with every training clip, under the eight flips and rotations, all shifts up to an
+eighth of the frame, and all offsets in time.  First a coarse search: the middle frame, cut to its inner
+part, against every window of every training frame, both band-passed and reduced to 32 px or so; normalised
+correlation is one matrix product. Then the best few are aligned at full resolution and compared over all
+frames that overlap.  The similarity is that correlation: 1 for a copy, whatever its brightness and contrast.
+
+What counts as a copy is fixed (`COPY`), and held-out real clips, which cannot be copies, go through the
+same search: cells of one kind resemble each other, and only what goes beyond that is memory.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+COPY = 0.85
+"""Correlation of the aligned band-passed clips from which on a pair counts as a copy."""
+
+DIHEDRAL = [(turns, flip) for flip in (False, True) for turns in range(4)]
+
+
+@dataclass
+class Match:
+    """The training clip nearest to a clip.
+
+    ``similarity`` is the correlation over the overlap, ``train`` the index of the training clip; turn the
+    clip ``turns`` times by 90 degrees counter-clockwise, after mirroring it left to right if ``flip``, and
+    its frame k, moved by ``shift`` (y, x) px, lies on the training clip's frame k + ``offset``.
+    """
+
+    similarity: float
+    train: int
+    turns: int
+    flip: bool
+    shift: tuple[int, int]
+    offset: int
+
+
+def transform(clip: np.ndarray, turns: int, flip: bool) -> np.ndarray:
+    """A clip `(F, H, W)`, mirrored left to right if `flip`, then turned by 90 degrees `turns` times."""
+    return np.rot90(clip[:, :, ::-1] if flip else clip, turns, axes=(1, 2))
+
+
+def nearest_training_clips(
+    clips: np.ndarray, train: np.ndarray, *, exclude: np.ndarray | None = None, candidates: int = 6
+) -> list[Match]:
+    """The nearest training clip of each clip.
+
+    Parameters
+    ----------
+    clips : (N, F, H, W) float32
+        Any intensity unit; square frames, or only four of the eight orientations are tried.
+    train : (M, F, H, W) float32
+    exclude : (N, M) bool, optional
+        Pairs not to compare, such as a clip with itself or with others of its own recording.
+    candidates : int
+        How many of the coarse search are aligned at full resolution.
+    """
+    if clips.shape[2:] != train.shape[2:]:
+        raise ValueError(
+            f"clips and training clips must have one size, got {clips.shape[2:]} and {train.shape[2:]}"
+        )
+    scale = max(1, round(min(clips.shape[2:]) / 32))
+    sharp, sharp_train = _band_pass(clips), _band_pass(train)
+    middle = clips.shape[1] // 2
+    orientations = [o for o in DIHEDRAL if clips.shape[2] == clips.shape[3] or o[0] % 2 == 0]
+    scores, places = _coarse(sharp[:, middle], sharp_train, orientations, scale, exclude, candidates)
+    matches = []
+    for clip, row, place in zip(sharp, scores, places, strict=True):
+        found = []
+        for score, (m, t, o, dy, dx) in zip(row, place, strict=True):
+            if np.isfinite(score):
+                turned = transform(clip, *orientations[o])
+                similarity, shift = _align(turned, sharp_train[m], t - middle, (dy, dx), scale)
+                found.append(Match(similarity, int(m), *orientations[o], shift, int(t - middle)))
+        matches.append(max(found, key=lambda match: match.similarity))
+    return matches
+
+
+def _band_pass(clips: np.ndarray) -> np.ndarray:
+    """Detail between 1 px and a tenth of the frame: no noise, no shading, which all recordings share."""
+    wide = min(clips.shape[2:]) / 10
+    flat = clips.reshape(-1, *clips.shape[2:]).astype(np.float32)
+    out = [cv2.GaussianBlur(f, (0, 0), 1) - cv2.GaussianBlur(f, (0, 0), wide) for f in flat]
+    return np.stack(out).reshape(clips.shape)
+
+
+def _coarse(frames, train, orientations, scale, exclude, candidates):
+    """Best windows of the training frames for the inner part of each frame, in every orientation.
+
+    Returns scores (N, candidates) and places (N, candidates, 5): training clip, frame, orientation, shift
+    y and x in full-resolution px; at most one place for each training clip.
+    """
+    n, m = len(frames), len(train)
+    small = _shrink(frames, scale)
+    h, w = small.shape[1:]
+    margin = max(2, round(min(h, w) / 8))
+    inner = np.stack(
+        [transform(small, *o)[:, margin : h - margin, margin : w - margin] for o in orientations]
+    )
+    keys = _normalise(inner.reshape(len(orientations) * n, -1))
+    best, place = np.full((n, m), -np.inf, np.float32), np.zeros((n, m, 5), int)
+    for j, clip in enumerate(train):
+        windows = np.lib.stride_tricks.sliding_window_view(_shrink(clip, scale), inner.shape[2:], axis=(1, 2))
+        count, steps = windows.shape[0], windows.shape[1:3]
+        values = keys @ _normalise(windows.reshape(count * steps[0] * steps[1], -1)).T
+        values = values.reshape(len(orientations), n, -1).transpose(1, 0, 2).reshape(n, -1)
+        top = values.argmax(1)
+        best[:, j] = values[np.arange(n), top]
+        o, t, y, x = np.unravel_index(top, (len(orientations), count, *steps))
+        place[:, j] = np.stack([np.full(n, j), t, o, (y - margin) * scale, (x - margin) * scale], 1)
+    if exclude is not None:
+        best[exclude] = -np.inf
+    order = np.argsort(best, 1)[:, ::-1][:, :candidates]
+    return np.take_along_axis(best, order, 1), np.take_along_axis(place, order[..., None], 1)
+
+
+def _shrink(frames: np.ndarray, scale: int) -> np.ndarray:
+    size = (frames.shape[2] // scale, frames.shape[1] // scale)
+    return np.stack([cv2.resize(np.ascontiguousarray(f), size, interpolation=cv2.INTER_AREA) for f in frames])
+
+
+def _normalise(rows: np.ndarray) -> np.ndarray:
+    rows = rows - rows.mean(1, keepdims=True)
+    return rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-6 * np.sqrt(rows.shape[1]))
+
+
+def _align(clip, train, offset, shift, scale) -> tuple[float, tuple[int, int]]:
+    """Correlation over the common frames and pixels at the best shift within a coarse pixel of `shift`."""
+    first, last = max(0, -offset), min(len(clip), len(train) - offset)
+    ours, theirs = clip[first:last], train[first + offset : last + offset]
+    reach = range(-scale, scale + 1)
+    tried = []
+    for dy in reach:
+        for dx in reach:
+            y, x = shift[0] + dy, shift[1] + dx
+            h, w = ours.shape[1] - abs(y), ours.shape[2] - abs(x)
+            a = ours[:, max(0, -y) : max(0, -y) + h, max(0, -x) : max(0, -x) + w]
+            b = theirs[:, max(0, y) : max(0, y) + h, max(0, x) : max(0, x) + w]
+            power = np.sqrt(np.vdot(a, a) * np.vdot(b, b))
+            tried.append((float(np.vdot(a, b) / (power + 1e-6 * a.size)), (int(y), int(x))))
+    return max(tried)
+
+
+def copy_share(matches: list[Match]) -> float:
+    """Share of clips whose nearest training clip is a copy."""
+    return float(np.mean([match.similarity >= COPY for match in matches]))

@@ -1,0 +1,114 @@
+"""Does motion explain a clip, and does the generated flow tell how the generated frames move?
+
+Both questions are put to OpenCV's dense inverse search, an estimator that no training here has seen: a
+model that learned flow from Horn and Schunck's method cannot please it by sharing its habits.
+
+References
+----------
+T. Kroeger et al., Fast optical flow using dense inverse search (2016), https://arxiv.org/abs/1603.03590
+"""
+
+import cv2
+import numpy as np
+
+from ..flow import dis_flow
+
+
+def estimate_flow(clip: np.ndarray) -> np.ndarray:
+    """Flow `(F - 1, 2, H, W)`, px/frame, of a clip `(F, H, W)` of grey levels (0 to 255)."""
+    return np.moveaxis(np.asarray(dis_flow(clip / np.float32(255))), 0, 1)
+
+
+def warp_error(clip: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """What motion does not explain: the next frame, sampled along the flow, minus this frame.
+
+    Parameters
+    ----------
+    clip : (F, H, W) float32
+    flow : (F - 1, 2, H, W) float32
+        px/frame, u to the right and v down.
+
+    Returns
+    -------
+    (F - 1, H, W) float32
+        In the unit of the clip; zero where the flow leads out of the frame.
+    """
+    _, h, w = clip.shape
+    y, x = np.mgrid[:h, :w].astype(np.float32)
+    out = np.empty_like(clip[1:])
+    for k, (u, v) in enumerate(flow):
+        warped = cv2.remap(clip[k + 1], x + u, y + v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        inside = (x + u >= 0) & (x + u <= w - 1) & (y + v >= 0) & (y + v <= h - 1)
+        out[k] = np.where(inside, warped - clip[k], 0)
+    return out
+
+
+def motion_measures(clip: np.ndarray) -> dict[str, float]:
+    """How one clip moves, in numbers that a table can hold.
+
+    Parameters
+    ----------
+    clip : (F, H, W) float32
+        Grey levels, 0 to 255.
+
+    Returns
+    -------
+    dict
+        ``warp_error`` (grey levels, root mean square after warping), ``frame_difference`` (the same without),
+        ``speed`` (px/frame, mean over textured pixels), ``net_displacement`` (px over the clip, the same
+        pixels).
+    """
+    flow = estimate_flow(clip)
+    far = estimate_flow(clip[[0, -1]])[0]
+    weight = texture(clip)
+    return {
+        "warp_error": float(np.sqrt(np.mean(warp_error(clip, flow) ** 2))),
+        "frame_difference": float(np.sqrt(np.mean(np.diff(clip, axis=0) ** 2))),
+        "speed": float(np.average(np.hypot(flow[:, 0], flow[:, 1]), weights=weight[:-1])),
+        "net_displacement": float(np.average(np.hypot(*far), weights=weight[0])),
+    }
+
+
+def flow_agreement(clip: np.ndarray, flow: np.ndarray) -> dict[str, float]:
+    """Agreement of the flow that came with a clip with the flow estimated from its frames.
+
+    Parameters
+    ----------
+    clip : (F, H, W) float32
+        Grey levels, 0 to 255.
+    flow : (F or F - 1, H, W, 2)
+        px/frame; frame k's flow goes to frame k + 1.
+
+    Returns
+    -------
+    dict
+        Means over textured pixels (a flat background has no motion to agree on): ``endpoint_error``
+        (px/frame), ``endpoint_error_of_no_motion`` (what predicting zero would give), ``explained`` (share
+        of the squared estimated flow that the given one accounts for: 1 perfect, 0 no better than none,
+        below 0 worse), ``cosine`` of the two fields, and ``warp_error`` of the given flow in grey levels.
+    """
+    if flow.shape[-1] != 2 or flow.shape[1:3] != clip.shape[1:] or len(flow) < len(clip) - 1:
+        raise ValueError(f"flow must have shape {(len(clip), *clip.shape[1:], 2)}, got {flow.shape}")
+    given = np.moveaxis(flow[: len(clip) - 1], -1, 1).astype(np.float32)
+    seen = estimate_flow(clip)
+    weight = texture(clip)[:-1]
+
+    def mean(field: np.ndarray) -> float:
+        return float(np.average(field, weights=weight))
+
+    power, error = mean((seen**2).sum(1)), mean(((given - seen) ** 2).sum(1))
+    return {
+        "endpoint_error": mean(np.hypot(*np.moveaxis(given - seen, 1, 0))),
+        "endpoint_error_of_no_motion": mean(np.hypot(*np.moveaxis(seen, 1, 0))),
+        "explained": 1 - error / (power + 1e-6),
+        "cosine": mean((given * seen).sum(1)) / np.sqrt(power * mean((given**2).sum(1)) + 1e-12),
+        "warp_error": float(np.sqrt(np.mean(warp_error(clip, given) ** 2))),
+    }
+
+
+def texture(clip: np.ndarray, *, noise: float = 3.0) -> np.ndarray:
+    """Weight in (0, 1) of each pixel of `(F, H, W)`: near 1 where contrast within 3 px exceeds noise."""
+    mean = np.stack([cv2.GaussianBlur(frame, (0, 0), 3) for frame in clip])
+    square = np.stack([cv2.GaussianBlur(frame**2, (0, 0), 3) for frame in clip])
+    variance = np.maximum(square - mean**2, 0)
+    return variance / (variance + noise**2) + 1e-6
