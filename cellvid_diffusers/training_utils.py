@@ -149,15 +149,11 @@ class DiffusionObjective:
         alpha_bar = self.alphas_cumprod.to(levels.device)[levels].clamp(1e-8, 1 - 1e-8)
         snr = alpha_bar / (1 - alpha_bar)
         clipped = snr.clamp(max=self.snr_gamma)
-        divisor = {"epsilon": snr, "v_prediction": snr + 1, "sample": torch.ones_like(snr)}[
-            self.prediction_type
-        ]
+        divisor = {"epsilon": snr, "v_prediction": snr + 1, "sample": torch.ones_like(snr)}[self.prediction_type]
         return unknown * clipped / divisor
 
 
-def drop_labels(
-    labels: torch.Tensor, probability: float, generator: torch.Generator | None = None
-) -> torch.Tensor:
+def drop_labels(labels: torch.Tensor, probability: float, generator: torch.Generator | None = None) -> torch.Tensor:
     """Set each label to -1 (unknown) with the given probability, for classifier-free guidance."""
     dropped = torch.rand(labels.shape, generator=generator) < probability
     return torch.where(dropped, torch.full_like(labels, -1), labels)

@@ -17,13 +17,11 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from config import load_config
 from diffusers import DDPMScheduler
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
-from validation import make_pipeline, write_samples
 
 from cellvid_diffusers.data import ClipDataset, load_patches, write_simulated
 from cellvid_diffusers.models import MotionUNet3DModel, UNet3DModel
@@ -34,6 +32,8 @@ from cellvid_diffusers.training_utils import (
     drop_labels,
     keep_freed_memory,
 )
+from config import load_config
+from validation import make_pipeline, write_samples
 
 MODELS = {"UNet3DModel": UNet3DModel, "MotionUNet3DModel": MotionUNet3DModel}
 
@@ -156,9 +156,7 @@ def main() -> None:
         num_training_steps=config["max_train_steps"],
     )
     progress = Progress()
-    ema = EMAModel(
-        model.parameters(), decay=config["ema_max_decay"], use_ema_warmup=True, model_cls=type(model)
-    )
+    ema = EMAModel(model.parameters(), decay=config["ema_max_decay"], use_ema_warmup=True, model_cls=type(model))
     ema.to(accelerator.device)
     accelerator.register_for_checkpointing(progress, lr_scheduler, ema)
     model, optimizer = accelerator.prepare(model, optimizer)
@@ -234,9 +232,7 @@ def train(accelerator, config, clips, network, objective, optimizer, lr_schedule
             if accelerator.is_main_process:
                 with open(folder / "train_log.jsonl", "a") as log:
                     log.write(json.dumps(line) + "\n")
-                accelerator.log(
-                    {key: value for key, value in line.items() if value is not None}, progress.step
-                )
+                accelerator.log({key: value for key, value in line.items() if value is not None}, progress.step)
             sums, ticks, tick_time = torch.zeros(4), 0, now
         if progress.step % config["checkpointing_steps"] == 0:
             save_checkpoint(accelerator, config, progress.step)
@@ -254,9 +250,9 @@ def step_losses(accelerator, config, network, objective, batch, position: int) -
     seed = hash((config["seed"], accelerator.process_index, position)) % 2**62
     generator = torch.Generator().manual_seed(seed)
     clean, (size, _, frames) = batch["video"], batch["video"].shape[:3]
-    levels = draw_noise_levels(
-        config["noise_patterns"], size, frames, len(objective.alphas_cumprod), generator
-    ).to(clean.device)
+    levels = draw_noise_levels(config["noise_patterns"], size, frames, len(objective.alphas_cumprod), generator).to(
+        clean.device
+    )
     labels = drop_labels(batch["class_labels"].cpu(), config["class_dropout"], generator).to(clean.device)
     on_device = torch.Generator(clean.device).manual_seed(seed)
     epsilon = torch.randn(clean.shape, generator=on_device, device=clean.device)

@@ -41,9 +41,7 @@ def make_pipeline(
     )
 
 
-def write_samples(
-    pipe: CellVideoPipeline, config: dict[str, Any], step: int, accelerator: Accelerator
-) -> None:
+def write_samples(pipe: CellVideoPipeline, config: dict[str, Any], step: int, accelerator: Accelerator) -> None:
     """Clips of fixed seeds as a GIF and a contact sheet in `output_dir/samples`, and on TensorBoard."""
     pipe.set_progress_bar_config(disable=True)
     count = config["validation_clips"]

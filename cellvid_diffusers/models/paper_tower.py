@@ -123,9 +123,7 @@ class PaperTower(nn.Module):
         )
         self.middle = stage(channels[-1], last)
         self.up = nn.ModuleList(stage(2 * channels[i], i) for i in range(last + 1))
-        self.grow = nn.ModuleList(
-            three(lambda i=i: nn.Linear(channels[i + 1], 4 * channels[i])) for i in range(last)
-        )
+        self.grow = nn.ModuleList(three(lambda i=i: nn.Linear(channels[i + 1], 4 * channels[i])) for i in range(last))
         self.norms_out = three(lambda: make_norm(norm_type, channels[0], norm_num_groups))
         self.heads = three(lambda: SpatialConv(channels[0], patch_size**2, 3, padding=1))
 
@@ -133,8 +131,7 @@ class PaperTower(nn.Module):
         """A clip `(B, 3, F, H, W)` and its embedding `(B, F, E)` -> a clip `(B, 3, F, H, W)`."""
         channels_last = sample.permute(0, 2, 3, 4, 1)
         h: Triple = [
-            stem(space_to_depth(channels_last[..., i : i + 1], self.patch_size))
-            for i, stem in enumerate(self.stems)
+            stem(space_to_depth(channels_last[..., i : i + 1], self.patch_size)) for i, stem in enumerate(self.stems)
         ]
         h[0] = self.stem_attention(h[0], embedding)
         skips: list[Triple] = []

@@ -132,14 +132,10 @@ class Tower(nn.Module):
             in_channels * patch_size**2, channels[0], stem_kernel_size, padding=stem_kernel_size // 2
         )
         self.stem_attention = (
-            AxialAttention(channels[0], "time", head_dim=attention_head_dim)
-            if initial_temporal_attention
-            else None
+            AxialAttention(channels[0], "time", head_dim=attention_head_dim) if initial_temporal_attention else None
         )
         self.down = nn.ModuleList(stage(channels[i], i, layers_per_block) for i in range(scales))
-        self.shrink = nn.ModuleList(
-            SpatialConv(channels[i], channels[i + 1], 2, stride=2) for i in range(scales - 1)
-        )
+        self.shrink = nn.ModuleList(SpatialConv(channels[i], channels[i + 1], 2, stride=2) for i in range(scales - 1))
         self.middle = stage(channels[-1], scales - 1, 1)
         self.up = nn.ModuleList(stage(2 * channels[i], i, layers_per_block) for i in range(scales))
         self.grow = nn.ModuleList(nn.Linear(channels[i + 1], 4 * channels[i]) for i in range(scales - 1))
@@ -169,9 +165,7 @@ class Tower(nn.Module):
         h = self.stem(space_to_depth(x.permute(0, 2, 3, 4, 1), self.patch_size).contiguous())
         return h if self.stem_attention is None else self.stem_attention(h, embedding)
 
-    def step(
-        self, index: int, x: torch.Tensor, skips: list[torch.Tensor], embedding: torch.Tensor
-    ) -> torch.Tensor:
+    def step(self, index: int, x: torch.Tensor, skips: list[torch.Tensor], embedding: torch.Tensor) -> torch.Tensor:
         """Run stage `index`; the way down pushes onto `skips`, the way up pops."""
         last = self.scales - 1
         if index <= last:

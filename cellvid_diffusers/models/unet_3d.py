@@ -97,14 +97,10 @@ class UNet3DModel(ModelMixin, ConfigMixin):
         self.video_time = TimestepEmbedding(block_out_channels[0], embed_dim)
         self.flow_time = TimestepEmbedding(block_out_channels[0], embed_dim) if in_channels > 1 else None
         # Row 0 of each table stands for "unknown".
-        self.class_embeddings = nn.ModuleList(
-            nn.Embedding(count + 1, embed_dim) for count in num_class_embeds or []
-        )
+        self.class_embeddings = nn.ModuleList(nn.Embedding(count + 1, embed_dim) for count in num_class_embeds or [])
         self.tower = self._make_tower(in_channels, out_channels, block_out_channels, embed_dim)
 
-    def _make_tower(
-        self, in_channels: int, out_channels: int, block_out_channels: list[int], embed_dim: int
-    ) -> Tower:
+    def _make_tower(self, in_channels: int, out_channels: int, block_out_channels: list[int], embed_dim: int) -> Tower:
         config = self.config
         return Tower(
             in_channels,

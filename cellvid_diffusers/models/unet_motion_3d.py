@@ -63,9 +63,7 @@ class MotionUNet3DModel(UNet3DModel):
         if fusion not in ("gated", "paper"):
             raise ValueError(f"fusion must be 'gated' or 'paper', got {fusion!r}")
         if (in_channels, out_channels) != (3, 3):
-            raise ValueError(
-                f"in_channels and out_channels must be 3 (video, u, v), got {in_channels}, {out_channels}"
-            )
+            raise ValueError(f"in_channels and out_channels must be 3 (video, u, v), got {in_channels}, {out_channels}")
         super().__init__(
             sample_size=sample_size,
             in_channels=in_channels,
@@ -104,9 +102,7 @@ class MotionUNet3DModel(UNet3DModel):
 
     def _add_motion_tower(self, embed_dim: int) -> None:
         """The flow tower, and the two ways between the towers at every stage."""
-        channels = self.config.motion_block_out_channels or [
-            each // 2 for each in self.config.block_out_channels
-        ]
+        channels = self.config.motion_block_out_channels or [each // 2 for each in self.config.block_out_channels]
         self.motion_tower = super()._make_tower(2, 2, channels, embed_dim)
         video, motion = self.tower.stage_channels(), self.motion_tower.stage_channels()
         self.gates = nn.ModuleList(zero_init(nn.Linear(m, v)) for v, m in zip(video, motion, strict=True))
@@ -123,9 +119,7 @@ class MotionUNet3DModel(UNet3DModel):
             return super().load_weights_from(other)
         unexpected = self.load_state_dict(other.state_dict(), strict=False).unexpected_keys
         if unexpected:
-            raise ValueError(
-                f"a video-only baseline (1 channel) is wanted to start from, got {unexpected[0]} too"
-            )
+            raise ValueError(f"a video-only baseline (1 channel) is wanted to start from, got {unexpected[0]} too")
 
     def denoise(self, sample: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         """Run the network proper: a clip `(B, 3, F, H, W)` and its embedding `(B, F, E)` -> a clip."""
@@ -133,8 +127,7 @@ class MotionUNet3DModel(UNet3DModel):
             return self.tower(sample, embedding)
         towers: tuple[Tower, Tower] = (self.tower, self.motion_tower)
         video, motion = (
-            tower.enter(part, embedding)
-            for tower, part in zip(towers, sample.split([1, 2], dim=1), strict=True)
+            tower.enter(part, embedding) for tower, part in zip(towers, sample.split([1, 2], dim=1), strict=True)
         )
         video_skips: list[torch.Tensor] = []
         motion_skips: list[torch.Tensor] = []

@@ -174,9 +174,7 @@ class CellVideoPipeline(DiffusionPipeline):
                 raise ValueError(f"{name} must be at least {least}, got {value}")
         multiple = self.unet.size_multiple
         if height % multiple or width % multiple or min(height, width) < multiple:
-            raise ValueError(
-                f"height and width must be positive multiples of {multiple}, got {height} x {width}"
-            )
+            raise ValueError(f"height and width must be positive multiples of {multiple}, got {height} x {width}")
         if output_type not in ("np", "pt", "pil"):
             raise ValueError(f"output_type must be 'np', 'pt' or 'pil', got {output_type!r}")
 
@@ -186,14 +184,10 @@ class CellVideoPipeline(DiffusionPipeline):
         """One generator a clip: the n-th depends on the n-th draw from the given one alone."""
         if isinstance(generator, list):
             if len(generator) != batch_size:
-                raise ValueError(
-                    f"generator must hold one for each of the {batch_size} clips, got {len(generator)}"
-                )
+                raise ValueError(f"generator must hold one for each of the {batch_size} clips, got {len(generator)}")
             return generator
         device = generator.device if generator is not None else "cpu"
-        seeds = [
-            int(torch.randint(2**62, (1,), generator=generator, device=device)) for _ in range(batch_size)
-        ]
+        seeds = [int(torch.randint(2**62, (1,), generator=generator, device=device)) for _ in range(batch_size)]
         return [torch.Generator(device).manual_seed(seed) for seed in seeds]
 
     def _labels(self, asked: dict[str, str | None], generators: list[torch.Generator]) -> torch.Tensor | None:
@@ -201,23 +195,15 @@ class CellVideoPipeline(DiffusionPipeline):
         known: dict[str, list[str]] = self.config.class_names or {}
         for kind, name in asked.items():
             if name is not None and name not in known.get(kind, []):
-                can = (
-                    f"one of {known[kind]}"
-                    if kind in known
-                    else "None: this checkpoint was not trained with it"
-                )
+                can = f"one of {known[kind]}" if kind in known else "None: this checkpoint was not trained with it"
                 raise ValueError(f"{kind} must be {can}, got {name!r}")
         columns = []
         for kind in (kind for kind in LABEL_KINDS if kind in known):
             if asked[kind] is not None:
                 columns.append(torch.full((len(generators),), known[kind].index(asked[kind])))
             else:
-                weights = torch.tensor(
-                    (self.config.class_weights or {}).get(kind) or [1.0] * len(known[kind])
-                )
-                draws = [
-                    torch.multinomial(weights.to(each.device), 1, generator=each).cpu() for each in generators
-                ]
+                weights = torch.tensor((self.config.class_weights or {}).get(kind) or [1.0] * len(known[kind]))
+                draws = [torch.multinomial(weights.to(each.device), 1, generator=each).cpu() for each in generators]
                 columns.append(torch.cat(draws))
         return torch.stack(columns, dim=1).to(self.device) if columns else None
 

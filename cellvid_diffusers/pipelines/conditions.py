@@ -59,9 +59,7 @@ class Conditions:
             if frame_mask is not None:
                 mask = torch.as_tensor(frame_mask, dtype=torch.bool)
             if mask.shape != (num_frames,):
-                raise ValueError(
-                    f"frame_mask must have num_frames = {num_frames} entries, got {tuple(mask.shape)}"
-                )
+                raise ValueError(f"frame_mask must have num_frames = {num_frames} entries, got {tuple(mask.shape)}")
             read = _read("frames", frames, (batch, num_frames, height, width))
             video[:, mask] = read[:, mask]
             given[:, mask, 0] = True
@@ -111,9 +109,7 @@ class Conditions:
         given = self.given[:, :, index].transpose(1, 2)[..., None, None]
         return torch.where(given, self.values, clip)
 
-    def restore(
-        self, video: torch.Tensor, flow: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def restore(self, video: torch.Tensor, flow: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Put the given frames and flow back exactly as they came."""
         video = torch.where(self.given[:, :, 0, None, None], self.video, video)
         if flow is not None:
@@ -135,6 +131,4 @@ def _require(config: Mapping[str, Any], name: str, tasks: tuple[str, ...]) -> No
     """Raise unless the checkpoint was trained for one of the tasks."""
     trained = list(config["noise_patterns"])
     if not set(tasks) & set(trained):
-        raise ValueError(
-            f"{name} cannot be given: this checkpoint was trained for {trained}, not {' or '.join(tasks)}"
-        )
+        raise ValueError(f"{name} cannot be given: this checkpoint was trained for {trained}, not {' or '.join(tasks)}")

@@ -157,7 +157,7 @@ def test_gated_model_uses_motion_once_the_gates_open():
 
 
 def test_only_a_video_baseline_can_start_the_gated_model():
-    with pytest.raises((ValueError, RuntimeError), match="size mismatch|video-only baseline"):
+    with pytest.raises((ValueError, RuntimeError), match=r"size mismatch|video-only baseline"):
         MotionUNet3DModel(**EFFICIENT).load_weights_from(build("joint"))
 
 
