@@ -128,9 +128,18 @@ def flow(
     mode: Annotated[str, typer.Option(help="pyramid or paper.")] = "pyramid",
 ) -> None:
     """Measure the optical flow of a recording: flow.npy (T, H, W, 2) in pixels per frame, and a colour preview."""
-    from .generation import measure_flow
+    import numpy as np
 
-    measure_flow(recording, out, mode=mode)
+    from .data import read_recording
+    from .flow import flow_to_rgb, horn_schunck
+    from .io import write_gif
+
+    frames = np.asarray(read_recording(recording).frames)
+    motion = horn_schunck(frames, mode=mode).permute(1, 2, 3, 0).numpy()
+    out.mkdir(parents=True, exist_ok=True)
+    np.save(out / "flow.npy", motion)
+    write_gif(out / "flow.gif", flow_to_rgb(motion), scale=1)
+    print(f"Wrote {len(motion)} flow fields to {out}")
 
 
 @app.command()

@@ -1,0 +1,89 @@
+"""Generated clips as files that Fiji, napari and a browser open."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from .flow import flow_to_rgb
+from .io import contact_sheet, write_ctc, write_gif, write_imagej_rois, write_mp4, write_ome_tiff
+from .pipelines import CellVideoPipeline
+
+
+def generate_clips(
+    out: Path,
+    *,
+    checkpoint: str | Path,
+    num_videos: int,
+    batch_size: int = 4,
+    seed: int = 0,
+    annotate: bool = False,
+    **arguments: Any,
+) -> None:
+    """
+    Make clips and write them one by one.
+
+    Args:
+        out (`Path`): Folder for `video_00000.ome.tif` (uint8, TYX), `flow_00000.npy` (T, H, W, 2; px/frame), previews
+            as GIF and MP4, and `contact_sheet.png`.
+        checkpoint (`str` or `Path`): Folder of a pipeline, or its Hub id.
+        num_videos (`int`): Number of clips.
+        batch_size (`int`): Clips made at a time; a clip is the same whatever it is.
+        seed (`int`): Clip i is made with seed `seed + i`.
+        annotate (`bool`): Also segment and track the cells: `masks_00000/` in the layout of the Cell Tracking Challenge
+            and `rois_00000.zip` for ImageJ.
+        **arguments: Of [`CellVideoPipeline.__call__`].
+    """
+    pipe = CellVideoPipeline.from_pretrained(checkpoint)
+    pipe.set_progress_bar_config(desc="denoising", leave=False)
+    out.mkdir(parents=True, exist_ok=True)
+    shown: list[tuple[np.ndarray, np.ndarray | None]] = []
+    with tqdm(total=num_videos, unit="clip") as bar:
+        for start in range(0, num_videos, batch_size):
+            seeds = range(seed + start, seed + min(start + batch_size, num_videos))
+            result = pipe(
+                batch_size=len(seeds), generator=[torch.Generator().manual_seed(each) for each in seeds], **arguments
+            )
+            for offset, frames in enumerate(result.frames):
+                video = (frames * 255).round().astype(np.uint8)
+                flow = None if result.flow is None else result.flow[offset]
+                write_clip(out, start + offset, video, flow, pipe.config, annotate=annotate)
+                if len(shown) < 8:
+                    shown.append((video, flow))
+                bar.update()
+    flows = None if shown[0][1] is None else [flow for _, flow in shown]
+    contact_sheet([video for video, _ in shown], flows, path=out / "contact_sheet.png")
+    print(f"Wrote {num_videos} clip(s) to {out}")
+
+
+def write_clip(
+    out: Path, index: int, video: np.ndarray, flow: np.ndarray | None, config: Any, *, annotate: bool
+) -> None:
+    """Write one clip: video `(F, H, W)` uint8, flow `(F, H, W, 2)` in px/frame or None."""
+    write_ome_tiff(
+        out / f"video_{index:05d}.ome.tif",
+        video,
+        pixel_size_um=config["pixel_size_um"],
+        frame_interval_min=config["frame_interval_min"],
+    )
+    write_gif(out / f"video_{index:05d}.gif", video)
+    write_mp4(out / f"video_{index:05d}.mp4", video)
+    if flow is not None:
+        np.save(out / f"flow_{index:05d}.npy", flow.astype(np.float32))
+        write_gif(out / f"flow_{index:05d}.gif", overlay_flow(video, flow))
+    if annotate:
+        from .evaluation import link_cells, segment_cells
+
+        masks, tracks = link_cells(segment_cells(video, pixel_size_um=config["pixel_size_um"]))
+        write_ctc(out / f"masks_{index:05d}", masks, tracks)
+        write_imagej_rois(out / f"rois_{index:05d}.zip", masks)
+
+
+def overlay_flow(video: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """The flow's colours over the video, in proportion to the speed: `(F, H, W)` -> `(F, H, W, 3)` uint8."""
+    speed = np.linalg.norm(flow, axis=-1, keepdims=True)
+    share = 0.8 * np.clip(speed / max(float(np.percentile(speed, 99)), 1e-6), 0, 1)
+    colours = flow_to_rgb(flow)
+    return ((1 - share) * video[..., None] + share * colours).round().astype(np.uint8)

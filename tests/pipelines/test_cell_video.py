@@ -1,0 +1,225 @@
+"""What `CellVideoPipeline` promises, on a small untrained network."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+
+from cellvid_diffusers import CellVideoPipeline, MotionUNet3DModel, UNet3DModel
+from cellvid_diffusers.training_utils import NOISE_PATTERNS
+
+SMALL = {"block_out_channels": [8, 16], "spatial_attention": [False, True], "temporal_layers": ["conv", "both"]}
+SHORT = {"num_frames": 4, "height": 16, "width": 24, "num_inference_steps": 3}
+SCHEDULERS = (DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler)
+
+
+def make_pipe(channels: int = 3, model_class: type = UNet3DModel, **config) -> CellVideoPipeline:
+    torch.manual_seed(0)
+    model = model_class(
+        sample_size=16,
+        in_channels=channels,
+        out_channels=channels,
+        attention_head_dim=8,
+        num_class_embeds=[2, 3] if "class_names" in config else None,
+        **SMALL,
+    ).eval()
+    for parameter in model.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.2)
+    scheduler = DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction",
+        clip_sample=False,
+        timestep_spacing="trailing",
+    )
+    config = {"noise_patterns": list(NOISE_PATTERNS), "flow_scale": 2.0, **config}
+    pipe = CellVideoPipeline(model, scheduler, **config)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("model_class", [UNet3DModel, MotionUNet3DModel])
+def test_shapes_and_ranges(model_class):
+    out = make_pipe(model_class=model_class)(**SHORT, batch_size=2, generator=seeded())
+    assert out.frames.shape == (2, 4, 16, 24) and out.flow.shape == (2, 4, 16, 24, 2)
+    assert out.frames.min() >= 0 and out.frames.max() <= 1
+    assert np.isfinite(out.flow).all()
+
+
+def test_size_defaults_to_the_models():
+    assert make_pipe()(num_frames=1, num_inference_steps=1).frames.shape == (1, 1, 16, 16)
+
+
+def test_video_only_model_has_no_flow():
+    out = make_pipe(channels=1)(**SHORT)
+    assert out.frames.shape == (1, 4, 16, 24) and out.flow is None
+
+
+@pytest.mark.parametrize("output_type", ["np", "pt", "pil"])
+def test_output_types(output_type):
+    expected = make_pipe()(**SHORT, generator=seeded())
+    frames, flow = make_pipe()(**SHORT, generator=seeded(), output_type=output_type, return_dict=False)
+    if output_type == "pil":
+        assert frames[0][1].mode == "L" and frames[0][1].size == (24, 16)
+        frames = np.asarray([[np.asarray(frame) for frame in clip] for clip in frames]) / 255
+    np.testing.assert_allclose(np.asarray(frames), expected.frames, atol=0.5 / 255 + 1e-6)
+    np.testing.assert_array_equal(np.asarray(flow), expected.flow)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_seed_makes_the_clip_with_every_scheduler(scheduler):
+    pipe = make_pipe()
+    pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
+    first, again = (pipe(**SHORT, generator=seeded()).frames for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, pipe(**SHORT, generator=seeded(1)).frames)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("as_list", [False, True])
+def test_a_clip_is_the_same_whatever_the_batch_size(scheduler, as_list):
+    pipe = make_pipe(class_names={"cell_type": ["a", "b"], "density": ["x", "y", "z"]})
+    pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
+    three = [seeded(i) for i in range(3)] if as_list else seeded()
+    one = [seeded(0)] if as_list else seeded()
+    many = pipe(**SHORT, batch_size=3, generator=three)
+    single = pipe(**SHORT, batch_size=1, generator=one)
+    np.testing.assert_allclose(many.frames[:1], single.frames, atol=1e-4)
+    np.testing.assert_allclose(many.flow[:1], single.flow, atol=1e-3)
+    assert not np.allclose(many.frames[0], many.frames[1])
+
+
+def test_zero_in_the_model_is_no_motion():
+    pipe = make_pipe(video_mean=0.4, video_std=0.2)
+    video, flow = pipe._decode(torch.zeros(1, 3, 2, 4, 4))
+    assert torch.all(flow == 0) and torch.allclose(video, torch.tensor(0.4))
+
+
+class TestConditions:
+    def test_first_frame_comes_back_exactly(self):
+        frame = np.random.default_rng(0).random((2, 16, 24), dtype=np.float32)
+        out = make_pipe()(**SHORT, batch_size=2, first_frame=frame, generator=seeded())
+        np.testing.assert_array_equal(out.frames[:, 0], frame)
+
+    def test_given_frames_steer_the_rest(self):
+        frames = np.random.default_rng(0).random((4, 16, 24), dtype=np.float32)
+        mask = np.array([True, False, False, True])
+        pipe = make_pipe()
+        out = pipe(**SHORT, frames=frames, frame_mask=mask, generator=seeded())
+        np.testing.assert_array_equal(out.frames[0, mask], frames[mask])
+        other = pipe(**SHORT, frames=1 - frames, frame_mask=mask, generator=seeded())
+        assert not np.allclose(out.frames[0, 1], other.frames[0, 1])
+
+    def test_values_outside_the_mask_do_not_matter(self):
+        frames = np.full((4, 16, 24), 0.5, dtype=np.float32)
+        other = frames.copy()
+        other[1:] = 0.9
+        mask = [True, False, False, False]
+        pipe = make_pipe()
+        first, second = (pipe(**SHORT, frames=f, frame_mask=mask, generator=seeded()).frames for f in (frames, other))
+        np.testing.assert_array_equal(first, second)
+
+    def test_flow_comes_back_exactly_and_steers_the_video(self):
+        flow = np.random.default_rng(0).normal(size=(4, 16, 24, 2)).astype(np.float32)
+        pipe = make_pipe()
+        out = pipe(**SHORT, flow=flow, generator=seeded())
+        np.testing.assert_array_equal(out.flow[0], flow)
+        assert not np.allclose(out.frames, pipe(**SHORT, flow=-flow, generator=seeded()).frames)
+
+    def test_flow_of_a_video(self):
+        frames = np.random.default_rng(0).random((4, 16, 24), dtype=np.float32)
+        out = make_pipe()(**SHORT, frames=frames, generator=seeded())
+        np.testing.assert_array_equal(out.frames[0], frames)
+        assert out.flow.std() > 0
+
+    @pytest.mark.parametrize(
+        "arguments, message",
+        [
+            ({"first_frame": np.zeros((16, 24)), "frames": np.zeros((4, 16, 24))}, "not both"),
+            ({"first_frame": np.zeros((16, 16))}, r"first_frame must have shape"),
+            ({"first_frame": np.full((16, 24), 255.0)}, r"in \[0, 1\]"),
+            ({"first_frame": np.full((16, 24), np.nan)}, "finite"),
+            ({"frame_mask": [True] * 4}, "give frames too"),
+            ({"frames": np.zeros((4, 16, 24)), "frame_mask": [True]}, "frame_mask must have"),
+            ({"flow": np.zeros((4, 16, 24))}, "flow must have shape"),
+        ],
+    )
+    def test_wrong_conditions_are_named(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            make_pipe()(**SHORT, **arguments)
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {"first_frame": np.zeros((16, 24))},
+            {"frames": np.zeros((4, 16, 24))},
+            {"frames": np.zeros((4, 16, 24)), "frame_mask": [1, 0, 0, 0]},
+            {"flow": np.zeros((4, 16, 24, 2))},
+        ],
+    )
+    def test_what_a_checkpoint_cannot_do_is_named(self, arguments):
+        with pytest.raises(ValueError, match=r"trained for \['joint'\]"):
+            make_pipe(noise_patterns=["joint"])(**SHORT, **arguments)
+
+    def test_flow_for_a_video_only_model(self):
+        with pytest.raises(ValueError, match="video only"):
+            make_pipe(channels=1)(**SHORT, flow=np.zeros((4, 16, 24, 2)))
+
+
+class TestClasses:
+    NAMES = {"cell_type": ["a", "b"], "density": ["x", "y", "z"]}
+
+    def test_asked_class_is_used(self):
+        pipe = make_pipe(class_names=self.NAMES)
+        a, b = (pipe(**SHORT, cell_type=name, density="x", generator=seeded()).frames for name in "ab")
+        assert not np.allclose(a, b)
+
+    def test_nothing_asked_draws_from_the_training_mix(self):
+        pipe = make_pipe(class_names=self.NAMES, class_weights={"cell_type": [0.0, 1.0], "density": [0.0, 0.0, 1.0]})
+        drawn = pipe._labels({"cell_type": None, "density": None, "maturity": None}, [seeded(i) for i in range(5)])
+        assert drawn.tolist() == [[1, 2]] * 5
+
+    def test_guidance_moves_away_from_the_unlabelled_clip(self):
+        pipe = make_pipe(class_names=self.NAMES)
+        arguments = {**SHORT, "cell_type": "a", "density": "x"}
+        plain, guided = (pipe(**arguments, guidance_scale=g, generator=seeded()).frames for g in (1.0, 3.0))
+        assert not np.allclose(plain, guided)
+
+    @pytest.mark.parametrize(
+        "arguments, message",
+        [({"cell_type": "c"}, r"one of \['a', 'b'\]"), ({"maturity": "mature"}, "not trained with it")],
+    )
+    def test_unknown_class_is_named(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            make_pipe(class_names=self.NAMES)(**SHORT, **arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"num_frames": 0}, "num_frames must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"num_inference_steps": 0}, "num_inference_steps must be at least 1"),
+        ({"height": 17}, "multiples of 4, got 17 x 24"),
+        ({"output_type": "gif"}, "output_type must be"),
+        ({"generator": [torch.Generator()]}, "one for each of the 2 clips"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_pipe()(**{**SHORT, "batch_size": 2, **arguments})
+
+
+def test_save_and_load(tmp_path):
+    pipe = make_pipe(class_names={"cell_type": ["a", "b"], "density": ["x", "y", "z"]}, pixel_size_um=0.65)
+    expected = pipe(**SHORT, generator=seeded())
+    pipe.save_pretrained(tmp_path)
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".json", ".safetensors"}
+    loaded = CellVideoPipeline.from_pretrained(tmp_path)
+    loaded.set_progress_bar_config(disable=True)
+    np.testing.assert_array_equal(loaded(**SHORT, generator=seeded()).frames, expected.frames)
+    assert loaded.config.pixel_size_um == 0.65
