@@ -148,7 +148,7 @@ class Yardstick:
         raw = np.stack(list(real.values()), 1)
         self.center = np.median(raw, 0)
         spread = np.subtract(*np.percentile(raw, (75, 25), axis=0)) / 1.349
-        self.scale = np.maximum(spread, 0.1 * raw.std(0)) + 1e-3
+        self.scale = np.maximum(spread, 0.5 * raw.std(0)) + 1e-3
         self.real, self.groups, self.strata, self.seed = self.standardise(real), groups, strata, seed
         self.within = cdist(self.real, self.real)
         self.splits = split_halves(groups, strata, max_splits=max_splits, seed=seed)

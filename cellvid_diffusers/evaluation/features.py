@@ -82,7 +82,7 @@ def _describe_frame(frame: np.ndarray) -> dict[str, float]:
     return out
 
 
-def spectrum_features(clips: np.ndarray, *, num_bins: int = 10) -> Features:
+def spectrum_features(clips: np.ndarray) -> Features:
     """Logarithm of the radial power spectrum of the frames, averaged over a clip.
 
     The total (outside the lowest frequency) is one feature; the bins are relative to it, so that an empty
@@ -93,21 +93,19 @@ def spectrum_features(clips: np.ndarray, *, num_bins: int = 10) -> Features:
     ----------
     clips : (N, F, H, W) float32
         Grey levels, 0 to 255; H and W of at least 32.
-    num_bins : int
-        Logarithmic bins from 1/32 to 1/2 cycles/px; one more takes the corners beyond 1/2.
     """
     n, _, h, w = clips.shape
     window = np.hanning(h + 2)[1:-1, None] * np.hanning(w + 2)[None, 1:-1]
     window /= np.sqrt(np.mean(window**2))
     fy, fx = np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None]
     radius, axial = np.hypot(fy, fx), np.cos(4 * np.arctan2(fy, fx))
-    edges = np.append(np.geomspace(1 / 32, 0.5, num_bins + 1), 0.75)
+    edges = _ring_edges(min(h, w))
     ring = np.digitize(radius, edges) - 1
-    out = np.empty((n, num_bins + 4))
+    out = np.empty((n, len(edges) + 2))
     for i, clip in enumerate(clips):
         spectrum = np.fft.rfft2((clip - clip.mean((1, 2), keepdims=True)) * window)
         power = np.mean(np.abs(spectrum) ** 2, 0) / (h * w) + QUANTISATION
-        radial = np.log([power[ring == b].mean() for b in range(num_bins + 1)])
+        radial = np.log([power[ring == b].mean() for b in range(len(edges) - 1)])
         total = np.log(power[ring >= 0].mean())
         grid = [
             _axial_ratio(power, axial, (radius > lo) & (radius <= hi))
@@ -117,6 +115,14 @@ def spectrum_features(clips: np.ndarray, *, num_bins: int = 10) -> Features:
     names = ["power"] + [f"power at {a:.2f}-{b:.2f} cycles/px" for a, b in pairwise(edges)]
     names += ["power along the grid, middle", "power along the grid, fine"]
     return dict(zip(names, out.T, strict=True))
+
+
+def _ring_edges(size: int) -> np.ndarray:
+    """Edges of the rings from 1/32 cycles/px: a third wider each, at least one step of the grid; then the corners."""
+    edges = [1 / 32]
+    while edges[-1] < 0.5:
+        edges.append(min(0.5, max(1.32 * edges[-1], edges[-1] + 1 / size)))
+    return np.array([*edges[:-1], 0.5, 0.75])
 
 
 def _axial_ratio(power: np.ndarray, axial: np.ndarray, band: np.ndarray) -> float:

@@ -23,7 +23,7 @@ VIDEO_MODEL = "MCG-NJU/videomae-base"
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Frechet distance of the normal distributions fitted to embeddings (N, D) and (M, D); biased by N and M."""
+    """Frechet distance of normal distributions fitted to embeddings (N, D) and (M, D); biased by N and M."""
     ca, cb = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     # The trace of sqrtm(ca cb), through the symmetric square root, which stays real.
     root = np.real(sqrtm(ca))
@@ -32,7 +32,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Unbiased squared maximum mean discrepancy with the cubic kernel of KID; around 0 for equal distributions."""
+    """Unbiased squared maximum mean discrepancy with the cubic kernel of KID; about 0 if all is equal."""
 
     def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return (x @ y.T / x.shape[1] + 1) ** 3

@@ -26,9 +26,7 @@ def rng():
 def test_tost_agrees_with_statsmodels(rng, n, m, shift):
     weightstats = pytest.importorskip("statsmodels.stats.weightstats")
     a, b = rng.normal(0, 1, n), rng.normal(shift, 1.7, m)
-    assert tost(a, b, margin=0.5) == pytest.approx(
-        weightstats.ttost_ind(b, a, -0.5, 0.5, usevar="unequal")[0]
-    )
+    assert tost(a, b, margin=0.5) == pytest.approx(weightstats.ttost_ind(b, a, -0.5, 0.5, usevar="unequal")[0])
 
 
 @pytest.mark.parametrize("ours, theirs", [(holm, "holm"), (benjamini_hochberg, "fdr_bh")])

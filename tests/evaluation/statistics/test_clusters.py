@@ -45,8 +45,7 @@ def test_bootstrap_widens_with_the_likeness_within_videos():
     rng = np.random.default_rng(4)
     values, video = cells(rng, videos=40)
     naive, nested = (
-        (w @ values / w.sum(1)).std()
-        for w in (cluster_weights(c) for c in ([np.arange(len(video))], [video]))
+        (w @ values / w.sum(1)).std() for w in (cluster_weights(c) for c in ([np.arange(len(video))], [video]))
     )
     expected = np.sqrt(1 / 40 + 2 / len(values))  # videos, then cells within them, drawn anew
     assert nested == pytest.approx(expected, rel=0.3)

@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from cellvid_diffusers.evaluation.controls import CONTROLS
+from cellvid_diffusers.evaluation.distance import Yardstick, compare_clips, energy_distance, group_clips, split_halves
+from cellvid_diffusers.evaluation.features import clip_features
+
+
+def distance(a, b):
+    return energy_distance(cdist(a, a), cdist(a, b), cdist(b, b), np.ones(len(a)), np.ones(len(b)))
+
+
+def test_energy_distance_is_unbiased():
+    rng = np.random.default_rng(0)
+    small, large = ([distance(rng.normal(size=(n, 3)), rng.normal(size=(n, 3))) for _ in range(300)] for n in (5, 40))
+    for values in (small, large):
+        assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(300)
+
+
+def test_energy_distance_of_shifted_normals_in_one_dimension():
+    """E|X - Y| of two normals a distance m apart is that of the folded normal with variance 2."""
+    from scipy.stats import foldnorm
+
+    rng, m = np.random.default_rng(1), 1.5
+    expected = 2 * foldnorm.mean(m / np.sqrt(2), scale=np.sqrt(2)) - 2 * foldnorm.mean(0, scale=np.sqrt(2))
+    values = [distance(rng.normal(size=(200, 1)), rng.normal(m, 1, (200, 1))) for _ in range(20)]
+    assert np.mean(values) == pytest.approx(expected, abs=3 * np.std(values) / np.sqrt(20))
+
+
+@pytest.fixture(scope="module")
+def report(make_clips):
+    return compare_clips(make_clips(48, 0), make_clips(40, 1), real_groups=np.arange(48) // 6, repeats=200)
+
+
+@pytest.mark.parametrize("family", ["appearance", "spectrum", "motion"])
+def test_more_of_the_same_is_not_different(report, family):
+    found = report["distances"][family]
+    assert found["verdict"] != "different"
+    assert found["interval"][0] < found["ratio"] < found["interval"][1]
+    assert found["trusted"]
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_each_control_is_seen_by_the_distance_meant_to_see_it(report, name):
+    for family in CONTROLS[name][1]:
+        assert report["controls"][name][family]["verdict"] == "different", (name, family)
+
+
+def test_order_of_frames_is_invisible_to_appearance_and_spectrum(report):
+    for family in ("appearance", "spectrum"):
+        assert report["controls"]["shuffled"][family]["verdict"] != "different"
+
+
+@pytest.mark.parametrize("spoil", ["contrast", "speed"])
+def test_what_differs_is_named(make_clips, spoil):
+    options = {"contrast": {"contrast": 25.0}, "speed": {"speed": 2.0}}[spoil]
+    family = {"contrast": "appearance", "speed": "motion"}[spoil]
+    result = compare_clips(make_clips(30, 0), make_clips(30, 1, **options), controls=False, repeats=100)
+    found = result["distances"][family]
+    assert found["verdict"] == "different"
+    assert not found["trusted"]  # no control was looked at
+    words = {"contrast": ("contrast", "intensity", "gradient"), "speed": ("change", "displacement", "speed", "flow")}
+    assert any(word in found["telltale"][0]["feature"] for word in (*words[spoil], "power", "residue"))
+
+
+def test_false_alarms_over_200_random_splits(make_clips):
+    """Real against real of the same recordings: at most 5 % `different`, for each distance and for all together."""
+    features, rng = clip_features(make_clips(80, 3)), np.random.default_rng(0)
+    alarms = []
+    for _ in range(200):
+        order = rng.permutation(80)
+        sides = [{f: {k: v[i] for k, v in d.items()} for f, d in features.items()} for i in (order[:40], order[40:])]
+        groups = np.arange(40).astype(str)
+        alarms.append(
+            [
+                Yardstick(sides[0][f], groups, np.full(40, "all"), max_splits=40).measure(
+                    sides[1][f], groups, repeats=60
+                )["verdict"]
+                == "different"
+                for f in features
+            ]
+        )
+    assert np.mean(alarms, 0).max() <= 0.05
+    assert np.mean(np.any(alarms, 1)) <= 0.05
+
+
+def test_groups_are_recordings_where_there_are_several_and_blocks_where_there_is_one():
+    recording = np.array(["a", "a", "b", "b", *["c"] * 4])
+    kind = np.array(["x"] * 4 + ["y"] * 4)
+    position = np.array([[0, 0]] * 4 + [[0, 0], [0, 90], [90, 0], [90, 90]])
+    groups, strata, how = group_clips(recording, kinds=kind, positions=position)
+    assert groups[:4].tolist() == ["a", "a", "b", "b"]
+    assert len(set(groups[4:])) == 4
+    assert "c" in how and strata.tolist() == kind.tolist()
+
+
+def test_halves_share_no_group_and_keep_the_weight_of_each_stratum():
+    groups = np.repeat([f"g{i}" for i in range(7)], [1, 2, 3, 4, 5, 6, 7])
+    strata = np.where(np.isin(groups, ["g0", "g1", "g2"]), "x", "y")
+    for a, b in split_halves(groups, strata):
+        assert not set(groups[a > 0]) & set(groups[b > 0])
+        for weights in (a, b):
+            assert weights[strata == "x"].sum() == pytest.approx(6)
+            assert weights[strata == "y"].sum() == pytest.approx(22)
+
+
+@pytest.mark.parametrize(
+    "real, synth, message",
+    [
+        (np.zeros((0, 10, 48, 48), np.uint8), np.zeros((3, 10, 48, 48), np.uint8), "at least one clip, got none"),
+        (np.zeros((3, 10, 48, 48), np.uint8), np.zeros((3, 10, 64, 64), np.uint8), "same frames and size, got"),
+        (np.zeros((3, 10, 48, 48), np.uint8), np.zeros((1, 10, 48, 48), np.uint8), "at least two clips, got 3 and 1"),
+        (np.full((3, 10, 48, 48), np.nan), np.zeros((3, 10, 48, 48), np.uint8), "finite, got NaN"),
+        (np.full((3, 10, 48, 48), 200.0), np.zeros((3, 10, 48, 48), np.uint8), r"lie in \[0, 1\], got"),
+        (np.zeros((3, 3, 48, 48), np.uint8), np.zeros((3, 3, 48, 48), np.uint8), "at least 4 frames, got 3"),
+        (np.zeros((3, 10, 16, 48), np.uint8), np.zeros((3, 10, 16, 48), np.uint8), "at least 32 px high and wide"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_in_one_line(real, synth, message):
+    with pytest.raises(ValueError, match=message) as error:
+        compare_clips(real, synth, controls=False)
+    assert "\n" not in str(error.value)
