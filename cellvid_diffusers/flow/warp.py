@@ -1,0 +1,59 @@
+"""Sampling an image where a flow field points: `warp(frame[k + 1], flow[k])` looks like `frame[k]`."""
+
+import torch
+from torch.nn import functional
+
+__all__ = ["warp"]
+
+
+def warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
+    """Sample an image at every pixel's position plus its flow, bilinearly.
+
+    Parameters
+    ----------
+    image : torch.Tensor, shape (..., H, W)
+        Any value range; integers become float32. Beyond its border the image continues with its outermost pixels.
+    flow : torch.Tensor, shape (..., 2, H, W)
+        Displacement in pixels, u (to the right) then v (down), with the same leading axes as `image`.
+
+    Returns
+    -------
+    torch.Tensor, shape (..., H, W)
+        `image(x + u, y + v)` in the dtype of `image`. Zero flow returns the image bit for bit.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match.
+    """
+    if flow.shape != (*image.shape[:-2], 2, *image.shape[-2:]):
+        raise ValueError(
+            f"flow must have the image's shape with an axis of 2 before the last two, "
+            f"got image {tuple(image.shape)} and flow {tuple(flow.shape)}"
+        )
+    image = image if image.is_floating_point() else image.float()
+    height, width = image.shape[-2:]
+    warped = sample(image.reshape(-1, height, width), flow.reshape(-1, 2, height, width).to(image.dtype))
+    return warped.view(image.shape)
+
+
+def sample(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
+    """`warp` for `(N, H, W)` floats, unchecked.
+
+    `grid_sample` takes coordinates normalised by the side of the image. That is free of rounding, as zero flow
+    demands, only where the side is a power of two: the image is continued to the next one.
+    """
+    height, width = image.shape[-2:]
+    padded_height, padded_width = (1 << (side - 1).bit_length() for side in (height, width))
+    if (padded_height, padded_width) != (height, width):
+        padding = (0, padded_width - width, 0, padded_height - height)
+        image = functional.pad(image[:, None], padding, mode="replicate")[:, 0]
+    options = {"dtype": image.dtype, "device": image.device}
+    column = (2 * torch.arange(width, **options) + 1) / padded_width - 1
+    row = (2 * torch.arange(height, **options) + 1) / padded_height - 1
+    across = torch.add(column, flow[:, 0], alpha=2 / padded_width)
+    down = torch.add(row[:, None], flow[:, 1], alpha=2 / padded_height)
+    grid = torch.stack((across, down), dim=-1)
+    return functional.grid_sample(
+        image[:, None], grid, mode="bilinear", padding_mode="border", align_corners=False
+    )[:, 0]
