@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "normalization": "fixed",  # or "paper": each channel of each sample to its own extremes
     "transform": {},  # options of data.ClipTransform
     "class_columns": {},  # label column -> class names, in the order cell_type, density, maturity
+    "balance": None,  # label column whose classes are drawn equally often
     "preload": True,
     "dataloader_num_workers": 0,
     # What is trained

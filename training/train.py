@@ -68,6 +68,7 @@ def load_clips(config: dict[str, Any], accelerator: Accelerator) -> ClipDataset:
         flow=config["flow"],
         class_columns=config["class_columns"],
         seed=config["seed"],
+        balance=config["balance"],
         preload=config["preload"],
     )
 

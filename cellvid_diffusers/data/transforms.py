@@ -19,6 +19,10 @@ from .patches import BLOCK, block_contrast
 from .scales import Scales, minmax_normalize
 
 
+STRUCTURE = 3.0
+"""Grey levels of standard deviation within an 8 x 8 block above which it holds structure: cells, not background."""
+
+
 @dataclass(frozen=True)
 class ClipTransform:
     """Draws a clip of `num_frames` frames of `size` x `size` pixels from a row.
@@ -62,7 +66,6 @@ class ClipTransform:
         frames: np.ndarray,
         flow: np.ndarray | None,
         rng: np.random.Generator,
-        foreground: np.ndarray | None = None,
     ) -> np.ndarray:
         """A clip from a row.
 
@@ -72,8 +75,6 @@ class ClipTransform:
         flow : ndarray of shape (N, H, W, 2), optional
             In px/frame.
         rng : numpy Generator
-        foreground : ndarray of shape (H // 8, W // 8), bool, optional
-            Which blocks of the patch hold structure.
 
         Returns
         -------
@@ -82,14 +83,13 @@ class ClipTransform:
         """
         start = int(rng.integers(len(frames) - self.num_frames + 1)) if self.random_window else 0
         window = slice(start, start + self.num_frames)
-        matrix, centre = self._draw_crop(frames.shape[1:], rng, foreground)
+        structured = block_contrast(frames[start + self.num_frames // 2]) > STRUCTURE
+        matrix, centre = self._draw_crop(frames.shape[1:], rng, structured)
         video = np.stack([self._warp(frame, matrix, centre, cv2.INTER_CUBIC) for frame in frames[window]])
         video = video.astype(np.float32) / 255
         if self.contrast or self.brightness:
             gain = 1 + self.contrast * rng.uniform(-1, 1)
-            video = np.clip(
-                (video - 0.5) * gain + 0.5 + self.brightness * rng.uniform(-1, 1), 0, 1, dtype=np.float32
-            )
+            video = np.clip((video - 0.5) * gain + 0.5 + self.brightness * rng.uniform(-1, 1), 0, 1, dtype=np.float32)
         if flow is None:
             return video[None]
         crops = [self._warp(f, matrix, centre, cv2.INTER_LINEAR) for f in flow[window].astype(np.float32)]
@@ -97,11 +97,11 @@ class ClipTransform:
         return np.concatenate((video[None], np.moveaxis(turned, -1, 0)))
 
     def _draw_crop(
-        self, shape: tuple[int, ...], rng: np.random.Generator, foreground: np.ndarray | None
+        self, shape: tuple[int, ...], rng: np.random.Generator, foreground: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Matrix A of the crop and its centre (x, y) in the patch; of several draws the first full enough."""
         best, most = None, -1.0
-        for _ in range(self.attempts if foreground is not None and self.random_crop else 1):
+        for _ in range(self.attempts if self.random_crop else 1):
             if self.any_angle and min(shape) >= self.size * math.sqrt(2):
                 angle = rng.uniform(0, 2 * math.pi)
                 cos, sin = math.cos(angle), math.sin(angle)
@@ -116,7 +116,7 @@ class ClipTransform:
             centre = middle + slack * (rng.uniform(-1, 1, 2) if self.random_crop else 0)
             if cos in (-1, 0, 1):  # keep to whole pixels: nothing is interpolated
                 centre = np.clip(np.rint(centre - reach) + reach, middle - slack, middle + slack)
-            share = 1.0 if foreground is None else self._share(foreground, centre, reach)
+            share = self._share(foreground, centre, reach)
             if share > most:
                 best, most = (matrix, centre), share
             if share >= self.min_foreground:
@@ -130,16 +130,12 @@ class ClipTransform:
         x1, y1 = ((centre + reach) // BLOCK + 1).astype(int)
         return float(foreground[y0:y1, x0:x1].mean())
 
-    def _warp(
-        self, picture: np.ndarray, matrix: np.ndarray, centre: np.ndarray, interpolation: int
-    ) -> np.ndarray:
+    def _warp(self, picture: np.ndarray, matrix: np.ndarray, centre: np.ndarray, interpolation: int) -> np.ndarray:
         """The crop of `(H, W)` or `(H, W, 2)`."""
         offset = centre - matrix @ np.full(2, (self.size - 1) / 2)
         affine = np.column_stack((matrix, offset))
         flags = interpolation | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(
-            picture, affine, (self.size, self.size), flags=flags, borderMode=cv2.BORDER_REFLECT_101
-        )
+        return cv2.warpAffine(picture, affine, (self.size, self.size), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
 
 
 class ClipDataset(Dataset):
@@ -165,6 +161,8 @@ class ClipDataset(Dataset):
     class_columns : mapping of column to class names, optional
         A label column each, in this order; a name that is not listed, or null, is -1.
     seed : int
+    balance : str, optional
+        Label column whose classes are drawn equally often, however many rows each has.
     preload : bool
         Decode all rows once and keep them in memory (1 + 4 bytes a pixel with flow); otherwise decode each time.
     length : int, optional
@@ -183,6 +181,7 @@ class ClipDataset(Dataset):
         flow: bool = True,
         class_columns: Mapping[str, Sequence[str]] | None = None,
         seed: int = 0,
+        balance: str | None = None,
         preload: bool = True,
         length: int | None = None,
     ):
@@ -201,6 +200,10 @@ class ClipDataset(Dataset):
             if self.class_columns
             else np.empty((len(rows), 0), np.int64)
         )
+        if balance is not None and balance not in self.class_columns:
+            raise ValueError(f"balance must be one of class_columns {list(self.class_columns)}, got {balance!r}")
+        self.balance = balance
+        self._rows_of_class = self._group_rows()
         self._decoded = [self._decode(i) for i in range(len(rows))] if preload else None
         self.scales = scales or Scales.estimate(self._row(i)[:2] for i in self._sample())
 
@@ -215,9 +218,7 @@ class ClipDataset(Dataset):
             )
         height, width = decode_frames(row["frames"][:1]).shape[1:]
         if len(row["frames"]) < wanted.num_frames:
-            raise ValueError(
-                f"num_frames must be at most the rows' {len(row['frames'])}, got {wanted.num_frames}"
-            )
+            raise ValueError(f"num_frames must be at most the rows' {len(row['frames'])}, got {wanted.num_frames}")
         if min(height, width) < wanted.size:
             raise ValueError(f"size must be at most the patches' {min(height, width)}, got {wanted.size}")
 
@@ -229,18 +230,32 @@ class ClipDataset(Dataset):
         """Frames, flow and structured blocks of a row."""
         row = self.rows[index]
         frames = decode_frames(row["frames"])
-        contrast = block_contrast(frames[len(frames) // 2])
-        return (
-            frames,
-            decode_flow(row) if self.flow else None,
-            contrast > 2 * max(0.5, float(np.percentile(contrast, 10))),
-        )
+        contrast = np.mean([block_contrast(frame) for frame in frames[:: max(1, len(frames) // 8)]], axis=0)
+        return frames, decode_flow(row) if self.flow else None, contrast > STRUCTURE
+
+    def _group_rows(self) -> list[np.ndarray]:
+        """Rows of each class that is balanced; all rows in one group without balance."""
+        if self.balance is None:
+            return [np.arange(len(self.rows))]
+        labels = self._labels[:, list(self.class_columns).index(self.balance)]
+        return [np.flatnonzero(labels == label) for label in np.unique(labels)]
+
+    def _draw_row(self, rng: np.random.Generator) -> int:
+        """A row that is not nearly empty, if a few draws find one."""
+        for _ in range(self.transform.attempts):
+            group = self._rows_of_class[int(rng.integers(len(self._rows_of_class)))]
+            row = int(group[int(rng.integers(len(group)))])
+            if self._decoded is None or self._decoded[row][2].mean() >= self.transform.min_foreground:
+                break
+        return row
 
     def class_weights(self) -> dict[str, list[float]]:
         """Share of each class of each label column among the rows whose class is known."""
         shares = {}
         for (column, names), labels in zip(self.class_columns.items(), self._labels.T, strict=True):
             counts = np.bincount(labels[labels >= 0], minlength=len(names))
+            if column == self.balance:
+                counts = np.minimum(counts, 1)
             shares[column] = (counts / max(1, counts.sum())).tolist()
         return shares
 
@@ -258,8 +273,8 @@ class ClipDataset(Dataset):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         """`video` float32 `(C, F, H, W)` in model units, and `class_labels` int64 `(K,)`."""
         rng = np.random.default_rng((self.seed, index))
-        row = int(rng.integers(len(self.rows)))
-        clip = torch.from_numpy(self.transform(*self._row(row)[:2], rng, self._row(row)[2]))
+        row = self._draw_row(rng)
+        clip = torch.from_numpy(self.transform(*self._row(row)[:2], rng))
         clip = self.scales.normalize(clip) if self.normalization == "fixed" else minmax_normalize(clip)
         return {"video": clip, "class_labels": torch.from_numpy(self._labels[row])}
 
