@@ -18,7 +18,6 @@ from .dataset import decode_flow, decode_frames
 from .patches import BLOCK, block_contrast
 from .scales import Scales, minmax_normalize
 
-
 STRUCTURE = 3.0
 """Grey levels of standard deviation within an 8 x 8 block above which it holds structure: cells, not background."""
 
@@ -205,7 +204,7 @@ class ClipDataset(Dataset):
         self.balance = balance
         self._rows_of_class = self._group_rows()
         self._decoded = [self._decode(i) for i in range(len(rows))] if preload else None
-        self.scales = scales or Scales.estimate(self._row(i)[:2] for i in self._sample())
+        self.scales = scales or Scales.estimate(self._measurable(index) for index in range(256))
 
     def _check(self, rows: Any) -> None:
         """The rows hold what the clips need; the first row stands for all, as `prepare` writes them alike."""
@@ -221,10 +220,6 @@ class ClipDataset(Dataset):
             raise ValueError(f"num_frames must be at most the rows' {len(row['frames'])}, got {wanted.num_frames}")
         if min(height, width) < wanted.size:
             raise ValueError(f"size must be at most the patches' {min(height, width)}, got {wanted.size}")
-
-    def _sample(self) -> np.ndarray:
-        """Up to 512 evenly spaced rows, for estimating scales."""
-        return np.unique(np.linspace(0, len(self.rows) - 1, 512).astype(int))
 
     def _decode(self, index: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         """Frames, flow and structured blocks of a row."""
@@ -272,11 +267,21 @@ class ClipDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         """`video` float32 `(C, F, H, W)` in model units, and `class_labels` int64 `(K,)`."""
+        clip, row = self._draw(index)
+        sample = torch.from_numpy(clip)
+        sample = self.scales.normalize(sample) if self.normalization == "fixed" else minmax_normalize(sample)
+        return {"video": sample, "class_labels": torch.from_numpy(self._labels[row])}
+
+    def _draw(self, index: int) -> tuple[np.ndarray, int]:
+        """Clip `(C, F, H, W)`, video in [0, 1] and flow in px/frame, and the row that it comes from."""
         rng = np.random.default_rng((self.seed, index))
         row = self._draw_row(rng)
-        clip = torch.from_numpy(self.transform(*self._row(row)[:2], rng))
-        clip = self.scales.normalize(clip) if self.normalization == "fixed" else minmax_normalize(clip)
-        return {"video": clip, "class_labels": torch.from_numpy(self._labels[row])}
+        return self.transform(*self._row(row)[:2], rng), row
+
+    def _measurable(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """A drawn clip as `Scales.estimate` wants it, so that scales are those of what the model will see."""
+        clip = self._draw(index)[0]
+        return (clip[0] * 255).astype(np.uint8), np.moveaxis(clip[1:], 0, -1) if self.flow else None
 
 
 def _labels(rows: Any, column: str, names: Sequence[str]) -> np.ndarray:
