@@ -1,6 +1,9 @@
 """Motion from pixels: dense flow, sparse tracks, warping and pictures of them. Knows nothing of diffusion."""
 
+from .dis import dis_flow
 from .horn_schunck import horn_schunck
+from .lucas_kanade import lucas_kanade
+from .render import draw_quiver, flow_to_rgb
 from .warp import warp
 
-__all__ = ["horn_schunck", "warp"]
+__all__ = ["dis_flow", "draw_quiver", "flow_to_rgb", "horn_schunck", "lucas_kanade", "warp"]

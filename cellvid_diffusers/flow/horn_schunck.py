@@ -14,6 +14,7 @@ References: Determining optical flow (Horn and Schunck, 1981), https://doi.org/1
 Neural Cell Video Synthesis via Optical-Flow Diffusion (Serna-Aguilera, Luu, Harris, Zou), Eq. 3-4
 """
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -23,7 +24,7 @@ __all__ = ["horn_schunck"]
 
 
 def horn_schunck(
-    video: torch.Tensor,
+    video: torch.Tensor | np.ndarray,
     *,
     mode: str = "pyramid",
     num_iterations: int | None = None,
@@ -40,7 +41,7 @@ def horn_schunck(
 
     Parameters
     ----------
-    video : torch.Tensor, shape (..., F, H, W)
+    video : torch.Tensor or numpy.ndarray, shape (..., F, H, W)
         Grey frames, uint8 (0 to 255) or floating (0 to 1), on any device. At least two frames.
     mode : {"pyramid", "paper"}
         `"pyramid"` is coarse-to-fine and sub-pixel accurate up to several pixels a frame. `"paper"` is the
@@ -79,23 +80,30 @@ def horn_schunck(
     """
     if mode not in ("pyramid", "paper"):
         raise ValueError(f'mode must be "pyramid" or "paper", got {mode!r}')
-    clips = _as_eight_bit(video)
+    video = torch.as_tensor(video)
+    clips = as_eight_bit(video)
     if mode == "paper":
-        solve, options = paper_flow, {
-            "num_iterations": num_iterations or 10,
-            "brightness_weight": brightness_weight,
-            "sobel_gain": sobel_gain,
-            "intensity_range": intensity_range,
-        }
+        solve, options = (
+            paper_flow,
+            {
+                "num_iterations": num_iterations or 10,
+                "brightness_weight": brightness_weight,
+                "sobel_gain": sobel_gain,
+                "intensity_range": intensity_range,
+            },
+        )
     else:
-        solve, options = pyramid_flow, {
-            "num_iterations": num_iterations or 10,
-            "smoothness": smoothness,
-            "sigma": sigma,
-            "num_levels": num_levels,
-            "num_warps": num_warps,
-            "max_step": max_step,
-        }
+        solve, options = (
+            pyramid_flow,
+            {
+                "num_iterations": num_iterations or 10,
+                "smoothness": smoothness,
+                "sigma": sigma,
+                "num_levels": num_levels,
+                "num_warps": num_warps,
+                "max_step": max_step,
+            },
+        )
     flow = torch.stack([solve(clip, **options) for clip in clips])
     return flow.view(*video.shape[:-3], *flow.shape[1:])
 
@@ -118,9 +126,7 @@ def paper_flow(
     flow = torch.zeros_like(gradient)
     for _ in range(num_iterations):
         padded = functional.pad(flow, (1, 1, 1, 1), mode="replicate")
-        mean = (
-            padded[..., 2:, 1:-1] + padded[..., :-2, 1:-1] + padded[..., 1:-1, 2:] + padded[..., 1:-1, :-2]
-        ) / 4
+        mean = (padded[..., 2:, 1:-1] + padded[..., :-2, 1:-1] + padded[..., 1:-1, 2:] + padded[..., 1:-1, :-2]) / 4
         flow = mean - gradient * ((gradient * mean).sum(0) + i_t) * scale
     return flow
 
@@ -133,7 +139,7 @@ def _sobel(frames: torch.Tensor, gain: float) -> tuple[torch.Tensor, torch.Tenso
     return (down[:, :, :-2] - down[:, :, 2:]) * (gain / 8), (across[:, :-2] - across[:, 2:]) * (gain / 8)
 
 
-def _as_eight_bit(video: torch.Tensor) -> torch.Tensor:
+def as_eight_bit(video: torch.Tensor) -> torch.Tensor:
     """`(..., F, H, W)` uint8 or floats in [0, 1] -> `(N, F, H, W)` floats on the 8-bit scale."""
     if video.ndim < 3 or video.shape[-3] < 2:
         raise ValueError(f"video must be (..., F, H, W) with at least two frames, got shape {tuple(video.shape)}")

@@ -54,6 +54,6 @@ def sample(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     across = torch.add(column, flow[:, 0], alpha=2 / padded_width)
     down = torch.add(row[:, None], flow[:, 1], alpha=2 / padded_height)
     grid = torch.stack((across, down), dim=-1)
-    return functional.grid_sample(
-        image[:, None], grid, mode="bilinear", padding_mode="border", align_corners=False
-    )[:, 0]
+    return functional.grid_sample(image[:, None], grid, mode="bilinear", padding_mode="border", align_corners=False)[
+        :, 0
+    ]

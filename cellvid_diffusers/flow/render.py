@@ -1,0 +1,135 @@
+"""Pictures of flow: the colour wheel of the Middlebury benchmark, and arrows over a frame."""
+
+import cv2
+import numpy as np
+
+__all__ = ["draw_quiver", "flow_to_rgb"]
+
+# Baker et al. give the six arcs between these colours unequal lengths, so that steps look alike all the way round.
+_WHEEL_STOPS = np.cumsum([0, 15, 6, 4, 11, 13, 6]) / 55
+_WHEEL_COLOURS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1], [1, 0, 0]], np.float32)
+_LEAST_SCALE = 0.25
+
+
+def flow_to_rgb(flow: np.ndarray, *, max_speed: float | None = None) -> np.ndarray:
+    """Colour a flow field by direction (hue) and speed (saturation).
+
+    Still is white; right is red, down yellow, left cyan to blue, up violet.
+
+    Parameters
+    ----------
+    flow : numpy.ndarray, shape (..., H, W, 2)
+        u (to the right) and v (down), in pixels per frame.
+    max_speed : float, optional
+        Speed of full saturation, in pixels per frame; faster pixels keep it. By default the 99th percentile of
+        the whole array, one scale for all frames of a clip, but at least 0.25, so that noise stays white.
+
+    Returns
+    -------
+    numpy.ndarray, shape (..., H, W, 3)
+        uint8 RGB.
+
+    Raises
+    ------
+    ValueError
+        If the last axis is not 2, or `max_speed` is not positive.
+
+    References
+    ----------
+    A database and evaluation methodology for optical flow (Baker et al., 2011),
+    https://doi.org/10.1007/s11263-010-0390-2
+    """
+    _check_flow(flow)
+    if max_speed is not None and max_speed <= 0:
+        raise ValueError(f"max_speed must be positive, got {max_speed}")
+    speed = np.hypot(flow[..., 0], flow[..., 1])
+    if max_speed is None:
+        max_speed = max(_LEAST_SCALE, float(np.percentile(speed, 99)))
+    saturation = np.minimum(speed / max_speed, 1)[..., None]
+    return np.rint(255 * (1 - saturation * (1 - _wheel(flow)))).astype(np.uint8)
+
+
+def draw_quiver(
+    frame: np.ndarray,
+    flow: np.ndarray,
+    *,
+    spacing: int = 8,
+    zoom: int = 4,
+    gain: float | None = None,
+    min_speed: float = 0.1,
+    color: tuple[int, int, int] | None = (255, 210, 0),
+) -> np.ndarray:
+    """Draw a flow field as arrows over the frame that it starts from, enlarged.
+
+    Parameters
+    ----------
+    frame : numpy.ndarray, shape (..., H, W)
+        Grey, uint8 (0 to 255) or floating (0 to 1).
+    flow : numpy.ndarray, shape (..., H, W, 2)
+        u (to the right) and v (down), in pixels per frame.
+    spacing : int
+        Distance between arrows, in pixels of `frame`. Each shows the mean flow of its square.
+    zoom : int
+        Enlargement of the picture.
+    gain : float, optional
+        Length of an arrow in pixels of `frame` for one pixel per frame. By default the 99th percentile of the
+        arrows of the whole array gets the length of 1.5 spacings, so set it to compare pictures.
+    min_speed : float
+        Slower squares stay empty, in pixels per frame.
+    color : tuple of int, optional
+        RGB of the arrows, 0 to 255; None gives each the hue of its direction as in `flow_to_rgb`.
+
+    Returns
+    -------
+    numpy.ndarray, shape (..., zoom * H, zoom * W, 3)
+        uint8 RGB.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match.
+    """
+    _check_flow(flow)
+    if flow.shape[:-1] != frame.shape:
+        raise ValueError(f"flow must be the frame's shape and 2, got {frame.shape} and {flow.shape}")
+    height, width = frame.shape[-2:]
+    grey = frame if frame.dtype == np.uint8 else np.rint(255 * np.clip(frame, 0, 1)).astype(np.uint8)
+    rows, columns = (np.arange(spacing // 2, side, spacing) for side in (height, width))
+    # A box filter as wide as the spacing, read at the centres of the squares, is the mean over each square.
+    fields = [cv2.blur(field.astype(np.float32), (spacing, spacing)) for field in flow.reshape(-1, height, width, 2)]
+    arrows = np.stack(fields)[:, rows[:, None], columns]
+    if gain is None:
+        longest = float(np.percentile(np.hypot(arrows[..., 0], arrows[..., 1]), 99))
+        gain = 1.5 * spacing / max(longest, min_speed)
+
+    pictures = []
+    for image, field in zip(grey.reshape(-1, height, width), arrows, strict=True):
+        picture = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+        picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
+        hues = np.rint(255 * _wheel(field)).astype(int)
+        for i, j in zip(*np.nonzero(np.hypot(field[..., 0], field[..., 1]) >= min_speed), strict=True):
+            tail = np.array([columns[j], rows[i]])
+            _draw_arrow(picture, tail, tail + gain * field[i, j], zoom, color or tuple(map(int, hues[i, j])))
+        pictures.append(picture)
+    return np.stack(pictures).reshape(*frame.shape[:-2], zoom * height, zoom * width, 3)
+
+
+def _draw_arrow(picture: np.ndarray, tail: np.ndarray, tip: np.ndarray, zoom: int, color: tuple[int, int, int]) -> None:
+    """One thin arrow between two points of the small frame, placed to 1/16 pixel, its head at most 5 pixels."""
+    start, end = (((point + 0.5) * zoom - 0.5) for point in (tail, tip))
+    length = float(np.linalg.norm(end - start))
+    points = [tuple(int(c) for c in np.rint(16 * point)) for point in (start, end)]
+    cv2.arrowedLine(
+        picture, *points, color, thickness=1, line_type=cv2.LINE_AA, shift=4, tipLength=min(0.35, 5 / length)
+    )
+
+
+def _wheel(flow: np.ndarray) -> np.ndarray:
+    """Colour (..., 3) in [0, 1] of each vector's direction, clockwise from right."""
+    turn = np.arctan2(flow[..., 1], flow[..., 0]) / (2 * np.pi) % 1
+    return np.stack([np.interp(turn, _WHEEL_STOPS, channel) for channel in _WHEEL_COLOURS.T], axis=-1)
+
+
+def _check_flow(flow: np.ndarray) -> None:
+    if flow.ndim < 3 or flow.shape[-1] != 2:
+        raise ValueError(f"flow must have shape (..., H, W, 2), got {flow.shape}")
