@@ -7,6 +7,7 @@ or $x_0$. Where $t = 0$ the clip is given, and nothing is learned there.
 """
 
 import ctypes
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ def draw_noise_levels(
     num_frames: int,
     num_train_timesteps: int,
     generator: torch.Generator | None = None,
+    *,
+    level_shift: float = 1.0,
 ) -> torch.Tensor:
     """Draw each clip's pattern of noise levels.
 
@@ -45,6 +48,9 @@ def draw_noise_levels(
         batch_size (`int`), num_frames (`int`): Clips, and frames in each.
         num_train_timesteps (`int`): Noise levels of the scheduler.
         generator (`torch.Generator`, *optional*): Source of randomness, on the CPU.
+        level_shift (`float`): Draw levels as if under a cosine schedule whose signal-to-noise ratio is divided by the
+            square of this; above 1, more draws are noisy. The frames of a clip resemble each other, so that its
+            content shows through more noise than that of an image (Hoogeboom et al., Simple Diffusion, 2023).
 
     Returns:
         `torch.Tensor` of shape `(batch_size, num_frames, 2)`, int64: levels of video and flow, 0 where given.
@@ -62,12 +68,17 @@ def draw_noise_levels(
     def integer(low: int, high: int) -> int:
         return int(torch.randint(low, high, (1,), generator=generator))
 
+    def level() -> int:
+        uniform = float(torch.rand(1, generator=generator))
+        shifted = 2 / math.pi * math.atan(level_shift * math.tan(math.pi / 2 * uniform))
+        return 1 + int(shifted * (num_train_timesteps - 1))
+
     levels = torch.empty(batch_size, num_frames, 2, dtype=torch.int64)
     for clip, choice in zip(levels, chosen.tolist(), strict=True):
         name = names[choice]
-        clip[:] = integer(1, num_train_timesteps)
+        clip[:] = level()
         if name == "modalities":
-            clip[:, 1] = integer(1, num_train_timesteps)
+            clip[:, 1] = level()
         elif name == "first_frame":
             clip[0, 0] = 0
         elif name == "prediction" and num_frames > 2:

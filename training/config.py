@@ -42,6 +42,7 @@ DEFAULTS: dict[str, Any] = {
     "flow_weight": 1.0,
     "snr_gamma": None,
     "noise_patterns": {"joint": 1.0},
+    "level_shift": 1.0,  # above 1, more training clips are noisy (training_utils.draw_noise_levels)
     "class_dropout": 0.1,
     # How
     "train_batch_size": 8,  # of each process

@@ -251,9 +251,14 @@ def step_losses(accelerator, config, network, objective, batch, position: int) -
     seed = hash((config["seed"], accelerator.process_index, position)) % 2**62
     generator = torch.Generator().manual_seed(seed)
     clean, (size, _, frames) = batch["video"], batch["video"].shape[:3]
-    levels = draw_noise_levels(config["noise_patterns"], size, frames, len(objective.alphas_cumprod), generator).to(
-        clean.device
-    )
+    levels = draw_noise_levels(
+        config["noise_patterns"],
+        size,
+        frames,
+        len(objective.alphas_cumprod),
+        generator,
+        level_shift=config["level_shift"],
+    ).to(clean.device)
     labels = drop_labels(batch["class_labels"].cpu(), config["class_dropout"], generator).to(clean.device)
     on_device = torch.Generator(clean.device).manual_seed(seed)
     epsilon = torch.randn(clean.shape, generator=on_device, device=clean.device)

@@ -110,9 +110,7 @@ def split_halves(
     names = [sorted(set(groups[strata == s])) for s in np.unique(strata)]
     names = [n for n in names if len(n) > 1]
     if not names:
-        raise ValueError(
-            f"the real side needs at least two groups to compare real with real, got {np.unique(groups)}"
-        )
+        raise ValueError(f"the real side needs at least two groups to compare real with real, got {np.unique(groups)}")
 
     def weights(parts: Sequence[set]) -> tuple[np.ndarray, np.ndarray]:
         sides = np.zeros((2, len(groups)))
@@ -141,9 +139,7 @@ class Yardstick:
         See `group_clips`.
     """
 
-    def __init__(
-        self, real: Features, groups: np.ndarray, strata: np.ndarray, *, max_splits: int = 200, seed: int = 0
-    ):
+    def __init__(self, real: Features, groups: np.ndarray, strata: np.ndarray, *, max_splits: int = 200, seed: int = 0):
         self.names = list(real)
         raw = np.stack(list(real.values()), 1)
         self.center = np.median(raw, 0)
@@ -159,9 +155,7 @@ class Yardstick:
     def standardise(self, features: Features) -> np.ndarray:
         return (np.stack([features[name] for name in self.names], 1) - self.center) / self.scale
 
-    def measure(
-        self, synth: Features, groups: np.ndarray, *, repeats: int = 500, level: float = 0.95
-    ) -> dict:
+    def measure(self, synth: Features, groups: np.ndarray, *, repeats: int = 500, level: float = 0.95) -> dict:
         """Distance of `synth` over the floor, with a bootstrap over the groups of both sides.
 
         The bootstrap is centred on the estimate: drawn twice, a group is compared with itself, which lifts
@@ -225,6 +219,40 @@ def _resample(groups: np.ndarray, strata: np.ndarray, repeats: int, rng: np.rand
     return weights
 
 
+def build_yardsticks(
+    real: np.ndarray, groups: np.ndarray, strata: np.ndarray, *, seed: int = 0
+) -> dict[str, Yardstick]:
+    """A yardstick for each family of features of `(N, F, H, W)` clips: uint8, or grey levels as float32."""
+    features = clip_features(real if real.dtype == np.uint8 else real / 255)
+    return {family: Yardstick(f, groups, strata, seed=seed) for family, f in features.items()}
+
+
+def run_controls(
+    real: np.ndarray,
+    yardsticks: dict[str, Yardstick],
+    *,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda step: None,
+) -> dict[str, dict]:
+    """Spoil the real clips (float32 grey levels) on purpose, and see which distance notices: name -> family -> row."""
+    table = {}
+    for name, (spoil, meant) in CONTROLS.items():
+        progress(f"control: {name}")
+        spoilt = spoil(real, np.random.default_rng(seed))
+        table[name] = {
+            family: yardsticks[family].measure_control(describe(spoilt)) | {"meant": family in meant}
+            for family, describe in FAMILIES.items()
+        }
+    return table
+
+
+def mark_trust(distances: dict[str, dict], controls: dict[str, dict]) -> None:
+    """Add ``trusted`` to each distance: controls were run, and none that it is meant to see escaped it."""
+    for family, distance in distances.items():
+        meant = [row[family] for row in controls.values() if row[family]["meant"]]
+        distance["trusted"] = bool(meant) and all(m["verdict"] == "different" for m in meant)
+
+
 def compare_clips(
     real: np.ndarray,
     synth: np.ndarray,
@@ -268,9 +296,7 @@ def compare_clips(
     """
     real, synth = as_grey_levels(real), as_grey_levels(synth)
     if real.shape[1:] != synth.shape[1:]:
-        raise ValueError(
-            f"both sides must have the same frames and size, got {real.shape[1:]} and {synth.shape[1:]}"
-        )
+        raise ValueError(f"both sides must have the same frames and size, got {real.shape[1:]} and {synth.shape[1:]}")
     if min(len(real), len(synth)) < 2:
         raise ValueError(f"each side needs at least two clips, got {len(real)} and {len(synth)}")
     groups = np.asarray(range(len(real)) if real_groups is None else real_groups).astype(str)
@@ -278,21 +304,12 @@ def compare_clips(
     synth_groups = np.asarray(range(len(synth)) if synth_groups is None else synth_groups).astype(str)
 
     progress("features of the real clips")
-    yardsticks = {k: Yardstick(f, groups, strata, seed=seed) for k, f in clip_features(real / 255).items()}
+    yardsticks = build_yardsticks(real, groups, strata, seed=seed)
     progress("features of the synthetic clips")
     features = clip_features(synth / 255)
     distances = {k: y.measure(features[k], synth_groups, repeats=repeats) for k, y in yardsticks.items()}
-    table = {}
-    for name, (spoil, meant) in CONTROLS.items() if controls else ():
-        progress(f"control: {name}")
-        spoilt = spoil(real, np.random.default_rng(seed))
-        table[name] = {
-            family: yardsticks[family].measure_control(describe(spoilt)) | {"meant": family in meant}
-            for family, describe in FAMILIES.items()
-        }
-    for family, distance in distances.items():
-        meant = [row[family] for row in table.values() if row[family]["meant"]]
-        distance["trusted"] = bool(meant) and all(m["verdict"] == "different" for m in meant)
+    table = run_controls(real, yardsticks, seed=seed, progress=progress) if controls else {}
+    mark_trust(distances, table)
     splits = len(next(iter(yardsticks.values())).splits)
     return {
         "distances": distances,

@@ -52,15 +52,16 @@ def nearest_training_clips(
     ----------
     clips : (N, F, H, W) float32
         Any intensity unit; square frames, or only four of the eight orientations are tried.
-    train : (M, F, H, W) float32
+    train : (M, F', H', W') float32
+        May be longer and larger than the clips.
     exclude : (N, M) bool, optional
         Pairs not to compare, such as a clip with itself or with others of its own recording.
     candidates : int
         How many of the coarse search are aligned at full resolution.
     """
-    if clips.shape[2:] != train.shape[2:]:
+    if min(train.shape[2:]) < max(clips.shape[2:]):
         raise ValueError(
-            f"clips and training clips must have one size, got {clips.shape[2:]} and {train.shape[2:]}"
+            f"training clips must be as large as the clips, got {train.shape[2:]} for {clips.shape[2:]}"
         )
     scale = max(1, round(min(clips.shape[2:]) / 32))
     sharp, sharp_train = _band_pass(clips), _band_pass(train)
@@ -75,7 +76,7 @@ def nearest_training_clips(
                 turned = transform(clip, *orientations[o])
                 similarity, shift = _align(turned, sharp_train[m], t - middle, (dy, dx), scale)
                 found.append(Match(similarity, int(m), *orientations[o], shift, int(t - middle)))
-        matches.append(max(found, key=lambda match: match.similarity))
+        matches.append(max(found, key=lambda match: match.similarity, default=Match(0.0, 0, 0, False, (0, 0), 0)))
     return matches
 
 
@@ -97,9 +98,7 @@ def _coarse(frames, train, orientations, scale, exclude, candidates):
     small = _shrink(frames, scale)
     h, w = small.shape[1:]
     margin = max(2, round(min(h, w) / 8))
-    inner = np.stack(
-        [transform(small, *o)[:, margin : h - margin, margin : w - margin] for o in orientations]
-    )
+    inner = np.stack([transform(small, *o)[:, margin : h - margin, margin : w - margin] for o in orientations])
     keys = _normalise(inner.reshape(len(orientations) * n, -1))
     best, place = np.full((n, m), -np.inf, np.float32), np.zeros((n, m, 5), int)
     for j, clip in enumerate(train):
@@ -136,12 +135,60 @@ def _align(clip, train, offset, shift, scale) -> tuple[float, tuple[int, int]]:
     for dy in reach:
         for dx in reach:
             y, x = shift[0] + dy, shift[1] + dx
-            h, w = ours.shape[1] - abs(y), ours.shape[2] - abs(x)
-            a = ours[:, max(0, -y) : max(0, -y) + h, max(0, -x) : max(0, -x) + w]
-            b = theirs[:, max(0, y) : max(0, y) + h, max(0, x) : max(0, x) + w]
+            (h, w), (height, width) = ours.shape[1:], theirs.shape[1:]
+            a = ours[:, max(0, -y) : min(h, height - y), max(0, -x) : min(w, width - x)]
+            b = theirs[:, max(0, y) : min(height, y + h), max(0, x) : min(width, x + w)]
             power = np.sqrt(np.vdot(a, a) * np.vdot(b, b))
             tried.append((float(np.vdot(a, b) / (power + 1e-6 * a.size)), (int(y), int(x))))
     return max(tried)
+
+
+def search_copies(
+    real: np.ndarray,
+    synth: np.ndarray,
+    train: np.ndarray | None,
+    real_groups: np.ndarray,
+    *,
+    closest: int = 8,
+    seed: int = 0,
+) -> tuple[dict, list[tuple[int, Match]]]:
+    """The search for copies among synthetic clips, among held-out real ones, and among planted copies.
+
+    Parameters
+    ----------
+    real, synth : (N, F, H, W) and (M, F, H, W) float32
+        Grey levels.
+    train : (K, F', H', W') float32 or None
+        None: `real` takes its place, and each real clip is held against those of other groups.
+    real_groups : (N,) labels
+    closest : int
+        Synthetic clips to return, those with the highest similarity.
+
+    Returns
+    -------
+    summary : dict
+        ``copy_share``, ``copy_share_real``; ``similarity`` and ``similarity_real``, lists; ``control``:
+        the share recognised of up to 20 training clips that were flipped, turned and given new noise.
+    pairs : list of (index of synthetic clip, Match)
+    """
+    known = real if train is None else train
+    exclude = None if train is not None else real_groups[:, None] == real_groups[None]
+    ours = nearest_training_clips(synth, known)
+    theirs = nearest_training_clips(real, known, exclude=exclude)
+    rng = np.random.default_rng(seed)
+    size = min(known.shape[2:])
+    planted = known[rng.permutation(len(known))[:20], : synth.shape[1], :size, :size]
+    planted = np.stack([transform(c, *DIHEDRAL[rng.integers(8)]) for c in planted])
+    planted = planted + rng.normal(0, 0.1 * planted.std((2, 3)).mean(), planted.shape).astype(np.float32)
+    summary = {
+        "copy_share": copy_share(ours),
+        "copy_share_real": copy_share(theirs),
+        "similarity": [m.similarity for m in ours],
+        "similarity_real": [m.similarity for m in theirs],
+        "control": copy_share(nearest_training_clips(planted, known)),
+    }
+    order = np.argsort([-m.similarity for m in ours])[:closest]
+    return summary, [(int(i), ours[i]) for i in order]
 
 
 def copy_share(matches: list[Match]) -> float:

@@ -58,6 +58,12 @@ class TestNoiseLevels:
         share = (levels[:, 0, 0] == 0).float().mean()
         assert abs(share - 0.25) < 0.04
 
+    @pytest.mark.parametrize("shift", [1.0, 2.0])
+    def test_shift_divides_the_signal_to_noise_ratio(self, shift):
+        levels = draw_noise_levels({"joint": 1.0}, 4000, 1, 1000, seeded(), level_shift=shift)[:, 0, 0]
+        median = SCHEDULER.alphas_cumprod[int(levels.median())]
+        assert median / (1 - median) * shift**2 == pytest.approx(1, rel=0.15)
+
     def test_unknown_pattern(self):
         with pytest.raises(ValueError, match="among"):
             draw_noise_levels({"jiont": 1.0}, 1, 2, 1000)
