@@ -1,5 +1,7 @@
 """What `CellVideoPipeline` promises, on a small untrained network."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -171,7 +173,7 @@ class TestConditions:
 
 
 class TestClasses:
-    NAMES = {"cell_type": ["a", "b"], "density": ["x", "y", "z"]}
+    NAMES: ClassVar = {"cell_type": ["a", "b"], "density": ["x", "y", "z"]}
 
     def test_asked_class_is_used(self):
         pipe = make_pipe(class_names=self.NAMES)

@@ -1,0 +1,63 @@
+"""Configurations of training/train.py."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+TRAINING = Path(__file__).parents[2] / "training"
+sys.path.insert(0, str(TRAINING))
+
+from config import CONFIGS, load_config  # noqa: E402
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_configuration_builds_its_model(path):
+    if path.stem.startswith("recordings"):
+        pytest.skip("a list of recordings, not a training configuration")
+    import torch
+
+    from cellvid_diffusers.models import MotionUNet3DModel, UNet3DModel
+
+    config = load_config(["--config", str(path)])
+    arguments = dict(config["model"])
+    model_class = {"UNet3DModel": UNet3DModel, "MotionUNet3DModel": MotionUNet3DModel}[arguments.pop("type")]
+    channels = 3 if config["flow"] else 1
+    with torch.device("meta"):
+        model = model_class(in_channels=channels, out_channels=channels, **arguments)
+    assert config["resolution"] % model.size_multiple == 0
+
+
+def test_smoke_is_the_default():
+    assert load_config([]) == load_config(["--config", str(CONFIGS / "smoke.yaml")])
+
+
+def test_command_line_wins():
+    words = ["--learning_rate", "1e-3", "--model.layers_per_block=2", "--use_ema", "false", "--push_to_hub"]
+    config = load_config(words)
+    assert config["learning_rate"] == 1e-3 and config["model"]["layers_per_block"] == 2
+    assert config["use_ema"] is False and config["push_to_hub"] is True
+
+
+def test_base_is_read_first(tmp_path):
+    (tmp_path / "base.yaml").write_text(
+        "seed: 1\nmodel: {patch_size: 1}\nnoise_patterns: {joint: 0.5, prediction: 0.5}"
+    )
+    (tmp_path / "top.yaml").write_text("base: base.yaml\nseed: 2\nnoise_patterns: {joint: 1.0}")
+    config = load_config(["--config", str(tmp_path / "top.yaml")])
+    assert config["seed"] == 2 and config["model"]["patch_size"] == 1
+    assert config["noise_patterns"] == {"joint": 1.0}
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--learning_rat", "1"], "did you mean 'learning_rate'"),
+        (["--simulate.sise", "1"], "did you mean 'size'"),
+        (["learning_rate"], "--key value"),
+        (["--config", "none.yaml"], "existing YAML file"),
+    ],
+)
+def test_mistakes_are_named(words, message):
+    with pytest.raises(ValueError, match=message):
+        load_config(words)

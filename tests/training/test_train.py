@@ -1,0 +1,113 @@
+"""training/train.py, really launched."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cellvid_diffusers import CellVideoPipeline
+
+ROOT = Path(__file__).parents[2]
+TINY = {
+    "simulate.num_videos": 4,
+    "simulate.size": 16,
+    "simulate.num_frames": 5,
+    "resolution": 16,
+    "num_frames": 4,
+    "model.block_out_channels": "[8, 16]",
+    "model.spatial_attention": "[false, true]",
+    "model.temporal_layers": "[conv, both]",
+    "model.attention_head_dim": 8,
+    "train_batch_size": 2,
+    "max_train_steps": 4,
+    "logging_steps": 1,
+    "checkpointing_steps": 2,
+    "validation_steps": 4,
+    "validation_clips": 1,
+    "num_inference_steps": 2,
+}
+
+
+def launch(out: Path, *, processes: int = 1, fails: bool = False, **options) -> subprocess.CompletedProcess:
+    """Launch the training script through accelerate with tiny options over the smoke configuration."""
+    arguments = [str(word) for key, value in {**TINY, **options}.items() for word in (f"--{key}", value)]
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_machines", "1"]
+    command += ["--num_processes", str(processes), "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command += ["--main_process_port", "0"] + (["--multi_cpu"] if processes > 1 else [])
+    command += [str(ROOT / "training" / "train.py"), "--output_dir", str(out), *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert (result.returncode != 0) == fails, result.stderr[-3000:]
+    return result
+
+
+def read_log(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "train_log.jsonl").read_text().splitlines()]
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return CellVideoPipeline.from_pretrained(out).unet.state_dict()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """Four steps in one go."""
+    out = tmp_path_factory.mktemp("train") / "run"
+    launch(out)
+    return out
+
+
+@pytest.mark.slow
+class TestTraining:
+    def test_leaves_a_pipeline(self, trained):
+        pipe = CellVideoPipeline.from_pretrained(trained)
+        pipe.set_progress_bar_config(disable=True)
+        out = pipe(num_frames=4, num_inference_steps=2, generator=torch.Generator().manual_seed(0))
+        assert out.frames.shape == (1, 4, 16, 16) and np.isfinite(out.flow).all()
+        assert pipe.config.flow_scale > 0 and "first_frame" in pipe.config.noise_patterns
+
+    def test_leaves_a_log(self, trained):
+        log = read_log(trained)
+        assert [line["step"] for line in log] == [1, 2, 3, 4]
+        assert [line["clips"] for line in log] == [2, 4, 6, 8]
+        assert {"loss", "learning_rate", "seconds"} <= set(log[0])
+
+    def test_leaves_samples_and_few_checkpoints(self, trained):
+        assert {path.suffix for path in (trained / "samples").iterdir()} == {".gif", ".png"}
+        assert sorted(path.name for path in trained.glob("checkpoint*")) == ["checkpoint-2", "checkpoint-4"]
+
+    def test_resumed_run_equals_one_that_never_stopped(self, trained, tmp_path):
+        launch(tmp_path, max_train_steps=2, validation_steps=100)
+        launch(tmp_path, resume_from_checkpoint="latest", validation_steps=100)
+        assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3, 4]
+        np.testing.assert_allclose(
+            [line["loss"] for line in read_log(tmp_path)], [line["loss"] for line in read_log(trained)], rtol=1e-5
+        )
+        for name, value in weights(trained).items():
+            torch.testing.assert_close(weights(tmp_path)[name], value, rtol=1e-4, atol=1e-6, msg=name)
+
+    def test_stops_when_time_is_up(self, tmp_path):
+        launch(tmp_path, max_train_steps=1000000, max_minutes=0.05, validation_steps=1000000)
+        last = read_log(tmp_path)[-1]["step"]
+        assert 0 < last < 1000000
+        assert (tmp_path / f"checkpoint-{last}").is_dir() and (tmp_path / "model_index.json").is_file()
+
+    def test_two_processes_share_the_work(self, tmp_path):
+        launch(tmp_path, processes=2, max_train_steps=2, train_batch_size=1)
+        assert [line["clips"] for line in read_log(tmp_path)] == [2, 4]
+
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            ({"learning_rat": 1}, "did you mean 'learning_rate'"),
+            ({"scheduler.prediction_type": "v"}, "prediction_type must be one of"),
+            ({"dataset_name": "no/such/data"}, "no/such/data"),
+        ],
+    )
+    def test_mistakes_are_named(self, tmp_path, options, message):
+        assert message in launch(tmp_path, fails=True, **options).stderr
