@@ -121,6 +121,7 @@ def frame_distances(
         kid_subset_size=min(1000, len(sides[0]), len(sides[1])),
         cuda=torch.cuda.is_available(),
         cache=False,
+        save_cpu_ram=True,  # loads frames in this process
         verbose=False,
     )
     return {"fid": found["frechet_inception_distance"], "kid": found["kernel_inception_distance_mean"]}

@@ -64,7 +64,8 @@ def nearest_training_clips(
             f"training clips must be as large as the clips, got {train.shape[2:]} for {clips.shape[2:]}"
         )
     scale = max(1, round(min(clips.shape[2:]) / 32))
-    sharp, sharp_train = _band_pass(clips), _band_pass(train)
+    wide = min(clips.shape[2:]) / 10
+    sharp, sharp_train = _band_pass(clips, wide), _band_pass(train, wide)
     middle = clips.shape[1] // 2
     orientations = [o for o in DIHEDRAL if clips.shape[2] == clips.shape[3] or o[0] % 2 == 0]
     scores, places = _coarse(sharp[:, middle], sharp_train, orientations, scale, exclude, candidates)
@@ -80,9 +81,8 @@ def nearest_training_clips(
     return matches
 
 
-def _band_pass(clips: np.ndarray) -> np.ndarray:
+def _band_pass(clips: np.ndarray, wide: float) -> np.ndarray:
     """Detail between 1 px and a tenth of the frame: no noise, no shading, which all recordings share."""
-    wide = min(clips.shape[2:]) / 10
     flat = clips.reshape(-1, *clips.shape[2:]).astype(np.float32)
     out = [cv2.GaussianBlur(f, (0, 0), 1) - cv2.GaussianBlur(f, (0, 0), wide) for f in flat]
     return np.stack(out).reshape(clips.shape)

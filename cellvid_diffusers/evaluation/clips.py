@@ -1,0 +1,171 @@
+"""The two sides of a comparison: clips from a data set, or from a folder of TIFF stacks, with what is known of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..data import decode_flow, decode_frames, load_patches, read_recording
+
+UNKNOWN = "unknown"
+
+
+@dataclass
+class ClipSet:
+    """Clips of one size.
+
+    Attributes
+    ----------
+    frames : (N, F, H, W) uint8
+    names : list of N str
+    recordings : (N,) str
+        What each was cut from; a file of its own is its own recording.
+    cell_types : (N,) str
+    positions : (N, 2) or None
+        Upper left corner (y, x) in the recording, px.
+    times : (N,) or None
+        First frame in the recording.
+    flow : list of (F, H, W, 2) or None
+        Flow that came with each clip, px/frame.
+    pixel_size_um, frame_interval_min : float or None
+        None where unknown, or where the clips differ.
+    source : str
+        Where they came from, for the report.
+    """
+
+    frames: np.ndarray
+    names: list[str]
+    recordings: np.ndarray
+    cell_types: np.ndarray
+    positions: np.ndarray | None = None
+    times: np.ndarray | None = None
+    flow: list[np.ndarray | None] = field(default_factory=list)
+    pixel_size_um: float | None = None
+    frame_interval_min: float | None = None
+    source: str = ""
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def grey(self) -> np.ndarray:
+        """Frames as float32 grey levels, 0 to 255."""
+        return self.frames.astype(np.float32)
+
+    def take(self, index: np.ndarray | Sequence[int]) -> "ClipSet":
+        """Some of the clips."""
+        index = np.asarray(index)
+        return replace(
+            self,
+            frames=self.frames[index],
+            names=[self.names[i] for i in index],
+            recordings=self.recordings[index],
+            cell_types=self.cell_types[index],
+            positions=None if self.positions is None else self.positions[index],
+            times=None if self.times is None else self.times[index],
+            flow=[self.flow[i] for i in index],
+        )
+
+    def crop(self, num_frames: int, height: int, width: int) -> "ClipSet":
+        """The first frames and the middle of each clip."""
+        _, f, h, w = self.frames.shape
+        if num_frames > f or height > h or width > w:
+            raise ValueError(f"crop must not exceed the clips, got {(num_frames, height, width)} of {(f, h, w)}")
+        y, x = (h - height) // 2, (w - width) // 2
+        window = np.s_[:num_frames, y : y + height, x : x + width]
+        return replace(
+            self,
+            frames=self.frames[(slice(None), *window)],
+            flow=[None if flow is None else flow[window] for flow in self.flow],
+        )
+
+
+def load_clips(side: str | Path, *, split: str | None = None, max_clips: int = 200, seed: int = 0) -> ClipSet:
+    """Clips of a data set (folder or name on the Hub) or of a folder of TIFF stacks.
+
+    Parameters
+    ----------
+    side : path or str
+    split : str, optional
+        Of a data set. None: the first of test, validation, train that it has.
+    max_clips : int
+        Where there are more, a random choice.
+    """
+    folder = Path(side)
+    if folder.exists() and not any(folder.glob("data/*.parquet")):
+        return _from_files(folder, max_clips, seed)
+    return _from_dataset(side, split, max_clips, seed)
+
+
+def dataset_splits(side: str | Path) -> list[str]:
+    """Names of the splits of a data set folder; empty for a folder of files or a name on the Hub."""
+    return sorted({path.name.split("-")[0] for path in Path(side).glob("data/*.parquet")})
+
+
+def _chosen(count: int, max_clips: int, seed: int) -> np.ndarray:
+    return np.sort(np.random.default_rng(seed).permutation(count)[:max_clips])
+
+
+def _from_files(folder: Path, max_clips: int, seed: int) -> ClipSet:
+    if not folder.is_dir():
+        raise ValueError(f"each side must be a data set or a folder of TIFF stacks, got the file {folder}")
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".tif", ".tiff"))
+    if not paths:
+        raise ValueError(f"folder must hold data/*.parquet or TIFF stacks, got none in {folder}")
+    recordings = [read_recording(paths[i]) for i in _chosen(len(paths), max_clips, seed)]
+    shapes = {r.frames.shape: r.name for r in recordings}
+    if len(shapes) > 1:
+        (a, first), (b, second) = list(shapes.items())[:2]
+        raise ValueError(f"all clips of a folder must have one size, got {a} ({first}) and {b} ({second}) in {folder}")
+    names = [r.name for r in recordings]
+    return ClipSet(
+        frames=np.stack([r.read(slice(None)) for r in recordings]),
+        names=names,
+        recordings=np.array(names),
+        cell_types=np.full(len(names), UNKNOWN),
+        flow=[_flow_beside(folder, name) for name in names],
+        pixel_size_um=_common(r.pixel_size_um for r in recordings),
+        frame_interval_min=_common(r.frame_interval_min for r in recordings),
+        source=str(folder),
+    )
+
+
+def _flow_beside(folder: Path, name: str) -> np.ndarray | None:
+    """The flow that `cellvid generate` writes beside `video_00000.ome.tif`."""
+    path = folder / f"{name.replace('video', 'flow')}.npy"
+    return np.load(path, allow_pickle=False) if name.startswith("video") and path.exists() else None
+
+
+def _from_dataset(side: str | Path, split: str | None, max_clips: int, seed: int) -> ClipSet:
+    splits = dataset_splits(side)
+    if split is None:
+        split = next((s for s in ("test", "validation", "train") if s in splits), "train")
+    elif splits and split not in splits:
+        raise ValueError(f"split must be one of {', '.join(splits)}, got {split}")
+    rows = load_patches(side, split=split)
+    rows = rows.select(_chosen(len(rows), max_clips, seed))
+    loaded = list(rows)
+    frames = [decode_frames(row["frames"]) for row in loaded]
+    shapes = {f.shape for f in frames}
+    if len(shapes) > 1:
+        raise ValueError(f"all clips of a data set must have one size, got {sorted(shapes)[:2]} in {side}")
+    kinds = rows.features["cell_type"]
+    named = [UNKNOWN if r["cell_type"] is None else r["cell_type"] for r in loaded]
+    return ClipSet(
+        frames=np.stack(frames),
+        names=[f"{r['recording']} x{r['x']} y{r['y']} t{r['t0']}" for r in loaded],
+        recordings=np.array([r["recording"] for r in loaded]),
+        cell_types=np.array([kinds.int2str(k) if isinstance(k, int) else k for k in named]),
+        positions=np.array([(r["y"], r["x"]) for r in loaded]),
+        times=np.array([r["t0"] for r in loaded]),
+        flow=[decode_flow(r) for r in loaded],
+        pixel_size_um=_common(r["pixel_size_um"] for r in loaded),
+        frame_interval_min=_common(r["frame_interval_min"] for r in loaded),
+        source=f"{side} ({split})",
+    )
+
+
+def _common(values) -> float | None:
+    known = {None if v is None else round(float(v), 5) for v in values}
+    return known.pop() if len(known) == 1 else None

@@ -1,0 +1,197 @@
+"""Measures of cells, neurites, tracks and motion: real against synthetic, one verdict each.
+
+Sound statistics first (whole videos or recordings are the unit), the paper's own tests beside them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from .statistics import (
+    benjamini_hochberg,
+    cardinal_index,
+    directional_harmonics,
+    effect_size,
+    holm,
+    kuiper,
+    log_rank,
+    permutation_test,
+    permute_labels,
+    rotation_test,
+    tost,
+    w1_over_floor,
+    watson_u2,
+)
+from .statistics.equivalence import MARGIN
+from .statistics.permutation import MIN_UNITS, unit_means
+from .statistics.survival import log_rank_permutation, median_length
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Side:
+    """Where the clips of one side belong: `(N,)` outermost units (recordings or blocks) and strata, by clip."""
+
+    units: np.ndarray
+    strata: np.ndarray
+
+
+def compare_measure(
+    real: pd.DataFrame, synth: pd.DataFrame, column: str, sides: tuple[Side, Side], splits: Sequence, *, seed: int = 0
+) -> dict | None:
+    """Effect size, Wasserstein distance over its floor, permutation and equivalence of one column.
+
+    Parameters
+    ----------
+    real, synth : DataFrame
+        With columns `clip` and `column`; missing values are left out.
+    sides : (Side, Side)
+    splits : sequence of pairs of (clips,) weights
+        Halves of the real clips that share no group.
+
+    Returns
+    -------
+    dict or None
+        None where a side has fewer than three values. The verdict is given by `decide`, after Holm's
+        correction.
+    """
+    tables = [t.loc[t[column].notna(), ["clip", column]] for t in (real, synth)]
+    if min(map(len, tables)) < 3 or tables[0][column].std() == 0:
+        return None
+    values = [t[column].to_numpy(float) for t in tables]
+    clips = [t["clip"].to_numpy() for t in tables]
+    units = [side.units[c] for side, c in zip(sides, clips, strict=True)]
+    spread = float(values[0].std(ddof=1))
+    means = [unit_means(v, u) for v, u in zip(values, units, strict=True)]
+    cell_splits = [(a[clips[0]], b[clips[0]]) for a, b in splits]
+    return {
+        "mean_real": float(values[0].mean()),
+        "mean_synth": float(values[1].mean()),
+        "count": [len(v) for v in values],
+        "units": [len(m) for m in means],
+        **effect_size(*values, [units[0], clips[0]], [units[1], clips[1]], repeats=500, seed=seed),
+        **w1_over_floor(*values, cell_splits, seed=seed),
+        "p": permutation_test(*values, *units, seed=seed),
+        "p_equivalence": tost(*means, margin=MARGIN * spread),
+        "p_cells": float(stats.ttest_ind(*values, equal_var=False).pvalue),
+    }
+
+
+def decide(rows: dict[str, dict]) -> None:
+    """Add `p_holm`, `q` and `verdict` to the rows of measures, in place.
+
+    `equivalent`: two one-sided tests put the difference within half a standard deviation of real cells.
+    `different`: the permutation of whole units says so after Holm's correction; with too few units for a
+    p, only if the interval of the effect lies beyond the margin *and* synthetic cells are further from
+    real ones than real halves are from each other in at least 95 % of the splits.  Everything else is
+    `inconclusive`.
+    """
+    tested = [name for name, row in rows.items() if row["p"] is not None]
+    p = np.array([rows[name]["p"] for name in tested])
+    for name, adjusted, q in zip(tested, holm(p), benjamini_hochberg(p), strict=True):
+        rows[name] |= {"p_holm": float(adjusted), "q": float(q)}
+    for row in rows.values():
+        low, high = row.get("interval", (-np.inf, np.inf))
+        beyond = max(low, -high) > MARGIN and row.get("beyond_floor", 0) >= 0.95
+        if row.get("p_equivalence", 1) < LEVEL:
+            row["verdict"] = "equivalent"
+        elif beyond if row["p"] is None else row["p_holm"] < LEVEL:
+            row["verdict"] = "different"
+        else:
+            row["verdict"] = "inconclusive"
+
+
+def compare_directions(
+    real: pd.DataFrame, synth: pd.DataFrame, sides: tuple[Side, Side], *, seed: int = 0
+) -> dict | None:
+    """Directions of neurites: two-sample tests, harmonics and the cardinal index with its rotation test.
+
+    The p of the two-sample test is that of Watson's U2 under permutation of whole units; the textbook p,
+    which takes neurites to be independent, stands beside it.
+    """
+    if min(len(real), len(synth)) < 3:
+        return None
+    angles = [t["direction"].to_numpy(float) for t in (real, synth)]
+    units = [side.units[t["clip"].to_numpy()] for side, t in zip(sides, (real, synth), strict=True)]
+    pooled = np.concatenate(angles)
+    names, index = np.unique(
+        np.concatenate([np.char.add(f"{k} ", u.astype(str)) for k, u in enumerate(units)]), return_inverse=True
+    )
+    is_synth = np.char.startswith(names, "1 ")
+
+    def statistic(called: np.ndarray) -> float:
+        return watson_u2(pooled[~called[index]], pooled[called[index]])[0]
+
+    enough = min(is_synth.sum(), (~is_synth).sum()) >= MIN_UNITS
+    u2, p_u2 = watson_u2(*angles)
+    v, p_v = kuiper(*angles)
+    out = {
+        "p": permute_labels(statistic, is_synth, repeats=500, seed=seed)[1] if enough else None,
+        "watson_u2": u2,
+        "p_watson_independent": p_u2,
+        "kuiper_v": v,
+        "p_kuiper_independent": p_v,
+        "count": [len(a) for a in angles],
+        "units": [int((~is_synth).sum()), int(is_synth.sum())],
+    }
+    for name, angle, unit in zip(("real", "synth"), angles, units, strict=True):
+        out[f"cardinal_index_{name}"] = cardinal_index(angle)
+        out[f"p_rotation_{name}"] = rotation_test(angle, unit, seed=seed)[1] if enough else None
+        out[f"harmonics_{name}"] = {k: abs(m) for k, m in directional_harmonics(angle).items()}
+    return out
+
+
+def compare_lengths(real: pd.DataFrame, synth: pd.DataFrame, sides: tuple[Side, Side], *, seed: int = 0) -> dict | None:
+    """Neurite lengths with those that leave the frame as censored: medians and the log-rank test."""
+    if min(len(real), len(synth)) < 3:
+        return None
+    lengths, censored = (np.concatenate([t[c].to_numpy() for t in (real, synth)]) for c in ("length", "censored"))
+    is_synth = np.repeat([False, True], [len(real), len(synth)])
+    units = np.concatenate(
+        [
+            np.char.add(f"{k} ", s.units[t["clip"].to_numpy()].astype(str))
+            for k, (s, t) in enumerate(zip(sides, (real, synth), strict=True))
+        ]
+    )
+    chi2, p = log_rank(lengths, censored, is_synth)
+    return {
+        "p": log_rank_permutation(lengths, censored, is_synth, units, seed=seed),
+        "log_rank": chi2,
+        "p_log_rank_independent": p,
+        "median_real": median_length(lengths[~is_synth], censored[~is_synth]),
+        "median_synth": median_length(lengths[is_synth], censored[is_synth]),
+        "censored": [float(censored[~is_synth].mean()), float(censored[is_synth].mean())],
+        "count": [len(real), len(synth)],
+        "units": [len(np.unique(units[~is_synth])), len(np.unique(units[is_synth]))],
+    }
+
+
+def paper_table2(cells: tuple[pd.DataFrame, pd.DataFrame], neurites: tuple[pd.DataFrame, pd.DataFrame]) -> pd.DataFrame:
+    """The paper's Table 2: p of a two-sample t-test over cells, for living and dead ones.
+
+    Printed to compare with the paper, not to be believed: cells of a video are alike, and a large p is no
+    sameness.
+
+    Parameters
+    ----------
+    cells, neurites : (real, synth) DataFrames
+        `cells` with `kind` ("living" or "dead"), `area`, `perimeter`; `neurites` with `length`.
+
+    Returns
+    -------
+    DataFrame
+        Rows area, perimeter and length; columns neuron and dead; NaN where there are fewer than two cells.
+    """
+
+    def p(sides: Sequence[pd.DataFrame], column: str) -> float:
+        values = [t[column].dropna() for t in sides]
+        return float(stats.ttest_ind(*values).pvalue) if min(map(len, values)) > 1 else np.nan
+
+    kinds = {"neuron": "living", "dead cell": "dead"}
+    rows = {m: {k: p([t[t["kind"] == v] for t in cells], m) for k, v in kinds.items()} for m in ("area", "perimeter")}
+    rows["length"] = {"neuron": p(neurites, "length"), "dead cell": np.nan}
+    return pd.DataFrame(rows).T

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from cellvid_diffusers.evaluation.memorisation import COPY, nearest_training_clips, search_copies, transform
+
+
+@pytest.fixture(scope="module")
+def train(make_clips):
+    return make_clips(20, 0).astype(np.float32)
+
+
+@pytest.mark.parametrize("turns, flip", [(0, False), (1, False), (2, True), (3, True)])
+def test_a_turned_copy_is_found_with_its_orientation(train, turns, flip):
+    copies = np.stack([transform(clip, -turns % 4, False) for clip in train])
+    copies = copies[..., ::-1] if flip else copies  # undone by mirroring first, then turning
+    for i, match in enumerate(nearest_training_clips(copies, train)):
+        assert match.train == i
+        assert match.similarity > 0.99
+        assert (match.turns, match.flip, match.shift) == (turns, flip, (0, 0))
+
+
+def test_shift_offset_brightness_noise_and_blur_do_not_hide_a_copy(train):
+    rng = np.random.default_rng(0)
+    shifted = np.roll(train, (3, -4), axis=(2, 3))
+    later = train[:, [3, 4, 5, 6, 7, 8, 9, 9, 9, 9]]
+    spoilt = 0.7 * train + 20 + rng.normal(0, 4, train.shape)
+    blurred = gaussian_filter(train, (0, 0, 1, 1))
+    for copies in (later, spoilt, blurred):
+        matches = nearest_training_clips(copies, train)
+        assert [m.train for m in matches] == list(range(20))
+        assert min(m.similarity for m in matches) > COPY
+    found = nearest_training_clips(shifted, train)
+    assert np.mean([m.shift == (-3, 4) for m in found]) >= 0.9
+    assert nearest_training_clips(later, train)[0].offset == 3
+
+
+def test_copies_are_told_from_newcomers(train, make_clips):
+    fresh, synth = make_clips(12, 1).astype(np.float32), np.concatenate([train[:6], make_clips(6, 2)])
+    summary, pairs = search_copies(fresh, synth.astype(np.float32), train, np.arange(12))
+    assert summary["copy_share"] == 0.5
+    assert summary["copy_share_real"] == 0
+    assert summary["control"] == 1
+    assert {i for i, _ in pairs[:6]} == set(range(6))
+
+
+def test_without_a_training_set_real_clips_are_not_held_against_their_own_recording(train):
+    doubled = np.concatenate([train, train])
+    summary, _ = search_copies(doubled, train, None, np.tile(np.arange(20), 2))
+    assert summary["copy_share"] == 1
+    assert summary["copy_share_real"] == 0
+
+
+def test_a_training_clip_may_be_longer_and_larger(train):
+    match = nearest_training_clips(train[:2, 2:8, 8:40, 4:36], train)[1]
+    assert (match.train, match.offset) == (1, 2)
+    assert match.shift == (8, 4)
