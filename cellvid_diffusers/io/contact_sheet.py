@@ -12,8 +12,9 @@ from .pixels import to_uint8
 
 TILE_SIDE = 128
 """Small frames are enlarged by a whole factor until their longer side has at least this many pixels."""
-GAP, MARGIN_LEFT, MARGIN_TOP = 4, 72, 22
+GAP, MARGIN_LEFT, MARGIN_TOP, WHEEL_SIDE = 4, 72, 22, 48
 PAPER, INK = (255, 255, 255), (40, 40, 40)
+Strip = tuple[str, np.ndarray]  # label, and tiles (columns, H, W) or (columns, H, W, 3)
 
 
 def contact_sheet(
@@ -63,42 +64,63 @@ def contact_sheet(
         if given is not None and len(given) != len(clips):
             raise ValueError(f"{name} must be one for each of the {len(clips)} clips, got {len(given)}")
     shown = np.unique(np.linspace(0, frames - 1, min(frames, max_frames)).round().astype(int))
-    colours = None if flows is None else _flow_tiles(flows, shown, clips[0].shape)
-
-    scale = scale or -(-TILE_SIDE // max(height, width))
-    rows = 1 if colours is None else 2
-    step_x, step_y = width * scale + GAP, rows * height * scale + 2 * GAP
-    size = (MARGIN_LEFT + len(shown) * step_x, MARGIN_TOP + len(clips) * step_y)
-    sheet = Image.new("RGB", size, PAPER)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
-    for column, frame in enumerate(shown):
-        x = MARGIN_LEFT + column * step_x
-        pen.text((x + width * scale // 2, MARGIN_TOP // 2), f"frame {frame}", INK, font, anchor="mm")
-        for row, clip in enumerate(clips):
-            y = MARGIN_TOP + row * step_y
-            tiles = [clip[frame]] if colours is None else [clip[frame], colours[row][column]]
-            for tile in tiles:
-                enlarged = tile.repeat(scale, axis=0).repeat(scale, axis=1)
-                sheet.paste(Image.fromarray(enlarged).convert("RGB"), (x, y))
-                y += height * scale
-    for row, label in enumerate(labels):
-        y = MARGIN_TOP + row * step_y + height * scale // 2
-        pen.text((MARGIN_LEFT - 8, y), label, INK, font, anchor="rm")
-        if colours is not None:
-            pen.text((MARGIN_LEFT - 8, y + height * scale), "motion", INK, font, anchor="rm")
+    groups: list[list[Strip]] = [[(label, clip[shown])] for label, clip in zip(labels, clips, strict=True)]
+    legend = None
+    if flows is not None:
+        motion = _shown_flow(flows, shown, clips[0].shape)
+        fastest = max(0.25, float(np.percentile(np.linalg.norm(motion, axis=-1), 99)))
+        for group, tiles in zip(groups, flow_to_rgb(motion, max_speed=fastest), strict=True):
+            group.append(("motion", tiles))
+        legend = f"motion: the wheel gives the direction, full colour is {fastest:.2g} px/frame or more"
+    captions = [f"frame {frame}" for frame in shown]
+    sheet = _draw(groups, captions, scale or -(-TILE_SIDE // max(height, width)), legend)
     if path is not None:
         with replacing(path) as temporary:
             sheet.save(temporary, format="PNG")
     return np.asarray(sheet)
 
 
-def _flow_tiles(flows: Sequence[np.ndarray] | np.ndarray, shown: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Colours `(clips, shown frames, H, W, 3)` of all flows on one scale; a last frame without flow is blank."""
+def _shown_flow(flows: Sequence[np.ndarray] | np.ndarray, shown: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Flow `(clips, shown frames, H, W, 2)`; that of a last frame without flow is zero."""
     frames, height, width = shape
-    tiles = np.zeros((len(flows), len(shown), height, width, 2), np.float32)
+    fields = np.zeros((len(flows), len(shown), height, width, 2), np.float32)
     for row, flow in enumerate(np.asarray(flow) for flow in flows):
         if flow.shape not in ((frames, height, width, 2), (frames - 1, height, width, 2)):
             raise ValueError(f"flow must be {(frames, height, width, 2)} or one frame shorter, got {flow.shape}")
         known = shown < len(flow)
-        tiles[row, known] = flow[shown[known]]
-    return flow_to_rgb(tiles)
+        fields[row, known] = flow[shown[known]]
+    return fields
+
+
+def _draw(groups: list[list[Strip]], captions: list[str], scale: int, legend: str | None) -> Image.Image:
+    """Strips of tiles under each other, a wider gap between groups, captions above, the legend below."""
+    height, width = (side * scale for side in groups[0][0][1].shape[1:3])
+    group_height = len(groups[0]) * height + 2 * GAP
+    size = (
+        MARGIN_LEFT + len(captions) * (width + GAP),
+        MARGIN_TOP + len(groups) * group_height + (WHEEL_SIDE + 2 * GAP if legend else 0),
+    )
+    sheet = Image.new("RGB", size, PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
+    columns = [MARGIN_LEFT + column * (width + GAP) for column in range(len(captions))]
+    for x, caption in zip(columns, captions, strict=True):
+        pen.text((x + width // 2, MARGIN_TOP // 2), caption, INK, font, anchor="mm")
+    for top, group in enumerate(groups):
+        for below, (label, tiles) in enumerate(group):
+            y = MARGIN_TOP + top * group_height + below * height
+            pen.text((MARGIN_LEFT - 8, y + height // 2), label, INK, font, anchor="rm")
+            for x, tile in zip(columns, tiles, strict=True):
+                enlarged = tile.repeat(scale, axis=0).repeat(scale, axis=1)
+                sheet.paste(Image.fromarray(enlarged).convert("RGB"), (x, y))
+    if legend:
+        y = size[1] - WHEEL_SIDE - GAP
+        sheet.paste(Image.fromarray(_wheel()), (MARGIN_LEFT, y))
+        pen.text((MARGIN_LEFT + WHEEL_SIDE + 10, y + WHEEL_SIDE // 2), legend, INK, font, anchor="lm")
+    return sheet
+
+
+def _wheel() -> np.ndarray:
+    """The colour of every direction and speed: a disc whose rim is full colour."""
+    offset = (np.mgrid[:WHEEL_SIDE, :WHEEL_SIDE] - (WHEEL_SIDE - 1) / 2) / (WHEEL_SIDE / 2)
+    flow = np.stack([offset[1], offset[0]], axis=-1)
+    return flow_to_rgb(np.where(np.hypot(*offset)[..., None] <= 1, flow, 0), max_speed=1.0)
