@@ -1,0 +1,32 @@
+"""Draw the README's pictures: uncurated clips of the embedded checkpoint, seeds 0 to 7, and their flow."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cellvid_diffusers import CellVideoPipeline
+from cellvid_diffusers.flow import flow_to_rgb
+from cellvid_diffusers.io import contact_sheet, write_gif
+
+ROOT = Path(__file__).parent.parent
+IMAGES = ROOT / "docs" / "images"
+SEEDS = range(8)
+
+
+def main() -> None:
+    """Write `docs/images/samples.gif` and `docs/images/contact_sheet.png`."""
+    pipe = CellVideoPipeline.from_pretrained(ROOT / "checkpoints" / "cellvid-tiny")
+    out = pipe(batch_size=len(SEEDS), generator=[torch.Generator().manual_seed(seed) for seed in SEEDS])
+    video = (out.frames * 255).round().astype(np.uint8)
+    fastest = float(np.percentile(np.linalg.norm(out.flow, axis=-1), 99))
+    colours = flow_to_rgb(out.flow, max_speed=fastest)
+    grey = np.repeat(video[..., None], 3, axis=-1)
+    beside = np.concatenate([np.concatenate(list(each), axis=2) for each in (grey, colours)], axis=1)
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    write_gif(IMAGES / "samples.gif", beside, fps=5, scale=2)
+    contact_sheet(video, out.flow, path=IMAGES / "contact_sheet.png", labels=[f"seed {seed}" for seed in SEEDS])
+
+
+if __name__ == "__main__":
+    main()
