@@ -251,9 +251,7 @@ class Handler(BaseHTTPRequestHandler):
         ]
 
     def tree(self, repository: Repository, rev: str, path: str = "") -> list[Json]:
-        return repository.at(rev).tree(
-            path, recursive=self.query.get("recursive", "").lower() in ("true", "1")
-        )
+        return repository.at(rev).tree(path, recursive=self.query.get("recursive", "").lower() in ("true", "1"))
 
     def paths_info(self, repository: Repository, rev: str) -> list[Json]:
         is_json = self.headers.get("Content-Type", "").startswith("application/json")
