@@ -1,7 +1,8 @@
 # make demo | test | lint | train | install
 #
 # Every target first sees to the virtual environment .venv, and rebuilds it when pyproject.toml or constraints.txt
-# have changed. Only Python 3.10 or newer and make are needed: `make demo PYTHON=python3.12` picks one.
+# have changed. Only Python 3.10 or newer and make are needed: `make demo PYTHON=python3.12` picks one. pip takes the
+# CPU build of torch where its configuration offers one; PIP_ARGS='--extra-index-url ADDRESS' adds an offer.
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -24,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, got " + sys.version if sys.version_info < (3, 10) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing cellvid-diffusers into .venv; the first time takes a few minutes."
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[test]"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS) -e ".[test]"
 	@touch $@
 
 demo: $(STAMP)
