@@ -11,6 +11,9 @@ from .flow import flow_to_rgb
 from .io import contact_sheet, write_ctc, write_gif, write_imagej_rois, write_mp4, write_ome_tiff
 from .pipelines import CellVideoPipeline
 
+SHOWN = 8
+"""Clips on the contact sheet, at most."""
+
 
 def generate_clips(
     out: Path,
@@ -39,7 +42,8 @@ def generate_clips(
     pipe = CellVideoPipeline.from_pretrained(checkpoint)
     pipe.set_progress_bar_config(desc="denoising", leave=False)
     out.mkdir(parents=True, exist_ok=True)
-    shown: list[tuple[np.ndarray, np.ndarray | None]] = []
+    videos: list[np.ndarray] = []
+    flows: list[np.ndarray] = []
     with tqdm(total=num_videos, unit="clip") as bar:
         for start in range(0, num_videos, batch_size):
             seeds = range(seed + start, seed + min(start + batch_size, num_videos))
@@ -50,11 +54,11 @@ def generate_clips(
                 video = (frames * 255).round().astype(np.uint8)
                 flow = None if result.flow is None else result.flow[offset]
                 write_clip(out, start + offset, video, flow, pipe.config, annotate=annotate)
-                if len(shown) < 8:
-                    shown.append((video, flow))
+                if len(videos) < SHOWN:
+                    videos.append(video)
+                    flows.extend([] if flow is None else [flow])
                 bar.update()
-    flows = None if shown[0][1] is None else [flow for _, flow in shown]
-    contact_sheet([video for video, _ in shown], flows, path=out / "contact_sheet.png")
+    contact_sheet(videos, flows or None, path=out / "contact_sheet.png")
     print(f"Wrote {num_videos} clip(s) to {out}")
 
 

@@ -107,7 +107,7 @@ class MotionUNet3DModel(UNet3DModel):
         video, motion = self.tower.stage_channels(), self.motion_tower.stage_channels()
         self.gates = nn.ModuleList(zero_init(nn.Linear(m, v)) for v, m in zip(video, motion, strict=True))
         self.readers = nn.ModuleList(nn.Linear(v, m) for v, m in zip(video, motion, strict=True))
-        zero_init(self.flow_time.linear_2)  # the embedding, too, starts as the baseline's
+        zero_init(self.get_submodule("flow_time.linear_2"))  # the embedding, too, starts as the baseline's
 
     def load_weights_from(self, other: UNet3DModel) -> None:
         """Start from a motion model of the same configuration, or, with `fusion="gated"`, from a video-only baseline.

@@ -199,8 +199,9 @@ class CellVideoPipeline(DiffusionPipeline):
                 raise ValueError(f"{kind} must be {can}, got {name!r}")
         columns = []
         for kind in (kind for kind in LABEL_KINDS if kind in known):
-            if asked[kind] is not None:
-                columns.append(torch.full((len(generators),), known[kind].index(asked[kind])))
+            name = asked[kind]
+            if name is not None:
+                columns.append(torch.full((len(generators),), known[kind].index(name)))
             else:
                 weights = torch.tensor((self.config.class_weights or {}).get(kind) or [1.0] * len(known[kind]))
                 draws = [torch.multinomial(weights.to(each.device), 1, generator=each).cpu() for each in generators]
