@@ -2,5 +2,6 @@
 
 from .cell_video import CellVideoPipeline
 from .output import CellVideoPipelineOutput
+from .roll_out import roll_out
 
-__all__ = ["CellVideoPipeline", "CellVideoPipelineOutput"]
+__all__ = ["CellVideoPipeline", "CellVideoPipelineOutput", "roll_out"]

@@ -1,0 +1,55 @@
+"""Long videos from a model of short windows: each window goes on from the last frames of the one before."""
+
+from typing import Any
+
+import torch
+
+from .cell_video import CellVideoPipeline
+from .output import CellVideoPipelineOutput
+
+
+def roll_out(
+    pipe: CellVideoPipeline,
+    num_frames: int,
+    *,
+    window: int = 10,
+    overlap: int = 4,
+    generator: list[torch.Generator] | torch.Generator | None = None,
+    **arguments: Any,
+) -> CellVideoPipelineOutput:
+    """
+    Generate clips longer than the model's window.
+
+    Args:
+        pipe ([`CellVideoPipeline`]): Pipeline whose checkpoint was trained for `prediction`.
+        num_frames (`int`): Frames of the whole video, any number.
+        window (`int`): Frames that the model makes at a time; what it was trained on.
+        overlap (`int`): Frames of a window that are given: the last ones of the window before. More remember motion
+            better, fewer are faster.
+        generator (`torch.Generator` or `list[torch.Generator]`, *optional*): As for the pipeline.
+        **arguments: Of [`CellVideoPipeline.__call__`]; `first_frame` starts the first window. Name the class
+            (`cell_type`, …) if the checkpoint has some: each window would otherwise draw one of its own.
+
+    Returns:
+        [`CellVideoPipelineOutput`] with frames `(batch_size, num_frames, H, W)` and their flow.
+
+    Raises:
+        ValueError: If `overlap` does not lie between 1 and `window - 1`.
+    """
+    if not 1 <= overlap < window:
+        raise ValueError(f"overlap must lie between 1 and window - 1 = {window - 1}, got {overlap}")
+    first = min(window, num_frames)
+    arguments = {**arguments, "generator": generator, "output_type": "pt"}
+    frames, flow = pipe(num_frames=first, return_dict=False, **arguments)
+    arguments.pop("first_frame", None)
+    while frames.shape[1] < num_frames:
+        shape = (frames.shape[0], window, *frames.shape[2:])
+        given = torch.zeros(shape, device=frames.device)
+        given[:, :overlap] = frames[:, -overlap:]
+        mask = torch.arange(window) < overlap
+        new_frames, new_flow = pipe(num_frames=window, frames=given, frame_mask=mask, return_dict=False, **arguments)
+        frames = torch.cat([frames, new_frames[:, overlap:]], dim=1)
+        if flow is not None:  # the flow of the last given frame leads into the new ones
+            flow = torch.cat([flow[:, :-1], new_flow[:, overlap - 1 :]], dim=1)
+    frames = frames[:, :num_frames].cpu().numpy()
+    return CellVideoPipelineOutput(frames=frames, flow=None if flow is None else flow[:, :num_frames].cpu().numpy())
