@@ -168,30 +168,3 @@ def compare_lengths(real: pd.DataFrame, synth: pd.DataFrame, sides: tuple[Side, 
         "count": [len(real), len(synth)],
         "units": [len(np.unique(units[~is_synth])), len(np.unique(units[is_synth]))],
     }
-
-
-def paper_table2(cells: tuple[pd.DataFrame, pd.DataFrame], neurites: tuple[pd.DataFrame, pd.DataFrame]) -> pd.DataFrame:
-    """The paper's Table 2: p of a two-sample t-test over cells, for living and dead ones.
-
-    Printed to compare with the paper, not to be believed: cells of a video are alike, and a large p is no
-    sameness.
-
-    Parameters
-    ----------
-    cells, neurites : (real, synth) DataFrames
-        `cells` with `kind` ("living" or "dead"), `area`, `perimeter`; `neurites` with `length`.
-
-    Returns
-    -------
-    DataFrame
-        Rows area, perimeter and length; columns neuron and dead; NaN where there are fewer than two cells.
-    """
-
-    def p(sides: Sequence[pd.DataFrame], column: str) -> float:
-        values = [t[column].dropna() for t in sides]
-        return float(stats.ttest_ind(*values).pvalue) if min(map(len, values)) > 1 else np.nan
-
-    kinds = {"neuron": "living", "dead cell": "dead"}
-    rows = {m: {k: p([t[t["kind"] == v] for t in cells], m) for k, v in kinds.items()} for m in ("area", "perimeter")}
-    rows["length"] = {"neuron": p(neurites, "length"), "dead cell": np.nan}
-    return pd.DataFrame(rows).T

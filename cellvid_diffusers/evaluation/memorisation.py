@@ -60,9 +60,7 @@ def nearest_training_clips(
         How many of the coarse search are aligned at full resolution.
     """
     if min(train.shape[2:]) < max(clips.shape[2:]):
-        raise ValueError(
-            f"training clips must be as large as the clips, got {train.shape[2:]} for {clips.shape[2:]}"
-        )
+        raise ValueError(f"training clips must be as large as the clips, got {train.shape[2:]} for {clips.shape[2:]}")
     scale = max(1, round(min(clips.shape[2:]) / 32))
     wide = min(clips.shape[2:]) / 10
     sharp, sharp_train = _band_pass(clips, wide), _band_pass(train, wide)
@@ -185,6 +183,7 @@ def search_copies(
         "copy_share_real": copy_share(theirs),
         "similarity": [m.similarity for m in ours],
         "similarity_real": [m.similarity for m in theirs],
+        "training_given": train is not None,
         "control": copy_share(nearest_training_clips(planted, known)),
     }
     order = np.argsort([-m.similarity for m in ours])[:closest]

@@ -1,0 +1,50 @@
+"""What to distrust in a report, in sentences, from its own figures."""
+
+from typing import Any
+
+from .memorisation import COPY
+from .statistics.permutation import MIN_UNITS
+
+FEW_CELLS = 100
+
+
+def caveats(details: dict[str, Any]) -> list[str]:
+    """Sentences for the reader, most serious first."""
+    out = []
+    real, synth = details["sides"]["real"], details["sides"]["synth"]
+    if real["recordings"] < MIN_UNITS:
+        out.append(
+            f"The real clips come from {real['recordings']} recording(s). What they have in common may be the culture, "
+            "the day or the microscope; other cultures would look different."
+        )
+    few = [name for name, side in (("real", real), ("synthetic", synth)) if side["units"] < MIN_UNITS]
+    if few:
+        out.append(
+            f"Fewer than {MIN_UNITS} independent units on the {' and '.join(few)} side: effect sizes and intervals are "
+            "given, p-values are not, and the intervals are likely too narrow."
+        )
+    for family, found in details["distances"].items():
+        if not found["trusted"]:
+            out.append(f"The {family} distance missed a control that it is meant to see here: do not rely on it.")
+    if details["memorisation"]["control"] < 0.95:
+        share = 100 * details["memorisation"]["control"]
+        out.append(f"Only {share:.0f} % of planted copies were recognised: a small copy share proves little here.")
+    if details["memorisation"]["copy_share_real"] > 0.05:
+        out.append(
+            f"Held-out real clips reach a correlation of {COPY} with training clips as well: cells of this kind look "
+            "alike, or the recordings are not independent, and copies cannot be told for certain."
+        )
+    if not details["memorisation"]["training_given"]:
+        out.append("No training set was given, so copies were searched for among the real clips only.")
+    for name, table in zip(("real", "synthetic"), details["tables"], strict=True):
+        if len(table.cells) < FEW_CELLS:
+            out.append(f"Only {len(table.cells)} cell outlines were found on the {name} side.")
+    if min(real["clips"], synth["clips"]) < 30:
+        out.append("Fewer than 30 clips on a side: rare kinds of clips are missing from every figure.")
+    out.append(
+        "Cells are found automatically. Touching cells may count as one, and faint ones be missed, on both sides by "
+        "the same rules; a model whose pictures suit the rules better than recordings do would look better than it is."
+    )
+    if details["lengths"] is not None and max(details["lengths"]["censored"]) > 0.3:
+        out.append("Many neurites leave the frame: their median length rests on few that are seen whole.")
+    return out

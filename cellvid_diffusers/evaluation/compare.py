@@ -1,0 +1,136 @@
+"""Which measures the report compares, in words and units, and the tables it makes of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from .measures import Side, compare_directions, compare_lengths, compare_measure, decide
+
+EVENTS = ("appearances", "disappearances", "merges", "splits")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column to compare: table (`cells`, `tracks`, `clips`), kind of cell or None, column, unit."""
+
+    table: str
+    kind: str | None
+    column: str
+    unit: str
+
+
+MEASURES = {
+    "cell area": Measure("cells", "living", "area", "px²"),
+    "cell perimeter": Measure("cells", "living", "perimeter", "px"),
+    "cell eccentricity": Measure("cells", "living", "eccentricity", ""),
+    "dead cell area": Measure("cells", "dead", "area", "px²"),
+    "dead cell perimeter": Measure("cells", "dead", "perimeter", "px"),
+    "cells in a frame": Measure("clips", None, "cells", ""),
+    "dead cells in a frame": Measure("clips", None, "dead_cells", ""),
+    "neurites in a clip": Measure("clips", None, "neurites", ""),
+    "cell displacement in a frame": Measure("tracks", "living", "displacement_1", "px"),
+    "cell displacement in four frames": Measure("tracks", "living", "displacement_4", "px"),
+    "dead cell displacement in a frame": Measure("tracks", "dead", "displacement_1", "px"),
+    "speed of the texture": Measure("clips", None, "speed", "px/frame"),
+    "displacement over the clip": Measure("clips", None, "net_displacement", "px"),
+    "change not explained by motion": Measure("clips", None, "warp_error", "grey levels"),
+} | {f"{event} per cell and frame": Measure("clips", None, event, "") for event in EVENTS}
+
+
+def clip_table(tables, motion: pd.DataFrame, num_frames: int) -> pd.DataFrame:
+    """One row a clip: motion, cells in a frame, neurites in the clip, and events per cell and frame."""
+    out = motion.set_index("clip").copy()
+    for kind, column in (("living", "cells"), ("dead", "dead_cells")):
+        count = tables.cells[tables.cells["kind"] == kind].groupby("clip").size()
+        out[column] = count.reindex(out.index, fill_value=0) / num_frames
+    out["neurites"] = tables.neurites.groupby("clip").size().reindex(out.index, fill_value=0)
+    events = tables.events.set_index("clip").reindex(out.index)
+    exposure = events["cell_frames"].where(events["cell_frames"] > 0)
+    for event in EVENTS:
+        out[event] = events[event] / exposure
+    return out.reset_index()
+
+
+def compare_all(
+    tables: Sequence,
+    motion: Sequence[pd.DataFrame],
+    sides: tuple[Side, Side],
+    splits: Sequence,
+    *,
+    num_frames: int,
+    seed: int = 0,
+) -> dict:
+    """All measures of both sides, each with its verdict.
+
+    Parameters
+    ----------
+    tables : (real, synth) Measurements
+    motion : (real, synth) DataFrames
+        One row a clip, from `motion_measures`.
+
+    Returns
+    -------
+    dict
+        ``measures``: name -> row with ``verdict`` and ``unit``; ``directions`` and ``lengths`` (also among
+        the measures); ``events``: event -> rate per 100 cells and frame on either side.
+    """
+    clips = [clip_table(t, m, num_frames) for t, m in zip(tables, motion, strict=True)]
+    rows: dict[str, dict] = {}
+    for name, measure in MEASURES.items():
+        pair = [
+            c if measure.table == "clips" else getattr(t, measure.table) for c, t in zip(clips, tables, strict=True)
+        ]
+        if any(measure.column not in t for t in pair):
+            continue
+        if measure.kind is not None:
+            pair = [t[t["kind"] == measure.kind] for t in pair]
+        row = compare_measure(*pair, measure.column, sides, splits, seed=seed)
+        if row is not None:
+            rows[name] = row | {"unit": measure.unit}
+    directions = compare_directions(*(t.neurites for t in tables), sides, seed=seed)
+    lengths = compare_lengths(*(t.neurites for t in tables), sides, seed=seed)
+    if lengths is not None:
+        row = compare_measure(*(t.neurites for t in tables), "length", sides, splits, seed=seed) or {}
+        rows["neurite length"] = row | lengths | {"unit": "px"}
+    if directions is not None:
+        rows["neurite direction"] = directions | {"unit": "rad"}
+    decide(rows)
+    rates = {
+        event: {
+            name: 100 * float(t.events[event].sum()) / max(float(t.events["cell_frames"].sum()), 1.0)
+            for name, t in zip(("real", "synth"), tables, strict=True)
+        }
+        for event in EVENTS
+    }
+    return {"measures": rows, "directions": directions, "lengths": lengths, "events": rates}
+
+
+def paper_table2(cells: Sequence[pd.DataFrame], neurites: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The paper's Table 2: p of a two-sample t-test over cells, for living and dead ones.
+
+    Printed to compare with the paper, not to be believed: cells of a video are alike, and a large p is no
+    sameness.
+
+    Parameters
+    ----------
+    cells, neurites : (real, synth) DataFrames
+        `cells` with `kind` ("living" or "dead"), `area`, `perimeter`; `neurites` with `length`.
+
+    Returns
+    -------
+    DataFrame
+        Rows area, perimeter and length; columns neuron and dead cell; NaN where there are fewer than two
+        cells.
+    """
+
+    def p(sides: Sequence[pd.DataFrame], column: str) -> float:
+        values = [t[column].dropna().to_numpy(float) for t in sides]
+        return float(stats.ttest_ind(*values).pvalue) if min(map(len, values)) > 1 else np.nan
+
+    kinds = {"neuron": "living", "dead cell": "dead"}
+    rows = {m: {k: p([t[t["kind"] == v] for t in cells], m) for k, v in kinds.items()} for m in ("area", "perimeter")}
+    rows["length"] = {"neuron": p(neurites, "length"), "dead cell": np.nan}
+    return pd.DataFrame(rows).T

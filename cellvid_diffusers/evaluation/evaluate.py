@@ -1,0 +1,202 @@
+"""From two sets of clips to a report: every question of this package, asked of the same two sides."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from .caveats import caveats
+from .classifier import classifier_test
+from .clips import ClipSet, dataset_splits, load_clips
+from .compare import compare_all, paper_table2
+from .controls import CONTROLS
+from .coverage import coverage
+from .distance import build_yardsticks, group_clips, mark_trust, run_controls
+from .features import clip_features
+from .measure import measure_clips
+from .measures import Side
+from .memorisation import search_copies
+from .motion import flow_agreement, motion_measures
+from .report import write_report
+
+MIN_CLIPS = 4
+MAX_TRAIN_CLIPS = 2000
+
+
+def evaluate(
+    real: str | Path,
+    synth: str | Path,
+    out: str | Path,
+    *,
+    train: str | Path | None = None,
+    split: str | None = None,
+    crop: bool = False,
+    omit_real_frames: bool = False,
+    learned: bool = False,
+    max_clips: int = 100,
+    seed: int = 0,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """How real synthetic clips are, and how sure that is.
+
+    Parameters
+    ----------
+    real, synth : path or str
+        A data set (folder or name on the Hub) or a folder of TIFF stacks; `real` should be held out of
+        training.
+    out : path
+        Folder for `report.html`, `report.json`, `details.json`, `cells.csv` and `tracks.csv`.
+    train : path or str, optional
+        What the model was trained on, for the search for copies. None: the `train` split of `real` if it
+        has another one besides, else `real` itself.
+    split : str, optional
+        Of the real data set; None: test, else validation, else train.
+    crop : bool
+        Cut the larger side to the frames and the size of the smaller, instead of refusing.
+    omit_real_frames : bool
+        Keep recorded frames out of the page, where they may not be passed on; outlines and figures stay.
+    learned : bool
+        Also FVD, KVD, FID and KID, whose networks have to be in the cache or downloadable.
+    max_clips : int
+        Of each side; a random choice where there are more.
+    seed : int
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    dict
+        What `report.json` holds. ``distances``: appearance, spectrum and motion, each with ``value``,
+        ``floor``, ``ratio`` and ``interval``; ``verdicts``: measure -> `equivalent`, `different` or
+        `inconclusive`; ``memorisation``: ``copy_share`` and ``copy_share_real``; ``events``; ``controls``.
+    """
+    loaded = [load_clips(s, split=p, max_clips=max_clips, seed=seed) for s, p in ((real, split), (synth, None))]
+    sides = match_sizes(*loaded, crop=crop)
+    if train is None and "train" in dataset_splits(real) and split != "train" and len(dataset_splits(real)) > 1:
+        train = real
+    memory = None
+    if train is not None:
+        part = "train" if "train" in dataset_splits(train) else None
+        memory = load_clips(train, split=part, max_clips=MAX_TRAIN_CLIPS, seed=seed)
+    with _stepper(8 + len(CONTROLS) + learned, progress) as step:
+        details = examine(*sides, memory, learned=learned, seed=seed, step=step)
+        step("report")
+        return write_report(Path(out), details, sides, memory, omit_real_frames=omit_real_frames)
+
+
+@contextmanager
+def _stepper(total: int, visible: bool) -> Iterator[Callable[[str], None]]:
+    """`step(name)` closes the step before and names the next one on a progress bar."""
+    with tqdm(total=total, disable=not visible, bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}]") as bar:
+        begun = False
+
+        def step(name: str) -> None:
+            nonlocal begun
+            bar.update(int(begun))
+            bar.set_description(f"{name:34.34}")
+            begun = True
+
+        yield step
+        bar.update(1)
+
+
+def match_sizes(real: ClipSet, synth: ClipSet, *, crop: bool = False) -> tuple[ClipSet, ClipSet]:
+    """Both sides at one size, and enough clips on each; else a `ValueError` in one line."""
+    if min(len(real), len(synth)) < MIN_CLIPS:
+        raise ValueError(f"each side needs at least {MIN_CLIPS} clips, got {len(real)} real and {len(synth)} synthetic")
+    a, b = real.frames.shape[1:], synth.frames.shape[1:]
+    if a != b:
+        if not crop:
+            raise ValueError(f"both sides must have the same frames and size, got {a} and {b}; --crop cuts the larger")
+        smaller = tuple(map(min, a, b))
+        real, synth = real.crop(*smaller), synth.crop(*smaller)
+    return real, synth
+
+
+def examine(
+    real: ClipSet,
+    synth: ClipSet,
+    memory: ClipSet | None,
+    *,
+    learned: bool = False,
+    seed: int = 0,
+    step: Callable[[str], None] = lambda name: None,
+) -> dict[str, Any]:
+    """All figures of the report, before they are laid out.
+
+    Parameters
+    ----------
+    real, synth : ClipSet
+        Of one size, from `match_sizes`.
+    memory : ClipSet or None
+        Training clips.
+    step : callable
+        Is told the name of each step.
+    """
+    groups, strata, how = group_clips(
+        real.recordings, kinds=real.cell_types, positions=real.positions, times=real.times
+    )
+    units = group_clips(synth.recordings, positions=synth.positions, times=synth.times)[0]
+    sides = Side(groups, strata), Side(units, np.full(len(synth), "all"))
+    step("features of real clips")
+    yardsticks = build_yardsticks(real.frames, groups, strata, seed=seed)
+    step("features of synthetic clips")
+    fakes = clip_features(synth.frames)
+    distances = {k: y.measure(fakes[k], units) for k, y in yardsticks.items()}
+    controls = run_controls(real.grey, yardsticks, seed=seed, progress=step)
+    mark_trust(distances, controls)
+    standard = {k: (y.real, y.standardise(fakes[k])) for k, y in yardsticks.items()}
+    step("search for copies")
+    known = None if memory is None else memory.grey
+    copies, pairs = search_copies(real.grey, synth.grey, known, groups, seed=seed)
+    tables = []
+    for clips, name in ((real, "real"), (synth, "synthetic")):
+        step(f"cells of {name} clips")
+        tables.append(measure_clips(clips.frames))
+    step("motion and statistics")
+    motion = [pd.DataFrame([{"clip": i} | motion_measures(c) for i, c in enumerate(s.grey)]) for s in (real, synth)]
+    details = {
+        "distances": distances,
+        "controls": controls,
+        "coverage": {k: coverage(*pair) for k, pair in standard.items() if min(map(len, pair)) > 5},
+        "classifier": {
+            k: classifier_test(*pair, yardsticks[k].names, real_groups=groups, synth_groups=units, seed=seed)
+            for k, pair in standard.items()
+        },
+        "memorisation": copies,
+        "pairs": pairs,
+        "tables": tables,
+        "flow_agreement": _mean_agreement(synth),
+        **compare_all(tables, motion, sides, yardsticks["motion"].splits, num_frames=real.frames.shape[1], seed=seed),
+        "paper_table2": paper_table2([t.cells for t in tables], [t.neurites for t in tables]).to_dict("index"),
+        "sides": {name: _describe(s, u) for name, s, u in zip(("real", "synth"), (real, synth), sides, strict=True)},
+        "how": how,
+    }
+    if learned:
+        from .learned import frame_distances, video_distances
+
+        step("learned distances")
+        details["learned"] = video_distances(real.frames, synth.frames) | frame_distances(real.frames, synth.frames)
+    details["caveats"] = caveats(details)
+    return details
+
+
+def _mean_agreement(synth: ClipSet) -> dict[str, float] | None:
+    rows = [flow_agreement(c, np.asarray(f)) for c, f in zip(synth.grey, synth.flow, strict=True) if f is not None]
+    return pd.DataFrame(rows).mean().to_dict() if rows else None
+
+
+def _describe(clips: ClipSet, side: Side) -> dict[str, Any]:
+    return {
+        "source": clips.source,
+        "clips": len(clips),
+        "recordings": len(set(clips.recordings)),
+        "units": len(set(side.units)),
+        "shape": list(clips.frames.shape[1:]),
+        "pixel_size_um": clips.pixel_size_um,
+        "frame_interval_min": clips.frame_interval_min,
+    }

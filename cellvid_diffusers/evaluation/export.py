@@ -1,0 +1,48 @@
+"""What the report writes for machines: JSON without NaN, and tables whose column names carry units."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .clips import ClipSet
+
+
+def with_units(tables: Sequence[pd.DataFrame], sides: Sequence[ClipSet]) -> pd.DataFrame:
+    """Both sides in one table, units in the column names; micrometres and minutes beside pixels where known."""
+    out = []
+    for table, clips, name in zip(tables, sides, ("real", "synthetic"), strict=True):
+        table = table.copy()
+        table.insert(0, "side", name)
+        table.insert(1, "video", [clips.names[i] for i in table["clip"]])
+        pixel = clips.pixel_size_um
+        for column in [c for c in table if _length_power(c)]:
+            if pixel is not None:
+                table[f"{column}_um{'2' if _length_power(column) == 2 else ''}"] = table[
+                    column
+                ] * pixel ** _length_power(column)
+            table = table.rename(columns={column: f"{column}_px{'2' if _length_power(column) == 2 else ''}"})
+        if "frame" in table and clips.frame_interval_min is not None:
+            table["time_min"] = table["frame"] * clips.frame_interval_min
+        out.append(table)
+    return pd.concat(out, ignore_index=True)
+
+
+def _length_power(column: str) -> int:
+    """Power of a length that a column holds: 0 none, 1 px, 2 px²."""
+    if column == "area":
+        return 2
+    return int(column in ("perimeter", "x", "y", "length", "path_length") or column.startswith("displacement"))
+
+
+def plain(value: Any) -> Any:
+    """Plain Python values; NaN and infinity become None, which JSON can hold."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

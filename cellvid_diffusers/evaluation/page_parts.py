@@ -1,0 +1,53 @@
+"""Small pieces of the page: numbers, badges and pictures as text."""
+
+import base64
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+
+def badge(verdict: str) -> str:
+    return f'<span class="badge {verdict}">{verdict}</span>'
+
+
+def controls_seen(family: str, controls: dict) -> str:
+    meant = {name: row[family] for name, row in controls.items() if row.get(family, {}).get("meant")}
+    missed = [name for name, row in meant.items() if row["verdict"] != "different"]
+    return f"missed: {', '.join(missed)}; do not trust it here" if missed else f"sees {', '.join(meant)}"
+
+
+def number(value) -> str:
+    if value is None or not np.isfinite(value):
+        return "–"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def p_value(value: float | None) -> str:
+    if value is None or not np.isfinite(value):
+        return "–"
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def spread(items: Sequence, count: int = 8) -> Sequence:
+    """`count` items, evenly spaced."""
+    if len(items) <= count:
+        return items
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]
+
+
+def sprite(clip: np.ndarray) -> str:
+    """All frames of a clip side by side, as one data URI."""
+    return png(np.concatenate(list(clip), axis=1))
+
+
+def png(frame: np.ndarray) -> str:
+    return "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", np.ascontiguousarray(frame))[1]).decode()

@@ -1,0 +1,276 @@
+"""The sections of the report, each from the figures behind it to HTML."""
+
+import html
+from pathlib import Path
+
+import numpy as np
+
+from . import figures
+from .compare import MEASURES
+from .memorisation import COPY, Match, transform
+from .page_parts import badge, controls_seen, counted, number, p_value, percent, png, spread, sprite
+from .statistics import kaplan_meier
+
+FAMILY_WORDS = {
+    "appearance": "what a single frame looks like: brightness, contrast, detail at several scales",
+    "spectrum": "how fine the texture is, and whether it prefers the pixel grid",
+    "motion": "how the picture changes from frame to frame: speed, steadiness, displacement",
+}
+
+
+def head(details) -> str:
+    verdicts = [row["verdict"] for row in details["measures"].values()]
+    counts = {v: verdicts.count(v) for v in ("equivalent", "different", "inconclusive")}
+    ratios = ", ".join(f"{name} <b>{d['ratio']:.1f}</b>" for name, d in details["distances"].items())
+    real, synth = details["sides"]["real"], details["sides"]["synth"]
+    frames, height, width = real["shape"]
+    copied = details["memorisation"]["copy_share"]
+    known = "training" if details["memorisation"]["training_given"] else "real"
+    return f"""<h1>How real are these cell videos?</h1>
+<p class="soft">{real["clips"]} <span class="real">real</span> clips from {counted(real["recordings"], "recording")}
+({html.escape(Path(real["source"]).name)}) against {synth["clips"]} <span class="synth">synthetic</span> ones
+({html.escape(Path(synth["source"]).name)}); {frames} frames of {width} × {height} px each.</p>
+<div class="card lead"><p>Distance from real, where 1 means "as far as real recordings are from each
+other": {ratios}.</p> <p>Of {len(verdicts)} measures of cells, neurites and motion, <b
+class="equivalent">{counts["equivalent"]}</b> are shown to be equivalent, <b
+class="different">{counts["different"]}</b> differ, and <b
+class="inconclusive">{counts["inconclusive"]}</b> cannot be decided with these recordings.</p>
+<p>{percent(copied)} of the synthetic clips count as copies of {known} clips
+({percent(details["memorisation"]["copy_share_real"])} of the real ones do so of clips from elsewhere).</p></div>"""
+
+
+def players(sides, omit_real_frames) -> str:
+    if omit_real_frames:
+        shown = ((sides[1], "synth", "Synthetic"),)
+        note = '<p class="soft">Recorded frames are left out of this page because they may not be passed on.</p>'
+    else:
+        shown, note = ((sides[0], "real", "Real"), (sides[1], "synth", "Synthetic")), ""
+    columns = "".join(
+        f'<div><p class="{kind}">{name}</p><div class="clips">'
+        + "".join(f'<div class="clip" style="background-image:url({sprite(c)})"></div>' for c in spread(clips.frames))
+        + "</div></div>"
+        for clips, kind, name in shown
+    )
+    last = sides[0].frames.shape[1] - 1
+    style = ' style="grid-template-columns: 1fr"' if omit_real_frames else ""
+    return f"""<h2>The videos</h2>{note}<div class="card">
+<div class="controls"><button id="play" type="button">Play</button>
+<input id="frame" type="range" min="0" max="{last}" value="0" aria-label="frame"></div>
+<div class="players"{style}>{columns}</div></div>"""
+
+
+def distances(details) -> str:
+    rows = "".join(
+        f'<tr class="{"" if d["trusted"] else "untrusted"}"><td><b>{name}</b><br>'
+        f'<span class="soft">{FAMILY_WORDS[name]}'
+        f'</span></td><td class="n">{d["ratio"]:.2f}</td><td class="n">{d["interval"][0]:.2f} to {d["interval"][1]:.2f}'
+        f"</td><td>{badge(d['verdict'])}</td><td>{controls_seen(name, details['controls'])}</td></tr>"
+        for name, d in details["distances"].items()
+    )
+    control_rows = "".join(
+        f"<tr><td>{name}</td>"
+        + "".join(
+            f'<td class="n{" meant" if row[k]["meant"] else ""}">{row[k]["ratio"]:.1f}</td>'
+            for k in details["distances"]
+        )
+        + "</tr>"
+        for name, row in details["controls"].items()
+    )
+    heads = "".join(f'<th class="n">{k}</th>' for k in details["distances"])
+    return f"""<h2>Three distances, never one</h2>
+<p>A frozen video looks perfectly real in every frame, and a blurred one moves perfectly. So looks, texture
+and motion are measured apart, each in units of how far real recordings are from one another. The ticks are
+real clips that were spoilt on purpose; a measure that does not notice its own is greyed out.</p>
+<div class="card">{figures.distance_bars(details["distances"], details["controls"])}</div>
+<div class="card"><table><tr><th>distance</th><th class="n">over the floor</th><th class="n">95 %
+interval</th> <th>verdict</th><th>controls</th></tr>{rows}</table>
+<details><summary>All controls against all distances (bold: meant to be seen)</summary>
+<table><tr><th>real clips, spoilt</th>{heads}</tr>{control_rows}</table></details></div>"""
+
+
+def verdicts(details) -> str:
+    rows = []
+    for name, row in sorted(details["measures"].items(), key=lambda item: item[1]["verdict"]):
+        means = "".join(f'<td class="n">{number(row.get(k))}</td>' for k in ("mean_real", "mean_synth"))
+        effect = (
+            ""
+            if "effect" not in row
+            else f"{row['effect']:+.2f} ({row['interval'][0]:+.2f} to {row['interval'][1]:+.2f})"
+        )
+        p = "too few" if row["p"] is None else p_value(row["p_holm"])
+        unit = f' <span class="soft">{row["unit"]}</span>' if row["unit"] else ""
+        rows.append(
+            f'<tr><td>{name}{unit}</td><td>{badge(row["verdict"])}</td>{means}<td class="n">{effect}</td>'
+            f'<td class="n">{number(row.get("w1_ratio"))}</td><td class="n">{p}</td></tr>'
+        )
+    return f"""<h2>Verdict by measure</h2>
+<p><b class="equivalent">Equivalent</b>: the difference was shown to be smaller than half the spread of
+real cells, a margin fixed beforehand. <b class="different">Different</b>: whole videos, shuffled between
+the two sides, hardly ever differ this much. <b class="inconclusive">Inconclusive</b>: too few or too
+variable recordings to say. A large p alone never means "the same". p is corrected for the number of measures.</p>
+<div class="card"><table><tr><th>measure</th><th>verdict</th><th class="n">real</th><th class="n">synthetic</th>
+<th class="n">difference, in<br>spreads of real cells</th><th class="n">apart, over<br>real-vs-real</th><th
+class="n">p</th></tr>{"".join(rows)}</table></div>"""
+
+
+def table2(details) -> str:
+    sound = details["measures"]
+    names = {
+        ("area", "neuron"): "cell area", ("area", "dead cell"): "dead cell area",
+        ("perimeter", "neuron"): "cell perimeter",
+        ("perimeter", "dead cell"): "dead cell perimeter", ("length", "neuron"): "neurite length",
+    }  # fmt: skip
+    rows = ""
+    for quantity, row in details["paper_table2"].items():
+        rows += f"<tr><td>{quantity}</td>"
+        for kind in ("neuron", "dead cell"):
+            other = sound.get(names.get((quantity, kind), ""))
+            p = None if other is None else other["p"]
+            rows += f'<td class="n">{p_value(row[kind])}</td><td class="n">{"–" if p is None else p_value(p)}</td>'
+        rows += "</tr>"
+    return f"""<h2>The paper's Table 2, remade</h2>
+<p>The paper compared cells by t-tests and read a large p as sameness. Its own figures were 0.105, 0.044
+and 2.5e-10 for area, perimeter and length of neurons. The same tests on these clips stand beside ones that
+shuffle whole videos: cells of one video are alike, and on real data without any difference the t-test over
+cells rejects about half of the time.</p> <div class="card"><table><tr><th></th><th class="n">neuron,
+t-test over cells</th><th class="n">whole videos</th> <th class="n">dead cell, t-test over cells</th><th
+class="n">whole videos</th></tr>{rows}</table></div>"""
+
+
+def shapes(tables) -> str:
+    shapes = {kind: [t.outlines(kind) for t in tables] for kind in ("living", "dead")}
+    shapes = {kind: [spread(s, 80) for s in pair] for kind, pair in shapes.items() if any(pair)}
+    pairs, units = {}, {}
+    for name in ("cell area", "cell perimeter", "cell eccentricity"):
+        measure = MEASURES[name]
+        values = [t.cells.loc[t.cells["kind"] == "living", measure.column].dropna().to_numpy(float) for t in tables]
+        if min(map(len, values)) > 2:
+            pairs[name], units[name] = values, measure.unit
+    if not shapes or not pairs:
+        return "<h2>Shapes of cells</h2><p>Too few cells were found to draw them.</p>"
+    return f"""<h2>Shapes of cells (the paper's Figure 6)</h2>
+<p>Outlines laid over each other, each turned along its long axis. <span class="real">Real</span> and
+<span class="synth">synthetic</span> cells went through the same segmentation with the same thresholds.</p>
+<div class="card">{figures.outlines(shapes)}</div><div class="card">{figures.violins(pairs, units)}</div>"""
+
+
+def neurites(details, tables) -> str:
+    found, lengths = details["directions"], details["lengths"]
+    if found is None or lengths is None:
+        return "<h2>Neurites</h2><p>Too few neurites were found to compare them.</p>"
+    neurites = [t.neurites for t in tables]
+    curves = [kaplan_meier(n["length"].to_numpy(), n["censored"].to_numpy(bool)) for n in neurites]
+    violin = figures.violins(
+        {"neurite length": [n["length"].to_numpy(float) for n in neurites]}, {"neurite length": "px"}
+    )
+    rows = "".join(
+        f"<tr><td>{label}</td>" + "".join(f'<td class="n">{number(v)}</td>' for v in values) + "</tr>"
+        for label, values in (
+            ("preference for the axes of the pixel grid (cardinal index, −1 to 1)",
+             [found[f"cardinal_index_{s}"] for s in ("real", "synth")]),
+            ("p: would they look the same, turned by 45°?", [found[f"p_rotation_{s}"] for s in ("real", "synth")]),
+            *((f"harmonic {k}", [found[f"harmonics_{s}"][k] for s in ("real", "synth")]) for k in (1, 2, 4)),
+            ("median length, px, counting those that leave the frame as cut off",
+             [lengths["median_real"], lengths["median_synth"]]),
+            ("share that leaves the frame", lengths["censored"]),
+        )
+    )  # fmt: skip
+    return f"""<h2>Neurites (the paper's Figure 7)</h2>
+<p>The paper found synthetic neurites short and drawn to the four cardinal directions. A neurite that
+leaves the frame is at least as long as what is seen, so lengths are compared as lifetimes are, with those
+cut off counted as such.</p> <div class="card">{
+        figures.polar([n["direction"].to_numpy(float) for n in neurites])
+    }</div> <div class="card" style="display:grid;grid-template-columns:1fr
+2fr;gap:1rem">{violin}{figures.survival_curves(curves)}</div> <div class="card"><table><tr><th></th><th
+class="n real">real</th><th class="n synth">synthetic</th></tr>{rows}</table></div>"""
+
+
+def events(details) -> str:
+    rows = "".join(
+        f'<tr><td>{event}</td><td class="n">{r["real"]:.2f}</td><td class="n">{r["synth"]:.2f}</td></tr>'
+        for event, r in details["events"].items()
+    )
+    return f"""<h2>Cells that appear, vanish, merge or split</h2>
+<p>Inside the frame, per 100 cells and frame. The paper saw synthetic cells merge and vanish. The tracker
+makes some of these mistakes by itself, on both sides alike: the real column is its error rate and the
+cells' own life together.</p> <div class="card"><table><tr><th>event</th><th class="n real">real</th><th
+class="n synth">synthetic</th></tr>{rows} </table></div>"""
+
+
+def memorisation(details, sides, memory, pairs, omit_real_frames) -> str:
+    found = details["memorisation"]
+    against = "the training clips" if memory is not None else "the real clips, as no training set was given"
+    pictures = ""
+    if not omit_real_frames:
+        known = sides[0] if memory is None else memory
+        pictures = "".join(_pair(sides[1].frames[i], known.frames[m.train], m) for i, m in pairs)
+        pictures = (
+            "<p>The closest pairs: synthetic on the left, its nearest relative on the right.</p>"
+            f'<div class="pairs">{pictures}</div>'
+        )
+    return f"""<h2>Memory</h2>
+<p>Each synthetic clip was searched for in {against}, under flips, rotations, shifts and offsets in time. A
+correlation of {COPY} or more counts as a copy. Of planted copies, flipped and noisy,
+{percent(found["control"])} were recognised.</p> <div
+class="card">{figures.similarities(found["similarity_real"], found["similarity"], COPY)}
+<p><b>{percent(found["copy_share"])}</b> of <span class="synth">synthetic</span> and
+<b>{percent(found["copy_share_real"])}</b> of held-out <span class="real">real</span> clips count as
+copies.</p> {pictures}</div>"""
+
+
+def _pair(clip: np.ndarray, train: np.ndarray, match: Match) -> str:
+    k = int(np.clip(len(clip) // 2, -match.offset, len(train) - match.offset - 1)) if match.offset else len(clip) // 2
+    turned = transform(clip, match.turns, match.flip)[k]
+    h, w = clip.shape[1:]
+    framed = np.pad(train[k + match.offset], ((h, h), (w, w)), mode="reflect")  # the shift may lead out of the frame
+    other = framed[h + match.shift[0] :, w + match.shift[1] :][:h, :w]
+    images = "".join(f'<img alt="" style="width:100%" src="{png(frame)}">' for frame in (turned, other))
+    return f'<div class="pair">{images}<div>correlation {match.similarity:.2f}</div></div>'
+
+
+def giveaways(details) -> str:
+    rows = "".join(
+        f'<tr><td>{family}</td><td class="n">{c["auc"]:.2f}</td><td>'
+        + "; ".join(f"{g['feature']} ({'higher' if g['weight'] > 0 else 'lower'})" for g in c["giveaways"][:4])
+        + "</td>"
+        + "".join(
+            f'<td class="n">{number(details["coverage"].get(family, {}).get(k))}</td>' for k in ("density", "coverage")
+        )
+        + "</tr>"
+        for family, c in details["classifier"].items()
+    )
+    learned = ""
+    if "learned" in details:
+        learned = "<p class=soft>" + ", ".join(f"{k.upper()} {v:.4g}" for k, v in details["learned"].items()) + "</p>"
+    return f"""<h2>What gives the synthetic clips away</h2>
+<p>A simple classifier tries to tell them from real clips of recordings it has not seen; 0.5 is guessing, 1
+never fails. Density says how plausible synthetic clips are, coverage how much of the real variety they
+reach (1 is best).</p> <div class="card"><table><tr><th>by</th><th class="n">recognised</th><th>synthetic
+clips have</th><th class="n">density</th> <th class="n">coverage</th></tr>{rows}</table>{learned}</div>"""
+
+
+def flow(details) -> str:
+    found = details["flow_agreement"]
+    if found is None:
+        return ""
+    return f"""<h2>Does the generated flow tell how the generated frames move?</h2>
+<div class="card"><p>Compared with the motion of the frames as measured by a method that training never
+used: it explains <b>{percent(max(found["explained"], 0))}</b> of the motion; error
+{found["endpoint_error"]:.2f} px/frame, against {found["endpoint_error_of_no_motion"]:.2f} had it predicted
+no motion at all; cosine {found["cosine"]:.2f}.</p></div>"""
+
+
+def distrust(details) -> str:
+    items = "".join(f"<li>{html.escape(text)}</li>" for text in details["caveats"])
+    return f"<h2>What to distrust in this report</h2><div class='card'><ul>{items}</ul></div>"
+
+
+def methods(details) -> str:
+    return f"""<h2>How it was done</h2><div class="card soft">
+<p>{html.escape(details["how"])} Distances are unbiased energy distances of hand-made features, without any
+network; the floor is the root mean square over splits of the real groups into halves. Intervals come from
+a bootstrap that draws recordings, then videos, then cells. Equivalence: two one-sided Welch tests over
+units with a margin of 0.5 real standard deviations. Differences: permutation of whole units, Welch's t,
+Holm's correction over all measures. Directions: Watson's U² under the same permutation. Lengths:
+Kaplan-Meier and log-rank. Everything is in details.json, each cell in cells.csv and each track in
+tracks.csv.</p></div>"""
