@@ -200,7 +200,8 @@ def train(accelerator, config, clips, network, objective, optimizer, lr_schedule
     sums, ticks, tick_time = torch.zeros(4), 0, time.monotonic()
     for micro, batch in enumerate(loader):
         with accelerator.accumulate(network):
-            losses = step_losses(accelerator, config, network, objective, batch, progress.clips + micro)
+            position = progress.clips + micro % config["gradient_accumulation_steps"]
+            losses = step_losses(accelerator, config, network, objective, batch, position)
             accelerator.backward(objective.combine(losses))
             if accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(network.parameters(), config["max_grad_norm"])
