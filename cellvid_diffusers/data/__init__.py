@@ -14,6 +14,7 @@ from .prepare import PrepareReport, prepare
 from .readers import Recording, read_recording
 from .scales import Scales, minmax_normalize
 from .sidecar import RecordingEntry, read_sidecar
+from .simulated import write_simulated
 from .transforms import ClipDataset, ClipTransform
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "read_recording",
     "read_sidecar",
     "write_patches",
+    "write_simulated",
 ]

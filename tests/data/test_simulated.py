@@ -1,0 +1,32 @@
+"""Simulated cultures as a data set."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cellvid_diffusers.data import decode_flow, decode_frames, load_patches, write_simulated
+from cellvid_diffusers.io import read_ctc, read_ome_tiff
+from cellvid_diffusers.simulation import simulate
+
+
+def test_data_set_and_truth_agree(tmp_path):
+    out = write_simulated(tmp_path / "sim", num_videos=3, size=32, num_frames=4, seed=5, progress=False)
+    rows, held_out = load_patches(out, "train"), load_patches(out, "validation")
+    assert (len(rows), len(held_out)) == (2, 1)
+    assert set(rows["recording"]).isdisjoint(held_out["recording"])
+    culture = simulate(size=32, num_frames=4, seed=6)
+    np.testing.assert_array_equal(decode_frames(rows[1]["frames"]), culture.video)
+    np.testing.assert_array_equal(decode_frames(rows[1]["masks"]), culture.masks)
+    np.testing.assert_allclose(decode_flow(rows[1])[:-1], culture.flow, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(np.load(out / "flow_00001.npy"), culture.flow)
+    np.testing.assert_array_equal(read_ome_tiff(out / "video_00001.ome.tif").video, culture.video)
+    np.testing.assert_array_equal(read_ctc(out / "masks_00001")[0], culture.masks)
+    neurites = json.loads((out / "neurites_00001.json").read_text())
+    assert len(neurites) == 4 and neurites[0][0]["cell"] == culture.neurites[0][0][0]
+
+
+def test_wrong_number_is_named(tmp_path):
+    with pytest.raises(ValueError, match="num_videos must be at least 1, got 0"):
+        write_simulated(tmp_path / "sim", num_videos=0)
+    assert not (tmp_path / "sim").exists()
