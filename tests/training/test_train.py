@@ -36,9 +36,11 @@ TINY = {
 def launch(out: Path, *, processes: int = 1, fails: bool = False, **options) -> subprocess.CompletedProcess:
     """Launch the training script through accelerate with tiny options over the smoke configuration."""
     arguments = [str(word) for key, value in {**TINY, **options}.items() for word in (f"--{key}", value)]
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_machines", "1"]
-    command += ["--num_processes", str(processes), "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["--main_process_port", "0"] + (["--multi_cpu"] if processes > 1 else [])
+    if processes == 1:
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_machines", "1"]
+        command += ["--num_processes", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    else:  # accelerate's own launcher wants MPI for several processes without a GPU
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     command += [str(ROOT / "training" / "train.py"), "--output_dir", str(out), *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
