@@ -14,7 +14,7 @@ EVENTS = ("appearances", "disappearances", "merges", "splits")
 
 @dataclass(frozen=True)
 class Measure:
-    """A column to compare: table (`cells`, `tracks`, `clips`), kind of cell or None, column, unit."""
+    """A column to compare: table (`cells`, `neurites`, `tracks`, `clips`), kind of cell or None, column, unit."""
 
     table: str
     kind: str | None
@@ -31,6 +31,7 @@ MEASURES = {
     "cells in a frame": Measure("clips", None, "cells", ""),
     "dead cells in a frame": Measure("clips", None, "dead_cells", ""),
     "neurites in a clip": Measure("clips", None, "neurites", ""),
+    "neurites along the pixel grid": Measure("neurites", None, "cardinal", "−1 to 1"),
     "cell displacement in a frame": Measure("tracks", "living", "displacement_1", "px"),
     "cell displacement in four frames": Measure("tracks", "living", "displacement_4", "px"),
     "dead cell displacement in a frame": Measure("tracks", "dead", "displacement_1", "px"),
@@ -83,6 +84,8 @@ def compare_all(
         pair = [
             c if measure.table == "clips" else getattr(t, measure.table) for c, t in zip(clips, tables, strict=True)
         ]
+        if measure.column == "cardinal":
+            pair = [t.assign(cardinal=np.cos(4 * t["direction"].astype(float))) for t in pair]
         if any(measure.column not in t for t in pair):
             continue
         if measure.kind is not None:

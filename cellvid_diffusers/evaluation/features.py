@@ -64,21 +64,22 @@ def _describe_frame(frame: np.ndarray) -> dict[str, float]:
     out["finest detail"] = _log_rms(frame - smooth[1])
     for s in (1, 2, 4, 8):
         band = smooth[s] - smooth[2 * s]
-        power = np.mean(band**2) + QUANTISATION
+        square = np.square(band)
+        power = np.mean(square) + QUANTISATION
         out[f"band {s} px contrast"] = 0.5 * np.log(power)
-        out[f"band {s} px peakedness"] = np.log((np.mean(band**4) + QUANTISATION**2) / power**2)
+        out[f"band {s} px peakedness"] = np.log((np.mean(np.square(square)) + QUANTISATION**2) / power**2)
         low, high = np.percentile(band, (1, 99))
         out[f"band {s} px bright against dark"] = (high + low) / np.sqrt(power)
     for s in (2, 4):
-        spread = np.sqrt(np.maximum(_blur(frame**2, s) - smooth[s] ** 2, 0) + QUANTISATION)
+        spread = np.sqrt(np.maximum(_blur(np.square(frame), s) - np.square(smooth[s]), 0) + QUANTISATION)
         out |= {f"local contrast {s} px q{q:02d}": np.log(v) for q, v in _quantiles(spread, (10, 50, 90, 99))}
     gy, gx = np.gradient(smooth[1])
-    strength, angle = np.hypot(gx, gy), np.arctan2(gy, gx)
+    strength = np.hypot(gx, gy)
+    twice = (np.square(gx) - np.square(gy)) / np.maximum(np.square(strength), 1e-12)  # cosine of twice the angle
     out["gradient"] = np.log(strength.mean() + STILL)
-    for k in (2, 4):  # 4: a preference for the axes of the pixel grid, the paper's Figure 7
-        out[f"edges along the grid, harmonic {k}"] = np.sum(strength * np.cos(k * angle)) / (
-            strength.sum() + 1
-        )
+    # The fourth harmonic is a preference for the axes of the pixel grid, the paper's Figure 7.
+    for k, cosine in ((2, twice), (4, 2 * np.square(twice) - 1)):
+        out[f"edges along the grid, harmonic {k}"] = np.sum(strength * cosine) / (strength.sum() + 1)
     return out
 
 

@@ -125,20 +125,28 @@ def _normalise(rows: np.ndarray) -> np.ndarray:
 
 
 def _align(clip, train, offset, shift, scale) -> tuple[float, tuple[int, int]]:
-    """Correlation over the common frames and pixels at the best shift within a coarse pixel of `shift`."""
+    """Correlation over the common frames and pixels at the best shift within a coarse pixel of `shift`.
+
+    The shift is found on the inner part of the middle frame.
+    """
+    middle = len(clip) // 2
+    h, w = clip.shape[1:]
+    edge = min(h, w) // 8
+    pad = edge + 2 * scale
+    inner = np.ascontiguousarray(clip[middle, edge : h - edge, edge : w - edge])
+    around = np.pad(train[middle + offset], pad)
+    y, x = (pad + s + edge - scale for s in shift)
+    field = around[y : y + inner.shape[0] + 2 * scale, x : x + inner.shape[1] + 2 * scale]
+    found = cv2.matchTemplate(np.ascontiguousarray(field), inner, cv2.TM_CCORR_NORMED)
+    dy, dx = np.unravel_index(found.argmax(), found.shape)
+    y, x = int(shift[0] + dy - scale), int(shift[1] + dx - scale)
     first, last = max(0, -offset), min(len(clip), len(train) - offset)
     ours, theirs = clip[first:last], train[first + offset : last + offset]
-    reach = range(-scale, scale + 1)
-    tried = []
-    for dy in reach:
-        for dx in reach:
-            y, x = shift[0] + dy, shift[1] + dx
-            (h, w), (height, width) = ours.shape[1:], theirs.shape[1:]
-            a = ours[:, max(0, -y) : min(h, height - y), max(0, -x) : min(w, width - x)]
-            b = theirs[:, max(0, y) : min(height, y + h), max(0, x) : min(width, x + w)]
-            power = np.sqrt(np.vdot(a, a) * np.vdot(b, b))
-            tried.append((float(np.vdot(a, b) / (power + 1e-6 * a.size)), (int(y), int(x))))
-    return max(tried)
+    height, width = theirs.shape[1:]
+    a = np.ascontiguousarray(ours[:, max(0, -y) : min(h, height - y), max(0, -x) : min(w, width - x)])
+    b = np.ascontiguousarray(theirs[:, max(0, y) : min(height, y + h), max(0, x) : min(width, x + w)])
+    power = np.sqrt(float(np.vdot(a, a)) * float(np.vdot(b, b)))
+    return float(np.vdot(a, b)) / (power + 1e-6 * a.size), (y, x)
 
 
 def search_copies(

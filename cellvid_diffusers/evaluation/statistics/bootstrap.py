@@ -34,17 +34,19 @@ def cluster_weights(levels: Sequence[np.ndarray], *, repeats: int = 1000, seed: 
     rng = np.random.default_rng(seed)
     n = len(levels[0])
     path = np.zeros(n, int)  # index of the unit that holds each observation at the current level
-    counts = np.ones((repeats, 1))
+    counts = np.ones((repeats, 1), int)
     for labels in [*levels, np.arange(n)]:
-        pairs = np.stack([path, np.unique(labels, return_inverse=True)[1]], 1)
-        units, inner = np.unique(pairs, axis=0, return_inverse=True)
-        drawn = np.empty((repeats, len(units)))
-        for parent in range(counts.shape[1]):
-            children = np.flatnonzero(units[:, 0] == parent)
-            k = len(children)
-            drawn[:, children] = rng.multinomial((counts[:, parent] * k).astype(int), np.full(k, 1 / k))
-        path, counts = inner.ravel(), drawn
-    return counts[:, path]
+        inner = np.unique(labels, return_inverse=True)[1].ravel()
+        units, path_below = np.unique(path * (inner.max() + 1) + inner, return_inverse=True)
+        parent = units // (inner.max() + 1)  # sorted, so that the children of a parent are neighbours
+        children, first = np.bincount(parent), np.searchsorted(parent, np.arange(counts.shape[1]))
+        drawn = np.empty((repeats, len(units)), int)
+        for k in np.unique(children):
+            alike = np.flatnonzero(children == k)
+            into = first[alike, None] + np.arange(k)
+            drawn[:, into] = rng.multinomial(counts[:, alike] * k, np.full(k, 1 / k))
+        path, counts = path_below.ravel(), drawn
+    return counts[:, path].astype(float)
 
 
 def effect_size(

@@ -65,7 +65,7 @@ def permutation_test(
     means = np.concatenate(sides)
     is_synth = np.arange(len(means)) >= len(sides[0])
     rng = np.random.default_rng(seed)
-    labels = np.stack([is_synth] + [rng.permutation(is_synth) for _ in range(repeats)])
+    labels = np.concatenate([is_synth[None], rng.permuted(np.tile(is_synth, (repeats, 1)), axis=1)])
     t = np.abs(_welch(means, labels))
     return float(np.mean(t >= t[0] * (1 - 1e-12)))
 

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import tifffile
+
+from cellvid_diffusers.data import patch_features, write_patches
+from cellvid_diffusers.data.dataset import encode_row
+from cellvid_diffusers.evaluation.clips import dataset_splits, load_clips
+from cellvid_diffusers.evaluation.evaluate import match_sizes
+
+
+def write_stacks(folder, clips):
+    folder.mkdir()
+    for i, clip in enumerate(clips):
+        tifffile.imwrite(folder / f"video_{i:05d}.ome.tif", clip, metadata={"axes": "TYX"})
+    return folder
+
+
+def test_folder_of_stacks_with_the_flow_beside_them(tmp_path, make_clips):
+    clips = make_clips(5)
+    folder = write_stacks(tmp_path / "synth", clips)
+    np.save(folder / "flow_00002.npy", np.zeros((10, 48, 48, 2), np.float32))
+    loaded = load_clips(folder)
+    np.testing.assert_array_equal(loaded.frames, clips)
+    assert loaded.names == [f"video_{i:05d}" for i in range(5)]
+    assert len(set(loaded.recordings)) == 5
+    assert [f is not None for f in loaded.flow] == [False, False, True, False, False]
+    assert len(load_clips(folder, max_clips=3)) == 3
+
+
+def test_data_set_brings_recordings_places_and_flow(tmp_path, make_clips):
+    features = patch_features(["neuron"])
+    rows = [
+        encode_row(
+            features, frames=clip, flow=np.zeros((10, 48, 48, 2)), recording=f"dish {i % 2}", cell_type="neuron",
+            x=48 * i, y=0, t0=0, frame_stride=1, pixel_size_um=0.65,
+        )
+        for i, clip in enumerate(make_clips(6))
+    ]  # fmt: skip
+    folder = write_patches({"train": rows[:2], "test": rows[2:]}, tmp_path / "patches", features)
+    assert dataset_splits(folder) == ["test", "train"]
+    loaded = load_clips(folder)
+    assert loaded.frames.shape == (4, 10, 48, 48)
+    assert sorted(set(loaded.recordings)) == ["dish 0", "dish 1"]
+    assert set(loaded.cell_types) == {"neuron"}
+    assert loaded.positions[:, 1].tolist() == [96, 144, 192, 240]
+    assert loaded.flow[0].shape == (10, 48, 48, 2)
+    assert loaded.pixel_size_um == pytest.approx(0.65)
+    with pytest.raises(ValueError, match="split must be one of test, train, got validation"):
+        load_clips(folder, split="validation")
+
+
+def test_crop_takes_the_middle_and_the_flow_along(tmp_path, make_clips):
+    loaded = load_clips(write_stacks(tmp_path / "synth", make_clips(4)))
+    loaded.flow = [np.ones((10, 48, 48, 2))] * 4
+    cut = loaded.crop(8, 32, 40)
+    np.testing.assert_array_equal(cut.frames, loaded.frames[:, :8, 8:40, 4:44])
+    assert cut.flow[0].shape == (8, 32, 40, 2)
+
+
+def test_what_cannot_be_read_is_said_in_one_line(tmp_path, make_clips):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="TIFF stacks, got none in"):
+        load_clips(tmp_path / "empty")
+    mixed = write_stacks(tmp_path / "mixed", [np.zeros((4, 32, 32), np.uint8), np.zeros((4, 40, 32), np.uint8)])
+    with pytest.raises(ValueError, match="one size, got"):
+        load_clips(mixed)
+    broken = write_stacks(tmp_path / "broken", [np.full((4, 32, 32), np.nan, np.float32)])
+    with pytest.raises(ValueError, match="video_00000"):
+        load_clips(broken)
+    single = load_clips(write_stacks(tmp_path / "one", make_clips(1)))
+    several = load_clips(write_stacks(tmp_path / "several", make_clips(5)))
+    small = load_clips(write_stacks(tmp_path / "small", make_clips(5, size=40)))
+    with pytest.raises(ValueError, match="at least 4 clips, got 5 real and 1 synthetic"):
+        match_sizes(several, single)
+    with pytest.raises(ValueError, match=r"same frames and size, got \(10, 48, 48\) and \(10, 40, 40\); --crop"):
+        match_sizes(several, small)
+    assert match_sizes(several, small, crop=True)[0].frames.shape == (5, 10, 40, 40)

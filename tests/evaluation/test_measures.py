@@ -1,0 +1,130 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from cellvid_diffusers.evaluation.compare import paper_table2
+from cellvid_diffusers.evaluation.distance import split_halves
+from cellvid_diffusers.evaluation.measures import (
+    Side,
+    compare_directions,
+    compare_lengths,
+    compare_measure,
+    decide,
+)
+
+
+def culture(rng, *, recordings=8, clips=6, cells=6, scale=1.0):
+    """Clustered measures, log-normal as areas are, and the side they belong to."""
+    recording = np.repeat(np.arange(recordings), clips)
+    by_recording, by_clip = rng.normal(0, 0.2, (recordings, 3)), rng.normal(0, 0.3, (len(recording), 3))
+    clip = np.repeat(np.arange(len(recording)), cells)
+    log = 5 + by_recording[recording[clip]] + by_clip[clip] + rng.normal(0, 0.4, (len(clip), 3))
+    table = pd.DataFrame(scale * np.exp(log), columns=["area", "perimeter", "length"]).assign(clip=clip)
+    return table, Side(recording.astype(str), np.full(len(recording), "all"))
+
+
+def verdicts(real, synth, sides, **options):
+    splits = split_halves(*vars(sides[0]).values(), max_splits=10)
+    columns = ("area", "perimeter", "length")
+    rows = {c: compare_measure(real, synth, c, sides, splits, **options) for c in columns}
+    decide(rows)
+    return rows
+
+
+def half(table, side, chosen):
+    """The clips `chosen` of a table, numbered anew, and their side."""
+    number = {clip: i for i, clip in enumerate(chosen)}
+    part = table[table["clip"].isin(chosen)]
+    return part.assign(clip=part["clip"].map(number)), Side(side.units[chosen], side.strata[chosen])
+
+
+@pytest.mark.parametrize("unit", ["clip", pytest.param("recording", marks=pytest.mark.slow)])
+def test_false_alarms_over_200_random_splits(unit):
+    rng, alarms, equivalent = np.random.default_rng(0), [], []
+    table, side = culture(rng, recordings=12)
+    for trial in range(200):
+        if unit == "recording":  # whole recordings go to one side
+            first = np.isin(side.units, rng.permutation(np.unique(side.units))[:6])
+            labelled = side
+        else:
+            first = rng.permutation(np.arange(len(side.units)) % 2 == 0)
+            labelled = Side(np.arange(len(side.units)).astype(str), side.strata)
+        (real, a), (synth, b) = (half(table, labelled, np.flatnonzero(m)) for m in (first, ~first))
+        rows = verdicts(real, synth, (a, b), repeats=25, seed=trial)
+        alarms.append(any(row["verdict"] == "different" for row in rows.values()))
+        equivalent.append(np.mean([row["verdict"] == "equivalent" for row in rows.values()]))
+    assert np.mean(alarms) <= 0.05
+    assert np.mean(equivalent) > (0.6 if unit == "clip" else 0.1)
+
+
+def test_cells_twice_as_large_are_different():
+    (real, a), (synth, b) = culture(np.random.default_rng(0)), culture(np.random.default_rng(1), scale=2)
+    row = verdicts(real, synth, (a, b))["area"]
+    assert row["verdict"] == "different" and row["p_holm"] < 0.05
+    assert row["interval"][0] > 0 and row["w1_ratio"] > 2
+
+
+def test_with_too_few_recordings_there_is_no_p_but_an_obvious_difference_is_told():
+    rng = np.random.default_rng(2)
+    (real, a), (same, b), (large, c) = (culture(rng, recordings=3, clips=15, scale=s) for s in (1, 1, 4))
+    rows = verdicts(real, large, (a, c))
+    assert {row["p"] for row in rows.values()} == {None}
+    assert rows["area"]["verdict"] == "different" and "p_holm" not in rows["area"]
+    assert "different" not in {row["verdict"] for row in verdicts(real, same, (a, b)).values()}
+
+
+def test_a_measure_with_hardly_any_cells_has_no_row():
+    table, side = culture(np.random.default_rng(0))
+    assert compare_measure(table.head(2), table, "area", (side, side), []) is None
+
+
+def neurites(rng, *, clips=12, skew=0.0, scale=1.0, frame=40.0):
+    clip = np.repeat(np.arange(clips), 8)
+    grid = rng.integers(0, 4, len(clip)) * np.pi / 2 + rng.normal(0, 0.15, len(clip))
+    direction = np.where(rng.uniform(size=len(clip)) < skew, grid, rng.uniform(0, 2 * np.pi, len(clip)))
+    length = scale * rng.gamma(3, 8, len(clip))
+    table = pd.DataFrame(
+        {"clip": clip, "direction": direction, "length": np.minimum(length, frame), "censored": length > frame}
+    )
+    return table, Side(np.arange(clips).astype(str), np.full(clips, "all"))
+
+
+def test_cardinal_skew_is_found_on_the_side_that_has_it():
+    rng = np.random.default_rng(3)
+    (real, a), (synth, b) = neurites(rng), neurites(rng, skew=0.8)
+    found = compare_directions(real, synth, (a, b))
+    assert found["cardinal_index_synth"] > 0.5 > 0.2 > abs(found["cardinal_index_real"])
+    assert found["p_rotation_synth"] < 0.01 < found["p_rotation_real"]
+    # Watson's statistic hardly sees a fourfold preference, so that the cosine is a measure of its own.
+    cosines = [t.assign(cardinal=np.cos(4 * t["direction"])) for t in (real, synth)]
+    rows = {"grid": compare_measure(*cosines, "cardinal", (a, b), split_halves(*vars(a).values(), max_splits=10))}
+    decide(rows)
+    assert rows["grid"]["verdict"] == "different"
+
+
+def test_a_common_direction_is_told():
+    rng = np.random.default_rng(5)
+    (real, a), (synth, b) = neurites(rng), neurites(rng)
+    assert compare_directions(real, synth, (a, b))["p"] > 0.05
+    leaning = synth.assign(direction=rng.vonmises(0.3, 2, len(synth)))
+    assert compare_directions(real, leaning, (a, b))["p"] < 0.05
+
+
+def test_censored_lengths_are_not_taken_for_short_ones():
+    rng = np.random.default_rng(4)
+    (real, a), (synth, b) = neurites(rng, frame=40), neurites(rng, frame=22)
+    assert stats.ttest_ind(real["length"], synth["length"]).pvalue < 0.01  # what the paper would have done
+    found = compare_lengths(real, synth, (a, b))
+    assert found["p"] > 0.05
+    assert found["median_synth"] == pytest.approx(found["median_real"], rel=0.2)
+    (short, c) = neurites(rng, scale=0.5)
+    assert compare_lengths(real, short, (a, c))["p"] < 0.05
+
+
+def test_paper_table2_is_the_ordinary_t_test_over_cells():
+    sides = [culture(np.random.default_rng(s))[0].assign(kind="living") for s in (0, 1)]
+    table = paper_table2(sides, sides)
+    expected = stats.ttest_ind(sides[0]["area"], sides[1]["area"]).pvalue
+    assert table.loc["area", "neuron"] == pytest.approx(expected)
+    assert np.isnan(table.loc["area", "dead cell"])
