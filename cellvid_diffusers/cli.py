@@ -148,11 +148,34 @@ def evaluate(
     real: Annotated[str, typer.Argument(help="Real clips: a data set's folder or name, or a folder of TIFF stacks.")],
     synth: Annotated[str, typer.Argument(help="Synthetic clips, likewise.")],
     out: Out,
+    train: Annotated[
+        str | None, typer.Option(help="What the model was trained on, to search for copies; else REAL's train split.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split of REAL; else test, validation or train.")] = None,
+    crop: Annotated[bool, typer.Option("--crop", help="Cut the larger side to the size of the smaller.")] = False,
+    omit_real_frames: Annotated[
+        bool, typer.Option("--omit-real-frames", help="Keep recorded frames out of the report.")
+    ] = False,
+    learned: Annotated[bool, typer.Option("--learned", help="Add FVD, KVD, FID and KID.")] = False,
+    max_clips: Annotated[int, typer.Option(min=4, help="Clips of each side; more are drawn from at random.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the random choices and the resampling.")] = 0,
 ) -> None:
     """Say how real synthetic clips are, and how sure that is: report.html, report.json, cells.csv, tracks.csv."""
     from .evaluation import evaluate as evaluate_clips
 
-    evaluate_clips(real, synth, out)
+    evaluate_clips(
+        real,
+        synth,
+        out,
+        train=train,
+        split=split,
+        crop=crop,
+        omit_real_frames=omit_real_frames,
+        learned=learned,
+        max_clips=max_clips,
+        seed=seed,
+    )
+    print(f"Wrote {out / 'report.html'}")
 
 
 if __name__ == "__main__":
