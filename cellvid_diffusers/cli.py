@@ -75,30 +75,82 @@ def generate(
 @app.command()
 @one_line_errors
 def prepare(
-    recordings: Annotated[list[Path], typer.Argument(help="Recordings: TIFF, OME-TIFF, AVI, MP4, or a folder.")],
+    context: typer.Context,
     out: Out,
+    recordings: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="TIFF, OME-TIFF, AVI, MP4, ND2, CZI, LIF, OME-Zarr, or folders of numbered pictures; "
+            "without any, all that the sidecar lists."
+        ),
+    ] = None,
     patch_size: Annotated[int, typer.Option(help="Side of a patch in pixels.")] = 128,
-    num_frames: Annotated[int, typer.Option(help="Frames of a patch.")] = 10,
+    num_frames: Annotated[int, typer.Option(help="Frames of a row; training draws shorter windows from it.")] = 10,
     overlap: Annotated[float, typer.Option(help="Share of a patch's side that neighbours have in common.")] = 0.25,
-    frame_stride: Annotated[int, typer.Option(help="Keep every n-th frame.")] = 1,
-    flow: Annotated[str, typer.Option(help="pyramid, paper or none.")] = "pyramid",
+    frame_stride: Annotated[str, typer.Option(help="Keep every n-th frame; auto measures the motion.")] = "1",
+    target_speed: Annotated[float, typer.Option(help="Median speed of what moves for auto, px a kept frame.")] = 1.0,
+    flow: Annotated[str, typer.Option(help="pyramid, paper, dis or none.")] = "pyramid",
     downscale: Annotated[int, typer.Option(help="Average n x n pixels into one.")] = 1,
-    sidecar: Annotated[Path | None, typer.Option(help="recordings.yaml with what is known of each file.")] = None,
+    preset: Annotated[str | None, typer.Option(help="paper: the paper's protocol; options given win over it.")] = None,
+    sidecar: Annotated[Path | None, typer.Option(help="recordings.yaml or .csv: what is known of each file.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder that the sidecar's files are relative to.")] = None,
+    validation: Annotated[
+        list[str] | None, typer.Option(help="Name of a recording for validation; repeatable.")
+    ] = None,
+    equalize: Annotated[bool, typer.Option(help="Take out flicker.")] = True,
+    flatten: Annotated[bool, typer.Option("--flatten", help="Take out uneven light.")] = False,
+    register: Annotated[bool, typer.Option("--register", help="Take out drift of the stage.")] = False,
+    reject: Annotated[bool, typer.Option(help="Leave out empty, saturated, frozen and duplicated patches.")] = True,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    engine: Annotated[str, typer.Option(help="local, or dask.")] = "local",
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
+    push_to_hub: Annotated[str | None, typer.Option("--push_to_hub", help="Hub id to upload the data set to.")] = None,
 ) -> None:
-    """Turn recordings into a patch + flow data set."""
+    """Turn recordings into a patch + flow data set. Interrupted, the same command goes on where it was."""
+    from .data import PRESETS, push_patches
     from .data import prepare as prepare_recordings
 
-    prepare_recordings(
-        recordings,
+    if preset is not None and preset not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset}")
+    if frame_stride != "auto" and not frame_stride.isdecimal():
+        raise ValueError(f"frame_stride must be a number or auto, got {frame_stride}")
+    options: dict[str, Any] = {
+        "patch_size": patch_size,
+        "num_frames": num_frames,
+        "overlap": overlap,
+        "frame_stride": frame_stride if frame_stride == "auto" else int(frame_stride),
+        "target_speed": target_speed,
+        "flow": flow,
+        "downscale": downscale,
+        "equalize": equalize,
+        "flatten": flatten,
+        "register": register,
+        "reject": reject,
+    }
+    sources = {name: context.get_parameter_source(name) for name in options}
+    typed = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+    options |= {name: value for name, value in (PRESETS[preset] if preset else {}).items() if name not in typed}
+    report = prepare_recordings(
+        recordings or [],
         out,
-        patch_size=patch_size,
-        num_frames=num_frames,
-        overlap=overlap,
-        frame_stride=frame_stride,
-        flow=flow,
-        downscale=downscale,
         sidecar=sidecar,
+        root=root,
+        validation=validation or (),
+        workers=workers,
+        engine=engine,
+        scheduler=scheduler,
+        **options,
     )
+    for line in report.notes + report.errors:
+        print(f"cellvid: {line}", file=sys.stderr)
+    counts = ", ".join(f"{rows} {split}" for split, rows in report.rows.items() if rows)
+    left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(report.rejected.items())) or "none"
+    print(f"Wrote {counts} patches to {out}; of {report.candidates} cut, left out: {left_out}")
+    if push_to_hub:
+        push_patches(out, push_to_hub)
+        print(f"Pushed to {push_to_hub}")
+    if report.errors:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -1,5 +1,8 @@
 """Recordings in, training clips out: readers, patches, the data set and its scales, and random clips."""
 
+from .card import PrepareReport
+from .clips import ClipDataset, ClipStream
+from .corrections import equalize_flicker
 from .dataset import (
     DENSITIES,
     MATURITIES,
@@ -9,18 +12,21 @@ from .dataset import (
     patch_features,
     write_patches,
 )
-from .patches import equalize_flicker, patch_grid
-from .prepare import PrepareReport, prepare
+from .hub import push_patches
+from .patches import patch_grid
+from .prepare import PRESETS, prepare
 from .readers import Recording, read_recording
 from .scales import Scales, minmax_normalize
 from .sidecar import RecordingEntry, read_sidecar
 from .simulated import write_simulated
-from .transforms import ClipDataset, ClipTransform
+from .transforms import ClipTransform
 
 __all__ = [
     "DENSITIES",
     "MATURITIES",
+    "PRESETS",
     "ClipDataset",
+    "ClipStream",
     "ClipTransform",
     "PrepareReport",
     "Recording",
@@ -34,6 +40,7 @@ __all__ = [
     "patch_features",
     "patch_grid",
     "prepare",
+    "push_patches",
     "read_recording",
     "read_sidecar",
     "write_patches",

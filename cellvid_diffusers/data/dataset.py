@@ -96,6 +96,19 @@ def decode_frames(images: Sequence[Mapping[str, Any]]) -> np.ndarray:
     return np.stack([cv2.imdecode(np.frombuffer(i["bytes"], np.uint8), cv2.IMREAD_UNCHANGED) for i in images])
 
 
+class EncodedFrames:
+    """Frames `(F, H, W)` of a row read with `Image(decode=False)`; a slice decodes just its frames."""
+
+    def __init__(self, images: Sequence[Mapping[str, Any]]):
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, window: slice) -> np.ndarray:
+        return decode_frames(self._images[window])
+
+
 def decode_flow(row: Mapping[str, Any], start: int = 0, stop: int | None = None) -> np.ndarray | None:
     """Flow `(F, H, W, 2)` float16 of frames `start..stop` of a row, or None where the row has none."""
     if row["flow"] is None:
@@ -103,11 +116,16 @@ def decode_flow(row: Mapping[str, Any], start: int = 0, stop: int | None = None)
     return np.frombuffer(row["flow"], np.float16).reshape(row["flow_shape"])[start:stop]
 
 
+def check_new(out: Path) -> None:
+    """`out` does not exist, or is an empty folder."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"out must be a new or empty folder, got {out}")
+
+
 @contextmanager
 def atomic_folder(out: Path) -> Iterator[Path]:
     """A folder beside `out` that becomes `out` when the block succeeds, and vanishes when it fails."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"out must be a new or empty folder, got {out}")
+    check_new(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.writing-{os.getpid()}")
     temporary.mkdir()
@@ -188,9 +206,7 @@ def card_header(counts: Mapping[str, int]) -> str:
     )
 
 
-def load_patches(
-    name_or_folder: str | Path, split: str = "train", *, streaming: bool = False, **kwargs
-) -> Dataset:
+def load_patches(name_or_folder: str | Path, split: str = "train", *, streaming: bool = False, **kwargs) -> Dataset:
     """A split of a patch data set from a folder or the Hub, pictures left encoded.
 
     Read rows with `decode_frames(row["frames"])` and `decode_flow(row)`, or through `ClipDataset`.
@@ -216,9 +232,7 @@ def load_patches(
     rows = load_dataset(str(name_or_folder), split=split, streaming=streaming, **kwargs)
     missing = {"frames", "flow", "recording"} - set(rows.column_names or ())
     if missing:
-        raise ValueError(
-            f"data set must have the columns of cellvid prepare, {name_or_folder} lacks {sorted(missing)}"
-        )
+        raise ValueError(f"data set must have the columns of cellvid prepare, {name_or_folder} lacks {sorted(missing)}")
     for column in {"frames", "masks"} & set(rows.column_names):
         rows = rows.cast_column(column, List(Image(decode=False)))
     return rows

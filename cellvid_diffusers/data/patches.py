@@ -1,8 +1,7 @@
-"""From frames to patches: where they lie, which are worth keeping, and the flicker taken out before."""
+"""Where patches lie in space and time, and which of them are worth keeping."""
 
 import math
 
-import cv2
 import numpy as np
 
 BLOCK = 8
@@ -37,53 +36,8 @@ def window_starts(length: int, num_frames: int, frame_stride: int = 1) -> list[i
     to end at the recording's end."""
     span = (num_frames - 1) * frame_stride + 1
     if length < span:
-        raise ValueError(
-            f"recording must hold {span} frames for {num_frames} at stride {frame_stride}, got {length}"
-        )
+        raise ValueError(f"recording must hold {span} frames for {num_frames} at stride {frame_stride}, got {length}")
     return axis_starts(length, span, num_frames * frame_stride)
-
-
-def median_and_mad(frame: np.ndarray) -> tuple[float, float]:
-    """Median and median absolute deviation of a uint8 frame, to a fraction of a grey level.
-
-    A value counts as spread evenly over its level. Whole levels will not do: phase contrast is so flat that its
-    deviation is 3 or 4 levels, and rounding it would make the flicker that `equalize_flicker` takes out.
-    """
-    edges = np.arange(257) - 0.5
-    cumulative = np.concatenate(([0], np.cumsum(np.bincount(frame.ravel(), minlength=256)))) / frame.size
-    median = float(np.interp(0.5, cumulative, edges))
-    reach = np.linspace(0, 256, 256 * 64 + 1)
-    within = np.interp(median + reach, edges, cumulative) - np.interp(median - reach, edges, cumulative)
-    return median, float(np.interp(0.5, within, reach))
-
-
-def flicker_reference(frames: np.ndarray) -> tuple[float, float]:
-    """Median over frames of their medians and deviations: the recording's level and contrast."""
-    level, contrast = np.median([median_and_mad(frame) for frame in frames], axis=0)
-    return float(level), float(contrast)
-
-
-def equalize_flicker(frames: np.ndarray, *, reference: tuple[float, float] | None = None) -> np.ndarray:
-    """Bring each frame's median and median absolute deviation to the recording's.
-
-    Parameters
-    ----------
-    frames : ndarray of shape (F, H, W), uint8
-    reference : (level, contrast), optional
-        Target in grey levels; by default `flicker_reference(frames)`.
-
-    Returns
-    -------
-    ndarray of shape (F, H, W), uint8
-    """
-    level, contrast = reference or flicker_reference(frames)
-    values = np.arange(256, dtype=np.float64)
-    equalized = np.empty_like(frames)
-    for target, frame in zip(equalized, frames, strict=True):
-        median, mad = median_and_mad(frame)
-        table = (values - median) * (contrast / mad) + level
-        cv2.LUT(frame, np.clip(np.rint(table), 0, 255).astype(np.uint8), dst=target)
-    return equalized
 
 
 def block_contrast(frame: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .sources import TIFF_SUFFIXES, VIDEO_SUFFIXES, Source, open_tiff, open_video
+from .sources import Source, open_source
 
 # Lossy codecs leave a trace of colour in grey pictures; a wider spread of R, G and B (of 255) than this is true colour.
 GREY_TOLERANCE = 24
@@ -31,6 +31,8 @@ class LazyFrames:
         Part of the frame to keep, in pixels of the file.
     downscale : int
         Side of the square of pixels whose mean becomes one pixel.
+    labels : bool
+        Pixels are numbers of instances: of each square, one near the middle is taken instead of the mean.
     """
 
     def __init__(
@@ -40,8 +42,9 @@ class LazyFrames:
         *,
         region: Sequence[int] | None = None,
         downscale: int = 1,
+        labels: bool = False,
     ):
-        self._read, self._num_frames, self._downscale = read, num_frames, downscale
+        self._read, self._num_frames, self._downscale, self._labels = read, num_frames, downscale, labels
         first = read(0)
         height, width = first.shape
         y0, y1, x0, x1 = region if region is not None else (0, height, 0, width)
@@ -49,17 +52,16 @@ class LazyFrames:
             raise ValueError(f"region must lie inside {height}x{width} pixels, got {[y0, y1, x0, x1]}")
         rows, columns = (y1 - y0) // downscale, (x1 - x0) // downscale
         if not rows or not columns:
-            raise ValueError(
-                f"downscale must not exceed the frame's sides {y1 - y0}x{x1 - x0}, got {downscale}"
-            )
+            raise ValueError(f"downscale must not exceed the frame's sides {y1 - y0}x{x1 - x0}, got {downscale}")
         self._window = slice(y0, y0 + rows * downscale), slice(x0, x0 + columns * downscale)
+        self._full = first.shape
         self.shape = (num_frames, rows, columns)
         self.dtype = first.dtype
 
     def __len__(self) -> int:
         return self._num_frames
 
-    def __getitem__(self, key: int | slice | Sequence[int]) -> np.ndarray:
+    def __getitem__(self, key: int | slice | Sequence[int] | np.ndarray) -> np.ndarray:
         if isinstance(key, slice):
             key = range(*key.indices(self._num_frames))
         if not isinstance(key, int | np.integer):
@@ -67,9 +69,14 @@ class LazyFrames:
         index = int(key) + (self._num_frames if key < 0 else 0)
         if not 0 <= index < self._num_frames:
             raise IndexError(f"frame must lie in 0..{self._num_frames - 1}, got {key}")
-        frame = np.ascontiguousarray(self._read(index)[self._window])
+        frame = self._read(index)
+        if frame.shape != self._full:
+            raise ValueError(f"frames must be of one size, got {self._full} and, in frame {index}, {frame.shape}")
+        frame = np.ascontiguousarray(frame[self._window])
         if self._downscale == 1:
             return frame
+        if self._labels:
+            return frame[self._downscale // 2 :: self._downscale, self._downscale // 2 :: self._downscale]
         return cv2.resize(frame, self.shape[:0:-1], interpolation=cv2.INTER_AREA)
 
 
@@ -99,9 +106,7 @@ class Recording:
         of up to 32 evenly spaced frames."""
         if self.frames.dtype == np.uint8:
             return 0.0, 255.0
-        low, high = (
-            float(value) for value in np.percentile(self.frames[self.sample_indices(32)], (0.1, 99.9))
-        )
+        low, high = (float(value) for value in np.percentile(self.frames[self.sample_indices(32)], (0.1, 99.9)))
         return low, high if high > low else low + 1.0
 
     def sample_indices(self, count: int) -> np.ndarray:
@@ -126,11 +131,13 @@ def read_recording(
     region: Sequence[int] | None = None,
     downscale: int = 1,
 ) -> Recording:
-    """Open a TIFF, OME-TIFF or ImageJ stack, or an AVI, MP4 or MOV video, without reading its frames.
+    """Open a recording without reading its frames.
 
     Parameters
     ----------
     path : path
+        TIFF, OME-TIFF or ImageJ stack; AVI, MP4 or MOV; a folder of numbered pictures; with the extra `bioio`
+        ND2, CZI, LIF or OME-Zarr.
     channel : int, optional
         Channel to read; needed where the file holds several, or colour.
     z : int, "max" or "mean", optional
@@ -151,21 +158,7 @@ def read_recording(
         which channel or plane is meant.
     """
     path = Path(path)
-    if downscale < 1:
-        raise ValueError(f"downscale must be at least 1, got {downscale}")
-    try:
-        source = _open(path)
-        if source.num_frames < 1:
-            raise ValueError("recording must hold at least one frame, got none")
-        frames = LazyFrames(
-            _frame_reader(source, channel, z, path.name),
-            source.num_frames,
-            region=region,
-            downscale=downscale,
-        )
-    except ValueError as error:
-        prefix = "" if str(error).startswith(path.name) else f"{path.name}: "
-        raise ValueError(f"{prefix}{error}") from None
+    source, frames = _open(path, channel=channel, z=z, region=region, downscale=downscale)
     pixel_size = source.metadata.get("pixel_size_um")
     return Recording(
         name=re.sub(r"\.ome$", "", path.stem, flags=re.IGNORECASE),
@@ -175,23 +168,35 @@ def read_recording(
     )
 
 
-def _open(path: Path) -> Source:
-    """The source at `path`, by suffix."""
+def read_masks(path: str | Path, *, region: Sequence[int] | None = None, downscale: int = 1) -> LazyFrames:
+    """Instance masks `(F, H, W)`, 0 = background, of a stack or a folder of numbered pictures, read lazily."""
+    return _open(Path(path), region=region, downscale=downscale, labels=True)[1]
+
+
+def _open(
+    path: Path, *, channel: int | None = None, z: int | str | None = None, downscale: int = 1, **options
+) -> tuple[Source, LazyFrames]:
+    """The file and its frames; whatever is wrong with it, one line that begins with its name."""
+    if downscale < 1:
+        raise ValueError(f"downscale must be at least 1, got {downscale}")
     if not path.exists():
-        raise ValueError(f"recording must exist, got {path}")
-    suffix = path.suffix.lower()
-    if suffix not in TIFF_SUFFIXES + VIDEO_SUFFIXES:
-        known = ", ".join(TIFF_SUFFIXES + VIDEO_SUFFIXES)
-        raise ValueError(f"recording must be one of {known}, got {suffix or 'a name without suffix'}")
+        raise ValueError(f"{path.name}: recording must exist, got {path}")
     try:
-        return (open_tiff if suffix in TIFF_SUFFIXES else open_video)(path)
+        source = open_source(path)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {_one_line(error)}") from None
     except Exception as error:  # each library fails in its own way on a damaged file
-        raise ValueError(f"file cannot be read, is it truncated? ({_one_line(error)})") from None
+        raise ValueError(f"{path.name}: file cannot be read, is it truncated? ({_one_line(error)})") from None
+    try:
+        if source.num_frames < 1:
+            raise ValueError("recording must hold at least one frame, got none")
+        read = _frame_reader(source, channel, z, path.name)
+        return source, LazyFrames(read, source.num_frames, downscale=downscale, **options)
+    except ValueError as error:
+        raise ValueError(str(error) if str(error).startswith(path.name) else f"{path.name}: {error}") from None
 
 
-def _frame_reader(
-    source: Source, channel: int | None, z: int | str | None, name: str
-) -> Callable[[int], np.ndarray]:
+def _frame_reader(source: Source, channel: int | None, z: int | str | None, name: str) -> Callable[[int], np.ndarray]:
     """`read(i)` of the chosen channel and plane, each frame checked as it is read."""
     channels = 4 if source.colour else source.num_channels
     if channel is None and source.num_channels > 1:

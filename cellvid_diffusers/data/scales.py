@@ -36,18 +36,13 @@ class Scales:
     def normalize(self, sample: torch.Tensor) -> torch.Tensor:
         """Physical `(..., C, F, H, W)`, C = 1 (video in [0, 1]) or 3 (video, u, v in px/frame), to model units."""
         video = (sample.narrow(-4, 0, 1) - self.video_mean) / self.video_std
-        flow = (
-            sample.narrow(-4, 1, sample.shape[-4] - 1).clamp(-self.flow_clip, self.flow_clip)
-            / self.flow_scale
-        )
+        flow = sample.narrow(-4, 1, sample.shape[-4] - 1).clamp(-self.flow_clip, self.flow_clip) / self.flow_scale
         return torch.cat((video, flow), dim=-4)
 
     def denormalize(self, sample: torch.Tensor) -> torch.Tensor:
         """Model units `(..., C, F, H, W)` to video in [0, 1] and flow in px/frame within the clip."""
         video = (sample.narrow(-4, 0, 1) * self.video_std + self.video_mean).clamp(0, 1)
-        flow = (sample.narrow(-4, 1, sample.shape[-4] - 1) * self.flow_scale).clamp(
-            -self.flow_clip, self.flow_clip
-        )
+        flow = (sample.narrow(-4, 1, sample.shape[-4] - 1) * self.flow_scale).clamp(-self.flow_clip, self.flow_clip)
         return torch.cat((video, flow), dim=-4)
 
     @classmethod

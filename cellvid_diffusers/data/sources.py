@@ -1,6 +1,7 @@
 """File formats behind one face: a `Source` gives the plane at a time, channel and depth, whatever wrote the file."""
 
 import math
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import tifffile
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf")
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv")
+BIOIO_SUFFIXES = (".nd2", ".czi", ".lif", ".zarr")
+PICTURE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 MICROMETRES = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "mm": 1e3, "cm": 1e4}
 MINUTES = {"ms": 1 / 60_000, "s": 1 / 60, "sec": 1 / 60, "min": 1.0, "h": 60.0, "hour": 60.0}
 
@@ -39,13 +43,28 @@ class Source:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
+def open_source(path: Path) -> Source:
+    """The recording at `path`, by suffix; a folder without one is numbered pictures."""
+    suffix = path.suffix.lower()
+    if suffix in BIOIO_SUFFIXES:
+        return open_bioio(path)
+    if path.is_dir():
+        return open_numbered(path)
+    if suffix in TIFF_SUFFIXES:
+        return open_tiff(path)
+    if suffix in VIDEO_SUFFIXES:
+        return open_video(path)
+    known = ", ".join(TIFF_SUFFIXES + VIDEO_SUFFIXES + BIOIO_SUFFIXES)
+    raise ValueError(f"recording must be a folder or one of {known}, got {suffix or 'a name without suffix'}")
+
+
 def open_tiff(path: Path) -> Source:
     """TIFF, OME-TIFF or ImageJ stack; contiguous pixels are mapped, others decoded page by page.
 
     Where a file has no time axis and one axis that counts pictures, that axis is time: many programs write it so.
     """
     tiff = tifffile.TiffFile(path)
-    if not tiff.pages:
+    if not tiff.series:
         return Source(lambda t, c, z: np.empty((0, 0)), 0)
     series = tiff.series[0]
     lead = series.axes[: series.axes.index("Y")]
@@ -56,13 +75,10 @@ def open_tiff(path: Path) -> Source:
         sizes = {"T": sizes[wide[0]]}
     elif set(wide) - set("TCZ"):
         raise ValueError(f"axes must be among T, C, Z, Y, X, got {series.axes}")
-    counts = [n for n in series.shape[: len(lead)]]
+    counts = series.shape[: len(lead)]
+    stack = None
     if series.dataoffset is not None:
-        stack = series.parent.filehandle.memmap_array(
-            series.parent.byteorder + series.dtype.char, series.shape, series.dataoffset
-        )
-    else:
-        stack = None
+        stack = tiff.filehandle.memmap_array(tiff.byteorder + series.dtype.char, series.shape, series.dataoffset)
 
     def plane(t: int, c: int, z: int) -> np.ndarray:
         index = tuple({"T": t, "C": c, "Z": z}.get(axis, 0) for axis in lead)
@@ -88,9 +104,7 @@ def _tiff_metadata(tiff: tifffile.TiffFile) -> dict[str, Any]:
     """Pixel size and interval as OME-XML or ImageJ state them; a plain TIFF's resolution is print size, not read."""
     found: dict[str, Any] = {}
     if tiff.ome_metadata:
-        pixels = next(
-            (e for e in ElementTree.fromstring(tiff.ome_metadata).iter() if e.tag.endswith("}Pixels")), None
-        )
+        pixels = next((e for e in ElementTree.fromstring(tiff.ome_metadata).iter() if e.tag.endswith("}Pixels")), None)
         attributes = pixels.attrib if pixels is not None else {}
         if "PhysicalSizeX" in attributes:
             unit = MICROMETRES.get(attributes.get("PhysicalSizeXUnit", "µm"))
@@ -101,13 +115,11 @@ def _tiff_metadata(tiff: tifffile.TiffFile) -> dict[str, Any]:
     elif tiff.imagej_metadata:
         notes = tiff.imagej_metadata
         unit = MICROMETRES.get(str(notes.get("unit", "")).replace("\\u00B5", "µ"))
-        resolution = tiff.pages[0].tags.get("XResolution")
+        resolution = tiff.pages.first.tags.get("XResolution")
         if unit and resolution is not None and resolution.value[0]:
             found["pixel_size_um"] = unit * resolution.value[1] / resolution.value[0]
         if float(notes.get("finterval", 0)) > 0:
-            found["frame_interval_min"] = float(notes["finterval"]) * MINUTES.get(
-                notes.get("tunit", "s"), 1 / 60
-            )
+            found["frame_interval_min"] = float(notes["finterval"]) * MINUTES.get(notes.get("tunit", "s"), 1 / 60)
     return {key: round(value, 6) for key, value in found.items() if value and math.isfinite(value)}
 
 
@@ -131,3 +143,44 @@ def open_video(path: Path) -> Source:
         raise ValueError(f"frame {t} is missing, is the file truncated?")
 
     return Source(plane, num_frames, colour=True)
+
+
+def open_numbered(path: Path) -> Source:
+    """A folder of pictures, a frame each, in the order of the last number in their names (t000.tif, t001.tif, ...)."""
+    pictures = [p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and re.search(r"\d", p.stem)]
+    pictures.sort(key=lambda p: (int(re.findall(r"\d+", p.stem)[-1]), p.name))
+    numbers = [int(re.findall(r"\d+", p.stem)[-1]) for p in pictures]
+    if len(set(numbers)) < len(numbers):
+        raise ValueError("numbered pictures must have different numbers, got several series in one folder")
+    if numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        missing = next(n for n in range(numbers[0], numbers[-1]) if n not in numbers)
+        raise ValueError(f"numbered pictures must leave no gap, number {missing} is missing")
+
+    def plane(t: int, c: int, z: int) -> np.ndarray:
+        if pictures[t].suffix.lower() in TIFF_SUFFIXES:
+            return tifffile.imread(pictures[t])
+        picture = cv2.imread(str(pictures[t]), cv2.IMREAD_UNCHANGED)
+        if picture is None:
+            raise ValueError(f"{pictures[t].name} is no picture")
+        return picture
+
+    return Source(plane, len(pictures), colour=bool(pictures) and plane(0, 0, 0).ndim == 3)
+
+
+def open_bioio(path: Path) -> Source:
+    """ND2, CZI, LIF or OME-Zarr through bioio and its plugins, plane by plane; the first scene of the file."""
+    try:
+        from bioio import BioImage
+    except ImportError:
+        raise ValueError(f"{path.suffix} files need bioio: pip install 'cellvid-diffusers[bioio]'") from None
+    image = BioImage(path)
+    found: dict[str, Any] = {}
+    if image.physical_pixel_sizes.X:
+        found["pixel_size_um"] = round(float(image.physical_pixel_sizes.X), 6)
+    if image.time_interval:
+        found["frame_interval_min"] = round(image.time_interval.total_seconds() / 60, 6)
+
+    def plane(t: int, c: int, z: int) -> np.ndarray:
+        return image.get_image_dask_data("YX", T=t, C=c, Z=z).compute()
+
+    return Source(plane, image.dims.T, image.dims.C, image.dims.Z, metadata=found)

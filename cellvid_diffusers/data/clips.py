@@ -1,0 +1,229 @@
+"""Training clips of a data set's rows as torch data sets: of a data set at hand, or of a stream."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+from .dataset import EncodedFrames, decode_flow, decode_frames
+from .patches import block_contrast
+from .scales import Scales, minmax_normalize
+from .transforms import STRUCTURE, ClipTransform
+
+
+class ClipDataset(Dataset):
+    """Training clips drawn from the rows of a patch data set.
+
+    Item i is drawn by `numpy.random.default_rng((seed, i))`, whatever worker or process asks for it, so a training run
+    that goes on at item i sees the clips it would have seen.
+
+    Parameters
+    ----------
+    rows : datasets.Dataset
+        From `load_patches`.
+    num_frames, size : int
+        Frames and side of a clip.
+    transform : ClipTransform or mapping, optional
+        The transform, or options of it beside `num_frames` and `size`.
+    scales : Scales, optional
+        By default `Scales.estimate` over the rows.
+    normalization : "fixed" or "paper"
+        Fixed scales, or each sample's own extremes (`minmax_normalize`).
+    flow : bool
+        Give flow channels.
+    class_columns : mapping of column to class names, optional
+        A label column each, in this order; a name that is not listed, or null, is -1.
+    seed : int
+    balance : str, optional
+        Label column whose classes are drawn equally often, however many rows each has.
+    preload : bool
+        Decode all rows once and keep them in memory (1 + 4 bytes a pixel with flow); otherwise decode each time.
+    length : int, optional
+        Number of items; by default one for each row. An item draws its row at random.
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        *,
+        num_frames: int = 10,
+        size: int = 64,
+        transform: ClipTransform | Mapping[str, Any] | None = None,
+        scales: Scales | None = None,
+        normalization: str = "fixed",
+        flow: bool = True,
+        class_columns: Mapping[str, Sequence[str]] | None = None,
+        seed: int = 0,
+        balance: str | None = None,
+        preload: bool = True,
+        length: int | None = None,
+    ):
+        if normalization not in ("fixed", "paper"):
+            raise ValueError(f"normalization must be 'fixed' or 'paper', got {normalization}")
+        if isinstance(transform, ClipTransform):
+            self.transform = transform
+        else:
+            self.transform = ClipTransform(num_frames=num_frames, size=size, **(transform or {}))
+        self.rows, self.flow, self.normalization, self.seed = rows, flow, normalization, seed
+        self.length = length or len(rows)
+        self._check(rows)
+        self.class_columns = dict(class_columns or {})
+        self._labels = (
+            np.stack([_labels(rows, column, names) for column, names in self.class_columns.items()], axis=1)
+            if self.class_columns
+            else np.empty((len(rows), 0), np.int64)
+        )
+        if balance is not None and balance not in self.class_columns:
+            raise ValueError(f"balance must be one of class_columns {list(self.class_columns)}, got {balance!r}")
+        self.balance = balance
+        self._rows_of_class = self._group_rows()
+        self._decoded = [self._decode(i) for i in range(len(rows))] if preload else None
+        self.scales = scales or Scales.estimate(self._measurable(index) for index in range(256))
+
+    def _check(self, rows: Any) -> None:
+        """The rows hold what the clips need; the first row stands for all, as `prepare` writes them alike."""
+        if not len(rows):
+            raise ValueError("rows must hold at least one patch, got none")
+        row, wanted = rows[0], self.transform
+        if self.flow and row["flow"] is None:
+            raise ValueError(
+                "rows must hold flow for clips with motion, got none: prepare with flow, or ask for flow=False"
+            )
+        height, width = decode_frames(row["frames"][:1]).shape[1:]
+        if len(row["frames"]) < wanted.num_frames:
+            raise ValueError(f"num_frames must be at most the rows' {len(row['frames'])}, got {wanted.num_frames}")
+        if min(height, width) < wanted.size:
+            raise ValueError(f"size must be at most the patches' {min(height, width)}, got {wanted.size}")
+
+    def _decode(self, index: int) -> tuple[np.ndarray, np.ndarray | None, float]:
+        """Frames, flow and share of structured blocks of a row."""
+        row = self.rows[index]
+        frames = decode_frames(row["frames"])
+        contrast = np.mean([block_contrast(frame) for frame in frames[:: max(1, len(frames) // 8)]], axis=0)
+        return frames, decode_flow(row) if self.flow else None, float((contrast > STRUCTURE).mean())
+
+    def _group_rows(self) -> list[np.ndarray]:
+        """Rows of each class that is balanced; all rows in one group without balance."""
+        if self.balance is None:
+            return [np.arange(len(self.rows))]
+        labels = self._labels[:, list(self.class_columns).index(self.balance)]
+        return [np.flatnonzero(labels == label) for label in np.unique(labels)]
+
+    def _draw_row(self, rng: np.random.Generator) -> int:
+        """A row that is not nearly empty, if a few draws find one."""
+        for _ in range(self.transform.attempts):
+            group = self._rows_of_class[int(rng.integers(len(self._rows_of_class)))]
+            row = int(group[int(rng.integers(len(group)))])
+            if self._decoded is None or self._decoded[row][2] >= self.transform.min_foreground:
+                break
+        return row
+
+    def class_weights(self) -> dict[str, list[float]]:
+        """Share of each class of each label column among the rows whose class is known."""
+        shares = {}
+        for (column, names), labels in zip(self.class_columns.items(), self._labels.T, strict=True):
+            counts = np.bincount(labels[labels >= 0], minlength=len(names))
+            if column == self.balance:
+                counts = np.minimum(counts, 1)
+            shares[column] = (counts / max(1, counts.sum())).tolist()
+        return shares
+
+    def common_value(self, column: str) -> float | None:
+        """The value of a metadata column if all rows share it, else None."""
+        values = set(self.rows[column])
+        return values.pop() if len(values) == 1 else None
+
+    def _row(self, index: int) -> tuple[np.ndarray | EncodedFrames, np.ndarray | None]:
+        if self._decoded is not None:
+            return self._decoded[index][:2]
+        row = self.rows[index]
+        return EncodedFrames(row["frames"]), decode_flow(row) if self.flow else None
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        """`video` float32 `(C, F, H, W)` in model units, and `class_labels` int64 `(K,)`."""
+        clip, row = self._draw(index)
+        sample = torch.from_numpy(clip)
+        sample = self.scales.normalize(sample) if self.normalization == "fixed" else minmax_normalize(sample)
+        return {"video": sample, "class_labels": torch.from_numpy(self._labels[row])}
+
+    def _draw(self, index: int) -> tuple[np.ndarray, int]:
+        """Clip `(C, F, H, W)`, video in [0, 1] and flow in px/frame, and the row that it comes from."""
+        rng = np.random.default_rng((self.seed, index))
+        row = self._draw_row(rng)
+        return self.transform(*self._row(row), rng), row
+
+    def _measurable(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """A drawn clip as `Scales.estimate` wants it, so that scales are those of what the model will see."""
+        clip = self._draw(index)[0]
+        return (clip[0] * 255).astype(np.uint8), np.moveaxis(clip[1:], 0, -1) if self.flow else None
+
+
+def _labels(rows: Any, column: str, names: Sequence[str]) -> np.ndarray:
+    """Class numbers `(N,)` of a column in the order of `names`; -1 = unknown."""
+    feature = rows.features[column]
+    return np.array([_label(value, feature, names) for value in rows[column]], np.int64)
+
+
+def _label(value: int | str | None, feature: Any, names: Sequence[str]) -> int:
+    """Number of a class in `names`; -1 = unknown."""
+    name = feature.int2str(value) if isinstance(value, int) else value
+    return names.index(name) if name in names else -1
+
+
+class ClipStream(IterableDataset):
+    """Training clips of a streamed data set: rows come in the data set's order, a shard a worker, and are not kept.
+
+    Of each row `clips_per_row` clips are drawn, clip k of the worker's row n by
+    `numpy.random.default_rng((seed, worker, n, k))`; only their windows are decoded. Shuffle the stream itself
+    (`rows.shuffle(seed, buffer_size)`) where order matters.
+
+    Parameters
+    ----------
+    rows : datasets.IterableDataset
+        From `load_patches(..., streaming=True)`.
+    scales : Scales
+        Of the data set, `statistics.json` in its folder; a stream cannot be measured first.
+    transform : ClipTransform
+    flow : bool
+        Give flow channels.
+    class_columns : mapping of column to class names, optional
+        As in `ClipDataset`.
+    seed : int
+    clips_per_row : int
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        *,
+        scales: Scales,
+        transform: ClipTransform,
+        flow: bool = True,
+        class_columns: Mapping[str, Sequence[str]] | None = None,
+        seed: int = 0,
+        clips_per_row: int = 1,
+    ):
+        self.rows, self.scales, self.transform, self.flow = rows, scales, transform, flow
+        self.class_columns, self.seed, self.clips_per_row = dict(class_columns or {}), seed, clips_per_row
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        """`video` float32 `(C, F, H, W)` in model units, and `class_labels` int64 `(K,)`."""
+        worker = get_worker_info()
+        for number, row in enumerate(self.rows):
+            if self.flow and row["flow"] is None:
+                raise ValueError("rows must hold flow for clips with motion, got none: ask for flow=False")
+            frames, flow = EncodedFrames(row["frames"]), decode_flow(row) if self.flow else None
+            features = self.rows.features
+            labels = [_label(row[c], features[c], names) for c, names in self.class_columns.items()]
+            for clip in range(self.clips_per_row):
+                rng = np.random.default_rng((self.seed, worker.id if worker else 0, number, clip))
+                sample = torch.from_numpy(self.transform(frames, flow, rng))
+                yield {
+                    "video": self.scales.normalize(sample),
+                    "class_labels": torch.tensor(labels, dtype=torch.int64),
+                }

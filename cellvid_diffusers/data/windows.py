@@ -1,0 +1,236 @@
+"""One window of time of one recording becomes rows of the data set: a plan for the recording, then each window."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasets import Features
+
+from .corrections import (
+    equalize_flicker,
+    flatten_light,
+    flicker_reference,
+    follow_drift,
+    measure_drift,
+    uneven_light,
+)
+from .dataset import encode_row
+from .motion import FLOWS, choose_stride, video_flow
+from .patches import background_contrast, patch_grid, reject_reason, window_starts
+from .readers import Recording, read_masks, read_recording
+from .sidecar import RecordingEntry
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What shapes the rows; see `prepare`."""
+
+    patch_size: int = 128
+    num_frames: int = 10
+    overlap: float = 0.25
+    frame_stride: int | str = 1
+    target_speed: float = 1.0
+    flow: str = "pyramid"
+    downscale: int = 1
+    equalize: bool = True
+    flatten: bool = False
+    register: bool = False
+    reject: bool = True
+
+    def __post_init__(self):
+        if self.patch_size < 8:
+            raise ValueError(f"patch_size must be at least 8, got {self.patch_size}")
+        if self.num_frames < 2:
+            raise ValueError(f"num_frames must be at least 2, got {self.num_frames}")
+        if not 0 <= self.overlap < 1:
+            raise ValueError(f"overlap must lie in [0, 1), got {self.overlap}")
+        if self.frame_stride != "auto" and (not isinstance(self.frame_stride, int) or self.frame_stride < 1):
+            raise ValueError(f"frame_stride must be 'auto' or at least 1, got {self.frame_stride}")
+        if not self.target_speed > 0:
+            raise ValueError(f"target_speed must be above 0, got {self.target_speed}")
+        if self.flow not in FLOWS:
+            raise ValueError(f"flow must be one of {', '.join(FLOWS)}, got {self.flow}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recording ready to be cut: its entry, and what is measured once over all of it."""
+
+    entry: RecordingEntry
+    path: Path
+    masks: Path | None
+    stride: int
+    num_frames: int
+    starts: tuple[int, ...]
+    reference: tuple[float, float] | None
+    light: np.ndarray | None
+    drift: np.ndarray | None
+    background: float
+    pixel_size_um: float | None
+    frame_interval_min: float | None
+    notes: tuple[str, ...] = field(default=())
+
+    def read(self, indices: Sequence[int], downscale: int) -> np.ndarray:
+        """Frames as uint8 `(n, H, W)`, corrected."""
+        frames = open_entry(self.entry, self.path, downscale).read(indices)
+        if self.light is not None:
+            frames = flatten_light(frames, self.light)
+        if self.reference is not None:
+            frames = equalize_flicker(frames, reference=self.reference)
+        return self.steady(frames, indices)
+
+    def read_masks(self, indices: Sequence[int], downscale: int) -> np.ndarray:
+        """Instance masks of the frames, `(n, H, W)`; the recording must have some."""
+        assert self.masks is not None
+        masks = read_masks(self.masks, region=self.entry.region, downscale=downscale)
+        return self.steady(masks[list(indices)], indices)
+
+    def steady(self, frames: np.ndarray, indices: Sequence[int]) -> np.ndarray:
+        """The frames without drift."""
+        if self.drift is None:
+            return frames
+        return follow_drift(frames, self.drift[list(indices)], (self.drift.min(0), self.drift.max(0)))
+
+
+def open_entry(entry: RecordingEntry, path: Path, downscale: int) -> Recording:
+    """The recording of a sidecar entry."""
+    return read_recording(path, channel=entry.channel, z=entry.z, region=entry.region, downscale=downscale)
+
+
+def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -> Plan:
+    """Open a recording, check that it can be cut, and measure its stride, drift, light, level and contrast.
+
+    Raises
+    ------
+    ValueError
+        In one line that begins with the file's name.
+    """
+    path, mask_path = _inside(root, entry.file), entry.masks and _inside(root, entry.masks)
+    recording = open_entry(entry, path, options.downscale)
+    try:
+        sample = recording.read(recording.sample_indices(32))
+        light = uneven_light(sample) if options.flatten else None
+        sample = sample if light is None else flatten_light(sample, light)
+        reference = flicker_reference(sample) if options.equalize else None
+        sample = sample if reference is None else equalize_flicker(sample, reference=reference)
+        background = background_contrast(sample)
+        num_frames, stride = entry.num_frames or options.num_frames, _stride(entry, recording, options, background)
+        length, height, width = recording.frames.shape
+        drift = measure_drift(recording.read([t])[0] for t in range(length)) if options.register else None
+        if drift is not None:
+            height, width = np.array((height, width)) - np.ptp(drift, axis=0)
+        if min(height, width) < options.patch_size:
+            raise ValueError(f"frames must be at least {options.patch_size} px a side, got {height}x{width}")
+        starts = window_starts(length, num_frames, stride)
+        masks = mask_path or _ctc_masks(path)
+        if masks is not None:
+            found = read_masks(masks, region=entry.region, downscale=options.downscale).shape
+            if found != recording.frames.shape:
+                raise ValueError(f"masks must have the frames' shape {recording.frames.shape}, got {found}")
+    except ValueError as error:
+        raise ValueError(str(error) if str(error).startswith(path.name) else f"{entry.file}: {error}") from None
+    pixel_size = entry.pixel_size_um and entry.pixel_size_um * options.downscale
+    interval = entry.frame_interval_min or recording.frame_interval_min
+    return Plan(
+        entry=entry,
+        path=path,
+        masks=masks,
+        stride=stride,
+        num_frames=num_frames,
+        starts=tuple(starts),
+        reference=reference,
+        light=light,
+        drift=drift,
+        background=background,
+        pixel_size_um=pixel_size or recording.pixel_size_um,
+        frame_interval_min=interval and interval * stride,
+        notes=_contradictions(entry, recording, options.downscale),
+    )
+
+
+def _inside(root: Path, name: str) -> Path:
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise ValueError(f"{name}: file must lie inside the data root")
+    return path
+
+
+def _stride(entry: RecordingEntry, recording: Recording, options: PrepareOptions, background: float) -> int:
+    wanted = entry.stride or options.frame_stride
+    if wanted != "auto":
+        return int(wanted)
+    flow = "dis" if options.flow in ("none", "paper") else options.flow  # the paper's flow cannot tell speeds apart
+    return choose_stride(
+        recording,
+        entry.num_frames or options.num_frames,
+        target_speed=options.target_speed,
+        flow=flow,
+        background=background,
+    )
+
+
+def _ctc_masks(path: Path) -> Path | None:
+    """Masks beside a Cell Tracking Challenge folder `01`: the silver truth of all frames, `01_ST/SEG`."""
+    silver = path.with_name(f"{path.name}_ST") / "SEG"
+    return silver if path.is_dir() and silver.is_dir() else None
+
+
+def _contradictions(entry: RecordingEntry, recording: Recording, downscale: int) -> tuple[str, ...]:
+    """Where sidecar and file disagree by more than one per cent."""
+    notes = []
+    in_file = {
+        "pixel_size_um": recording.pixel_size_um and recording.pixel_size_um / downscale,
+        "frame_interval_min": recording.frame_interval_min,
+    }
+    for key, found in in_file.items():
+        given = getattr(entry, key)
+        if given and found and abs(given / found - 1) > 0.01:
+            notes.append(f"{entry.file}: {key} is {given:g} in the sidecar, which counts, and {found:g} in the file")
+    return tuple(notes)
+
+
+def cut_window(plan: Plan, t0: int, options: PrepareOptions, features: Features) -> tuple[pa.Table, dict[str, Any]]:
+    """Rows of the window that starts at frame `t0`, and its counts of candidates, rejections and row hashes."""
+    length = plan.starts[-1] + (plan.num_frames - 1) * plan.stride + 1
+    # One frame more than stored gives the last stored frame its flow, where the recording goes on.
+    indices = [t for t in range(t0, t0 + plan.stride * plan.num_frames + 1, plan.stride) if t < length]
+    frames = plan.read(indices, options.downscale)
+    flow = None
+    if options.flow != "none":
+        flow = video_flow(frames, options.flow)
+        flow = np.concatenate([flow, flow[-1:]])[: plan.num_frames]
+    masks = plan.read_masks(indices[: plan.num_frames], options.downscale) if plan.masks else None
+    frames, size = frames[: plan.num_frames], options.patch_size
+    known = {key: getattr(plan.entry, key) for key in ("culture", "cell_type", "density", "maturity", "day")}
+    rows, hashes = [], []
+    rejected: Counter[str] = Counter()
+    grid = patch_grid(frames.shape[1], frames.shape[2], size, options.overlap)
+    for y, x in grid:
+        area = np.s_[:, y : y + size, x : x + size]
+        reason = reject_reason(frames[area], plan.background) if options.reject else None
+        if reason:
+            rejected[reason] += 1
+            continue
+        hashes.append(hashlib.sha256(frames[area].tobytes()).hexdigest())
+        row = encode_row(
+            features,
+            frames=frames[area],
+            flow=None if flow is None else flow[area],
+            masks=None if masks is None else masks[area],
+            x=x,
+            y=y,
+            t0=t0,
+            frame_stride=plan.stride,
+            recording=plan.entry.name,
+            pixel_size_um=plan.pixel_size_um,
+            frame_interval_min=plan.frame_interval_min,
+            **known,
+        )
+        rows.append(row)
+    table = pa.Table.from_pylist(rows, schema=features.arrow_schema)
+    return table, {"candidates": len(grid), "rejected": dict(rejected), "hashes": hashes}
