@@ -17,6 +17,11 @@ def caveats(details: dict[str, Any]) -> list[str]:
             f"The real clips come from {real['recordings']} recording(s). What they have in common may be the culture, "
             "the day or the microscope; other cultures would look different."
         )
+    if real["recordings"] == real["clips"]:
+        out.append(
+            "Each real file counts as a recording of its own. If several were cut from one recording, intervals are "
+            "too narrow and real-against-real is too small: use a data set of cellvid prepare, which knows them."
+        )
     few = [name for name, side in (("real", real), ("synthetic", synth)) if side["units"] < MIN_UNITS]
     if few:
         out.append(

@@ -59,20 +59,22 @@ def appearance_features(clips: np.ndarray, *, num_frames: int = 4) -> Features:
 
 
 def _describe_frame(frame: np.ndarray) -> dict[str, float]:
-    out = {f"intensity q{q:02d}": v for q, v in _quantiles(frame, (1, 5, 25, 50, 75, 95, 99))}
+    out = {f"intensity, {q} % quantile": v for q, v in _quantiles(frame, (1, 5, 25, 50, 75, 95, 99))}
     smooth = {s: _blur(frame, s) for s in (1, 2, 4, 8, 16)}
     out["finest detail"] = _log_rms(frame - smooth[1])
     for s in (1, 2, 4, 8):
         band = smooth[s] - smooth[2 * s]
         square = np.square(band)
         power = np.mean(square) + QUANTISATION
-        out[f"band {s} px contrast"] = 0.5 * np.log(power)
-        out[f"band {s} px peakedness"] = np.log((np.mean(np.square(square)) + QUANTISATION**2) / power**2)
+        out[f"contrast at {s} px"] = 0.5 * np.log(power)
+        out[f"sparseness at {s} px"] = np.log((np.mean(np.square(square)) + QUANTISATION**2) / power**2)
         low, high = np.percentile(band, (1, 99))
-        out[f"band {s} px bright against dark"] = (high + low) / np.sqrt(power)
+        out[f"bright against dark at {s} px"] = (high + low) / np.sqrt(power)
     for s in (2, 4):
         spread = np.sqrt(np.maximum(_blur(np.square(frame), s) - np.square(smooth[s]), 0) + QUANTISATION)
-        out |= {f"local contrast {s} px q{q:02d}": np.log(v) for q, v in _quantiles(spread, (10, 50, 90, 99))}
+        out |= {
+            f"local contrast over {s} px, {q} % quantile": np.log(v) for q, v in _quantiles(spread, (10, 50, 90, 99))
+        }
     gy, gx = np.gradient(smooth[1])
     strength = np.hypot(gx, gy)
     twice = (np.square(gx) - np.square(gy)) / np.maximum(np.square(strength), 1e-12)  # cosine of twice the angle
@@ -108,10 +110,7 @@ def spectrum_features(clips: np.ndarray) -> Features:
         power = np.mean(np.abs(spectrum) ** 2, 0) / (h * w) + QUANTISATION
         radial = np.log([power[ring == b].mean() for b in range(len(edges) - 1)])
         total = np.log(power[ring >= 0].mean())
-        grid = [
-            _axial_ratio(power, axial, (radius > lo) & (radius <= hi))
-            for lo, hi in ((0.1, 0.25), (0.25, 0.5))
-        ]
+        grid = [_axial_ratio(power, axial, (radius > lo) & (radius <= hi)) for lo, hi in ((0.1, 0.25), (0.25, 0.5))]
         out[i] = [total, *(radial - total), *grid]
     names = ["power"] + [f"power at {a:.2f}-{b:.2f} cycles/px" for a, b in pairwise(edges)]
     names += ["power along the grid, middle", "power along the grid, fine"]
@@ -155,13 +154,11 @@ def _describe_motion(clip: np.ndarray) -> dict[str, float]:
     for name, video in (("fine", clip), ("coarse", coarse)):
         step = {lag: _log_rms(video[lag:] - video[:-lag]) for lag in (1, 2, last // 2, last)}
         out[f"{name} change in a frame"] = step[1]
-        out[f"{name} change against contrast"] = step[1] - 0.5 * np.log(
-            video.var((1, 2)).mean() + QUANTISATION
-        )
+        out[f"{name} change against contrast"] = step[1] - 0.5 * np.log(video.var((1, 2)).mean() + QUANTISATION)
         out |= {f"{name} change, {lag} frames over one": step[lag] - step[1] for lag in (2, last // 2, last)}
     flow, grey = estimate_flow(clip), clip.astype(np.uint8)
     speed = np.hypot(*np.moveaxis(flow, 1, 0))
-    out |= {f"speed q{q:02d}": np.log(v + STILL) for q, v in _quantiles(speed, (25, 50, 75, 90, 99))}
+    out |= {f"speed, {q} % quantile": np.log(v + STILL) for q, v in _quantiles(speed, (25, 50, 75, 90, 99))}
     energy = np.mean(flow**2) + STILL**2
     out["steadiness of flow"] = np.mean(flow[1:] * flow[:-1]) / energy
     out["steadiness of flow, two frames"] = np.mean(flow[2:] * flow[:-2]) / energy
@@ -169,10 +166,13 @@ def _describe_motion(clip: np.ndarray) -> dict[str, float]:
     out["residue after warping"] = _log_rms(warp_error(clip, flow)) - _log_rms(np.diff(clip, axis=0))
     for name, lag in (("half the clip", last // 2), ("the clip", last)):
         far = np.hypot(*estimate_flow(grey[[0, lag]].astype(np.float32))[0])
-        out |= {f"displacement over {name} q{q}": np.log(v + STILL) for q, v in _quantiles(far, (50, 90))}
+        out |= {f"displacement over {name}, {q} % quantile": np.log(v + STILL) for q, v in _quantiles(far, (50, 90))}
     power = np.mean(np.abs(np.fft.rfft(coarse - coarse.mean(0), axis=0)[1:]) ** 2, (1, 2)) + QUANTISATION
     thirds = np.array_split(power, min(3, len(power)))
-    out |= {f"temporal power, third {i + 1}": np.log(p.mean() / power.mean()) for i, p in enumerate(thirds)}
+    out |= {
+        f"temporal power, {('slow', 'middle', 'fast')[i]}": np.log(p.mean() / power.mean())
+        for i, p in enumerate(thirds)
+    }
     return out
 
 
@@ -195,7 +195,5 @@ def clip_features(clips: np.ndarray) -> dict[str, Features]:
     """All three families of features of `(N, F, H, W)` clips: uint8, or floats in [0, 1]."""
     clips = as_grey_levels(clips)
     if min(clips.shape[2:]) < 32:
-        raise ValueError(
-            f"clips must be at least 32 px high and wide, got {clips.shape[2]} x {clips.shape[3]}"
-        )
+        raise ValueError(f"clips must be at least 32 px high and wide, got {clips.shape[2]} x {clips.shape[3]}")
     return {family: describe(clips) for family, describe in FAMILIES.items()}

@@ -59,7 +59,7 @@ def nearest_training_clips(
     candidates : int
         How many of the coarse search are aligned at full resolution.
     """
-    if min(train.shape[2:]) < max(clips.shape[2:]):
+    if any(t < c for t, c in zip(train.shape[2:], clips.shape[2:], strict=True)):
         raise ValueError(f"training clips must be as large as the clips, got {train.shape[2:]} for {clips.shape[2:]}")
     scale = max(1, round(min(clips.shape[2:]) / 32))
     wide = min(clips.shape[2:]) / 10
