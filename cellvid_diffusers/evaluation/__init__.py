@@ -1,0 +1,36 @@
+"""How real a video is: cells, neurites and tracks measured, sets of clips compared, and how sure that is.
+
+Public names are imported on first use.
+"""
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "Measurements": "measure",
+    "count_events": "events",
+    "evaluate": "evaluate",
+    "link_cells": "tracks",
+    "measure_cells": "cells",
+    "measure_clip": "measure",
+    "measure_clips": "measure",
+    "measure_tracks": "tracks",
+    "read_imagej_rois": "external_masks",
+    "read_masks": "external_masks",
+    "segment_cells": "segment",
+    "trace_neurites": "neurites",
+}
+
+__all__ = [*_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value  # over the submodule of the same name, where there is one
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,7 @@
+"""Thresholds, fitted once on real recordings by `benchmarks/segmentation.py`; the same ones measure synthetic video."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+THRESHOLDS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("calibration.json").read_text())

@@ -1,0 +1,113 @@
+"""Cell bodies in label-free video: one label for each cell and frame, without downloaded weights.
+
+A small network tells foreground, depth inside the cell and seams between touching cells (`segmentation_network`);
+watershed of the depth from its prominent summits then parts the cells. The thresholds come from `calibration.json`.
+"""
+
+import cv2
+import numpy as np
+from scipy import ndimage
+from skimage.morphology import h_maxima, remove_small_holes
+from skimage.segmentation import watershed
+
+from .calibration import THRESHOLDS
+from .segmentation_network import predict
+
+LIMITS = THRESHOLDS["segmentation"]
+TYPICAL_PIXEL_UM = 0.87
+"""Pixel of the frames that the network learned from, at their own scale."""
+
+
+def segment_cells(video: np.ndarray, *, pixel_size_um: float | None = None) -> np.ndarray:
+    """Label the cells of each frame; labels of different frames have nothing to do with each other.
+
+    Cells from some 10 to 100 pixels across are found. Where a pixel is known to be much finer than `TYPICAL_PIXEL_UM`,
+    frames are segmented on a grid coarser by a whole number, so that cells stay within that range.
+
+    Parameters
+    ----------
+    video : ndarray
+        `(F, H, W)`, uint8 or float in [0, 1].
+    pixel_size_um : float, optional
+
+    Returns
+    -------
+    ndarray
+        `(F, H, W)` int32; 0 is background. A frame without cells is all 0.
+
+    Raises
+    ------
+    ValueError
+        If the video has another shape, is empty or is not finite in [0, 1].
+    """
+    video = check_video(video)
+    coarser = 1 if pixel_size_um is None else max(1, round(TYPICAL_PIXEL_UM / pixel_size_um))
+    height, width = video.shape[1:]
+    size = max(16, width // coarser), max(16, height // coarser)
+    small = video if coarser == 1 else np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in video])
+    labels = np.stack([split_cells(*maps) for maps in predict(small)])
+    if coarser == 1:
+        return labels
+    rows, columns = np.arange(height) * size[1] // height, np.arange(width) * size[0] // width
+    return labels[:, rows[:, None], columns]
+
+
+def check_video(video: np.ndarray) -> np.ndarray:
+    """The video as float32 in [0, 1], or a `ValueError` that tells what is wrong with it."""
+    video = np.asarray(video)
+    if video.ndim != 3 or min(video.shape) == 0:
+        raise ValueError(f"video must be (frames, height, width), none of them 0, got {video.shape}")
+    if min(video.shape[1:]) < 16:
+        raise ValueError(f"frames must be at least 16 x 16 pixels, got {video.shape[1]} x {video.shape[2]}")
+    if video.dtype == np.uint8:
+        return video.astype(np.float32) / 255
+    if not np.issubdtype(video.dtype, np.floating):
+        raise ValueError(f"video must be uint8 or float in [0, 1], got {video.dtype}")
+    wrong = np.flatnonzero(~np.isfinite(video).all(axis=(1, 2)))
+    if len(wrong):
+        raise ValueError(f"frames must be finite, got NaN or infinity in frame {wrong[0]}")
+    if video.min() < 0 or video.max() > 1:
+        raise ValueError(f"float video must lie in [0, 1], got {video.min():g} to {video.max():g}")
+    return video.astype(np.float32)
+
+
+def split_cells(
+    foreground: np.ndarray,
+    depth: np.ndarray,
+    contact: np.ndarray,
+    *,
+    threshold: float = LIMITS["foreground"],
+    contact_weight: float = LIMITS["contact_weight"],
+    prominence: float = LIMITS["prominence"],
+    min_area: int = LIMITS["min_area"],
+) -> np.ndarray:
+    """Label the cells of one frame from what the network sees.
+
+    Parameters
+    ----------
+    foreground, depth, contact : ndarray
+        `(H, W)` in [0, 1].
+    threshold : float
+        Foreground from here on.
+    contact_weight : float
+        How far a seam lowers the depth.
+    prominence : float
+        Two summits are two cells if the saddle between them lies this much lower than the lower one.
+    min_area : int
+        Smaller pieces and holes, in px, are dropped and filled.
+
+    Returns
+    -------
+    ndarray
+        `(H, W)` int32.
+    """
+    cells = remove_small_holes(foreground > threshold, max_size=min_area)
+    relief = np.where(cells, np.maximum(ndimage.gaussian_filter(depth, 1) - contact_weight * contact, 0), 0)
+    steps = np.round(relief / prominence * 8).astype(np.uint8)  # h_maxima of floats is slow and not exact
+    summits, _ = ndimage.label(h_maxima(steps, 8) & cells, structure=np.ones((3, 3)))
+    labels = watershed(-relief, summits, mask=cells)
+    areas = np.bincount(labels.ravel())
+    kept = areas >= min_area
+    kept[0] = False
+    numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+    return numbers[labels]

@@ -1,0 +1,101 @@
+"""A small U-Net that sees cells in phase contrast: foreground, depth inside the cell, lines where cells touch.
+
+It reads one frame, level and contrast taken out by `standardize`, and was trained by
+`training/train_segmentation.py` on hand-annotated frames at many scales, so that cells from some 10 to 100 pixels
+across are in its range.
+
+References
+----------
+.. [1] U-Net: Convolutional Networks for Biomedical Image Segmentation (Ronneberger et al., 2015),
+   https://arxiv.org/abs/1505.04597
+"""
+
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+WEIGHTS = Path(__file__).parent / "weights" / "segmentation.safetensors"
+CHANNELS = (16, 32, 64, 96)
+STRIDE = 2 ** (len(CHANNELS) - 1)
+MIN_SPREAD = 2 / 255
+"""Standard deviation (of full range 1) up to which a frame counts as flat: a few grey levels of camera noise."""
+
+
+class SegmentationUNet(nn.Module):
+    """`(B, 1, H, W)` standardised frames to `(B, 3, H, W)` logits of foreground, depth and contact.
+
+    Depth is the distance to the edge of the cell over its maximum in that cell; contact is the seam between touching
+    cells. H and W are multiples of `STRIDE`.
+    """
+
+    def __init__(self, channels: tuple[int, ...] = CHANNELS) -> None:
+        super().__init__()
+        self.down = nn.ModuleList(map(_block, (1, *channels[:-1]), channels))
+        self.up = nn.ModuleList(_block(deep + skip, skip) for skip, deep in pairwise(channels))
+        self.head = nn.Conv2d(channels[0], 3, 1)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        skips = []
+        x = frames
+        for level, block in enumerate(self.down):
+            x = block(F.max_pool2d(x, 2) if level else x)
+            skips.append(x)
+        x = skips.pop()
+        for block in reversed(self.up):
+            x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = block(torch.cat([x, skips.pop()], dim=1))
+        return self.head(x)
+
+
+def _block(inside: int, outside: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for width in (inside, outside):
+        layers += [nn.Conv2d(width, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+def standardize(frames: np.ndarray) -> np.ndarray:
+    """Median of each frame to 0 and spread of the clip to 1; a flat clip is left flat.
+
+    Parameters
+    ----------
+    frames : ndarray
+        `(F, H, W)` in [0, 1].
+
+    Returns
+    -------
+    ndarray
+        `(F, H, W)` float32.
+    """
+    centred = frames - np.median(frames, axis=(1, 2), keepdims=True)
+    return (centred / max(float(centred.std()), MIN_SPREAD)).astype(np.float32)
+
+
+@cache
+def load_network(path: Path = WEIGHTS) -> SegmentationUNet:
+    """The trained network, ready to predict."""
+    network = SegmentationUNet()
+    network.load_state_dict({name: value.float() for name, value in load_file(path).items()}, strict=False)
+    return network.eval().to(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def predict(frames: np.ndarray) -> np.ndarray:
+    """Probability of foreground, depth and contact of `(F, H, W)` frames in [0, 1], as `(F, 3, H, W)` float32.
+
+    Frames go through one by one, so memory does not grow with the length of a recording.
+    """
+    height, width = frames.shape[1:]
+    margins = (0, -width % STRIDE, 0, -height % STRIDE)
+    network = load_network()
+    out = np.empty((len(frames), 3, height, width), np.float32)
+    for logits, frame in zip(out, torch.from_numpy(standardize(frames)), strict=True):
+        padded = F.pad(frame[None, None], margins, mode="replicate").contiguous(memory_format=torch.channels_last)
+        logits[:] = network(padded).sigmoid()[0, :, :height, :width].numpy()
+    return out

@@ -1,0 +1,225 @@
+"""Cells linked over time, and how far they move once the flicker of their outlines is taken out.
+
+Links are found frame by frame as a linear assignment: first by overlap, where nothing overlaps by distance. A cell may
+be missed for a frame. Where tracks begin and end inside the frame tells what the paper complains of: cells that merge,
+part, appear and vanish.
+
+References
+----------
+.. [1] Robust single-particle tracking in live-cell time-lapse sequences (Jaqaman et al., 2008),
+   https://doi.org/10.1038/nmeth.1237
+.. [2] Optimal estimation of diffusion coefficients from single-particle trajectories (Vestergaard, Blainey & Flyvbjerg,
+   2014), https://doi.org/10.1103/PhysRevE.89.022726
+"""
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+from scipy.optimize import linear_sum_assignment
+from skimage.segmentation import relabel_sequential
+
+LAGS = (1, 2, 4, 8)
+MIN_FRAMES_MSD = 30
+COLUMNS = {
+    "track": int,
+    "begin": int,
+    "end": int,
+    "num_frames": int,
+    "started": object,
+    "ended": object,
+    "partner": int,
+}
+
+
+def link_cells(
+    labels: np.ndarray, *, max_gap: int = 1, max_distance: float = 1.0, border: int = 3
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Give a cell the same label in all its frames.
+
+    Parameters
+    ----------
+    labels : ndarray
+        `(F, H, W)` int, 0 is background.
+    max_gap : int
+        Frames that a cell may be missed.
+    max_distance : float
+        Farthest step of a cell that does not overlap with itself, in sums of the two equivalent radii.
+    border : int
+        Cells this close to the edge of the frame, in px, may come in or leave there.
+
+    Returns
+    -------
+    tracked : ndarray
+        `(F, H, W)` int32; labels are tracks, from 1.
+    tracks : DataFrame
+        A row for each track: ``track``, ``begin`` and ``end`` (frames), ``num_frames`` in which it was seen,
+        ``started`` (`first_frame`, `border`, `split`, `appearance`), ``ended`` (`last_frame`, `border`, `merge`,
+        `disappearance`) and ``partner``: the track it split from or else merged into, or 0.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 3 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be integers (frames, height, width), got {labels.dtype} {labels.shape}")
+    tracked = np.zeros(labels.shape, np.int32)
+    memory = np.zeros(labels.shape[1:], np.int32)  # where each track was last seen
+    last_seen: dict[int, int] = {}
+    for frame, regions in enumerate(labels):
+        regions = relabel_sequential(regions.astype(np.int32))[0]
+        numbers = np.arange(1, regions.max(initial=0) + 1)
+        known = np.array([track for track, seen in last_seen.items() if frame - seen <= max_gap + 1], int)
+        memory[~np.isin(memory, known)] = 0
+        pairs = _assign(_costs(memory, known, regions, numbers, max_distance))
+        names = np.zeros(len(numbers) + 1, np.int32)
+        for row, column in pairs:
+            names[numbers[column]] = known[row]
+        fresh = numbers[names[numbers] == 0]
+        names[fresh] = len(last_seen) + 1 + np.arange(len(fresh))
+        tracked[frame] = names[regions]
+        here = names[numbers]
+        memory[np.isin(memory, here)] = 0
+        memory = np.where(tracked[frame] > 0, tracked[frame], memory)
+        last_seen |= dict.fromkeys(here.tolist(), frame)
+    return tracked, _tell_ends(tracked, len(last_seen), border)
+
+
+def _costs(
+    memory: np.ndarray, known: np.ndarray, regions: np.ndarray, numbers: np.ndarray, max_distance: float
+) -> np.ndarray:
+    """`(known, numbers)`: 1 - overlap over union, or 1 + distance over its limit where nothing overlaps, or inf."""
+    rows = known.max(initial=0) + 1
+    shared = np.bincount(memory.ravel() * (len(numbers) + 1) + regions.ravel(), minlength=rows * (len(numbers) + 1))
+    shared = shared.reshape(-1, len(numbers) + 1)[known][:, numbers]
+    (area, centre), (new_area, new_centre) = _areas_and_centres(memory, known), _areas_and_centres(regions, numbers)
+    union = area[:, None] + new_area - shared
+    distance = np.linalg.norm(centre[:, None] - new_centre, axis=-1)
+    limit = max_distance * (np.sqrt(area[:, None] / np.pi) + np.sqrt(new_area / np.pi))
+    apart = np.where(distance <= limit, 1 + distance / np.maximum(limit, 1), np.inf)
+    return np.where(shared > 0, 1 - shared / np.maximum(union, 1), apart)
+
+
+def _assign(costs: np.ndarray) -> list[tuple[int, int]]:
+    rows, columns = linear_sum_assignment(np.where(np.isfinite(costs), costs, 10.0))
+    return [(r, c) for r, c in zip(rows, columns, strict=True) if np.isfinite(costs[r, c])]
+
+
+def _areas_and_centres(image: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Areas `(N,)` and centres `(N, 2)` of labels; a label that was painted over has area 0 and lies at the origin."""
+    flat, size = image.ravel(), max(image.max(initial=0), numbers.max(initial=0)) + 1
+    sums = [np.bincount(flat, weights=axis.ravel(), minlength=size)[numbers] for axis in np.indices(image.shape)]
+    area = np.bincount(flat, minlength=size)[numbers]
+    return area, np.stack(sums, axis=-1) / np.maximum(area, 1)[:, None]
+
+
+def _tell_ends(tracked: np.ndarray, count: int, border: int) -> pd.DataFrame:
+    """The track table: a new cell mostly inside an older one's last outline has split from it, and so on."""
+    boxes = [ndimage.find_objects(frame, count) for frame in tracked]
+    limit = np.array(tracked.shape[1:])
+    rows = []
+    for track in range(1, count + 1):
+        seen = [frame for frame, objects in enumerate(boxes) if objects[track - 1] is not None]
+        begin, end = seen[0], seen[-1]
+        started, origin = "first_frame", 0
+        if begin > 0:
+            origin = _host(tracked[begin] == track, tracked[begin - 1], tracked[begin])
+            near = _near_border(boxes[begin][track - 1], limit, border)
+            started = "split" if origin else "border" if near else "appearance"
+        ended, target = "last_frame", 0
+        if end < len(tracked) - 1:
+            target = _host(tracked[end] == track, tracked[end + 1], tracked[end])
+            near = _near_border(boxes[end][track - 1], limit, border)
+            ended = "merge" if target else "border" if near else "disappearance"
+        rows.append((track, begin, end, len(seen), started, ended, origin or target))
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _host(region: np.ndarray, elsewhen: np.ndarray, now: np.ndarray) -> int:
+    """The track that covers at least half of a region in a neighbouring frame and is also seen in this one, or 0."""
+    found = np.bincount(elsewhen[region])
+    found[0] = 0
+    host = int(found.argmax())
+    return host if host and found[host] >= region.sum() / 2 and (now == host).any() else 0
+
+
+def _near_border(box: tuple[slice, slice], limit: np.ndarray, border: int) -> bool:
+    return any(s.start < border or s.stop > n - border for s, n in zip(box, limit, strict=True))
+
+
+def localisation_noise(paths: list[np.ndarray]) -> float:
+    """Variance of the position along one axis that is noise, px^2, pooled over paths of one clip.
+
+    White noise of the position makes successive steps anti-correlated: their covariance is minus its variance (Eq. 7 of
+    [2]_). The mean step of each path is taken out first, and the bias of doing so put back.
+
+    Parameters
+    ----------
+    paths : list of ndarray
+        `(N, 2)` positions in successive frames.
+
+    Returns
+    -------
+    float
+        At least 0.
+    """
+    total, weight = 0.0, 0
+    for path in paths:
+        steps = np.diff(path, axis=0)
+        if len(steps) >= 3:
+            steps = steps - steps.mean(axis=0)
+            product = (steps[1:] * steps[:-1]).sum(axis=1).mean() + (steps**2).sum() / len(steps) / (len(steps) - 1)
+            total += product * len(steps)
+            weight += len(steps)
+    return max(0.0, -total / weight / 2) if weight else 0.0
+
+
+def mean_squared_displacement(path: np.ndarray, lag: int, *, noise: float = 0.0) -> float:
+    """Mean squared displacement over `lag` frames of a path `(F, 2)` (NaN where unseen), px^2, noise taken out."""
+    moved = ((path[lag:] - path[:-lag]) ** 2).sum(axis=1)
+    return float(np.nanmean(moved)) - 4 * noise if np.isfinite(moved).any() else np.nan
+
+
+def msd_exponent(path: np.ndarray, *, noise: float = 0.0) -> float:
+    """Slope of log mean squared displacement against log lag: 1 for a random walk, 2 for a straight run.
+
+    NaN below `MIN_FRAMES_MSD` frames, where the slope says nothing, and where no motion is left beyond the noise.
+    """
+    if len(path) < MIN_FRAMES_MSD:
+        return np.nan
+    lags = np.unique(np.geomspace(1, len(path) // 4, 8).astype(int))
+    msd = np.array([mean_squared_displacement(path, lag, noise=noise) for lag in lags])
+    return float(np.polyfit(np.log(lags), np.log(msd), 1)[0]) if (msd > 0).all() else np.nan
+
+
+def measure_tracks(cells: pd.DataFrame, tracks: pd.DataFrame, *, lags: tuple[int, ...] = LAGS) -> pd.DataFrame:
+    """How far each track moves.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        From `measure_cells` of tracked labels of one clip.
+    tracks : DataFrame
+        From `link_cells`.
+    lags : tuple of int
+        Frames.
+
+    Returns
+    -------
+    DataFrame
+        `tracks` with ``kind`` (of most frames), ``displacement_1``, ... (root mean squared net displacement over so
+        many frames, px, the noise of the position taken out; 0 where nothing is left), ``localisation_noise`` (standard
+        deviation along an axis, px, of the clip) and ``msd_exponent``.
+    """
+    groups = dict(tuple(cells.groupby("label")))
+    paths, kinds = [], []
+    for row in tracks.itertuples():
+        cell = groups[row.track]
+        path = np.full((row.end - row.begin + 1, 2), np.nan)
+        path[cell["frame"] - row.begin] = cell[["y", "x"]]
+        paths.append(path)
+        kinds.append(cell["kind"].mode()[0])
+    noise = localisation_noise([path for path in paths if np.isfinite(path).all()])
+    table = tracks.assign(kind=pd.Series(kinds, index=tracks.index, dtype=object))
+    for lag in lags:
+        squares = [mean_squared_displacement(p, lag, noise=noise) if len(p) > lag else np.nan for p in paths]
+        table[f"displacement_{lag}"] = np.sqrt(np.maximum(np.array(squares, float), 0))
+    table["localisation_noise"] = np.sqrt(noise)
+    table["msd_exponent"] = np.array([msd_exponent(path, noise=noise) for path in paths], float)
+    return table

@@ -1,0 +1,189 @@
+"""Train the network of `cellvid_diffusers.evaluation.segment_cells`.
+
+    python training/train_segmentation.py --data_dir ../shared/data --output_dir runs/segmentation
+
+Truth: hand-annotated phase-contrast frames (`usiigaci_annotated/`), a tracker's masks (`t98g/`) and the silver truth of
+the Cell Tracking Challenge (`u373/`). The last digit of a frame's number fixes its use, once and for all: 3 and the
+frames called `val_set` are for testing, 5 for choosing thresholds (`benchmarks/segmentation.py` does both), the rest
+for training. Clips are drawn by `(seed, step)`, so a resumed run goes on as if it had never stopped.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+import torch
+from safetensors.torch import save_file
+from scipy import ndimage
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cellvid_diffusers.evaluation.segmentation_network import SegmentationUNet, standardize
+
+SCALES = (0.3, 1.3)
+SIZES = (64, 96, 128, 160)
+LEVELS = (1.0, 0.7, 0.5, 0.35)
+SHARES = {"usiigaci_annotated": 0.7, "t98g": 0.15, "u373": 0.15}
+
+
+def frame_use(name: str) -> str:
+    """`test`, `tune` or `train` for an annotated frame such as `train_set13`."""
+    if name.startswith("val") or name.endswith("3"):
+        return "test"
+    return "tune" if name.endswith("5") else "train"
+
+
+def read_annotated(folder: Path, use: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, frame `(H, W)` uint8 and labels `(H, W)` int32 of the annotated frames of one use."""
+    for file in sorted((folder / "usiigaci_annotated").glob("*_masks.tif")):
+        name = file.stem.removesuffix("_masks")
+        if frame_use(name) == use:
+            yield name, tifffile.imread(file.with_name(f"{name}.tif")), tifffile.imread(file).astype(np.int32)
+
+
+def load_truth(folder: Path) -> dict[str, list[list[tuple[np.ndarray, np.ndarray]]]]:
+    """Source -> frames -> levels of a pyramid (`LEVELS`) -> (frame, labels)."""
+    pairs = {"usiigaci_annotated": [(frame, labels) for _, frame, labels in read_annotated(folder, "train")]}
+    for source, stem, stop in (("t98g", "t98g_usiigaci", None), ("u373", "u373_train01_aspect_restored", 40)):
+        stacks = (tifffile.imread(folder / source / f"{stem}{end}.tif") for end in ("", "_masks"))
+        pairs[source] = list(zip(*(stack[:stop:4] for stack in stacks), strict=True))
+    return {source: [[_shrink(*pair, level) for level in LEVELS] for pair in each] for source, each in pairs.items()}
+
+
+def _shrink(frame: np.ndarray, labels: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    size = round(frame.shape[1] * scale), round(frame.shape[0] * scale)
+    small = cv2.resize(labels.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255, small.astype(np.int32)
+
+
+def draw_crop(truth: dict, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A frame `(size, size)` in [0, 1] and its labels: any scale of `SCALES`, any angle, mirrored or not."""
+    frames = truth[rng.choice(list(SHARES), p=list(SHARES.values()))]
+    pyramid = frames[rng.integers(len(frames))]
+    scale = np.exp(rng.uniform(*np.log(SCALES)))
+    level = max((k for k, each in enumerate(LEVELS) if each >= min(scale, 1)), default=0)
+    frame, labels = pyramid[level]
+    angle, zoom = rng.uniform(0, 2 * np.pi), LEVELS[level] / scale
+    turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn[:, 0] *= rng.choice([-1, 1])
+    reach = np.abs(turn).sum(axis=1) * size / 2
+    extent = np.array(frame.shape[::-1], float)
+    room = np.maximum(extent / 2 - reach, 0)
+    centre = extent / 2 + rng.uniform(-room, room)
+    matrix = np.column_stack([turn, centre - turn @ (np.full(2, size) - 1) / 2])
+    options = {"dsize": (size, size), "borderMode": cv2.BORDER_REFLECT_101}
+    frame = cv2.warpAffine(frame, matrix, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, **options)
+    labels = cv2.warpAffine(
+        labels.astype(np.float32), matrix, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP, **options
+    )
+    return frame, labels.astype(np.int32)
+
+
+def spoil(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Contrast, illumination, blur and noise as other microscopes (and models) have them; standardised."""
+    frame = frame if rng.random() < 0.4 else cv2.GaussianBlur(frame, (0, 0), rng.uniform(0.3, 1.5))
+    spread = max(float(frame.std()), 0.01)
+    ramp = cv2.resize(rng.normal(size=(3, 3)).astype(np.float32), frame.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    noise = rng.normal(size=frame.shape).astype(np.float32)
+    if rng.random() < 0.5:
+        noise = 2 * cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.5, 1.0))
+    frame = frame + spread * (ramp * rng.uniform(0, 0.3) + noise * rng.choice([0, 1]) * rng.uniform(0, 0.25))
+    squeeze = rng.uniform(1.5, 6)  # soft clipping of bright halos, as 8-bit recordings have it
+    z = standardize(frame[None])[0]
+    z = squeeze * np.tanh(z / squeeze) if rng.random() < 0.5 else z
+    return (z * np.exp(rng.normal(0, 0.25)) + rng.normal(0, 0.15)).astype(np.float32)
+
+
+def make_targets(labels: np.ndarray) -> np.ndarray:
+    """Foreground, depth and contact, `(3, H, W)` float32, of instance labels `(H, W)`."""
+    largest = cv2.dilate(labels.astype(np.float32), np.ones((3, 3)))
+    nearby = np.where(labels > 0, labels, 2**20).astype(np.float32)
+    smallest = cv2.erode(nearby, np.ones((3, 3)))
+    edge = (largest != labels) | (cv2.erode(labels.astype(np.float32), np.ones((3, 3))) != labels)
+    seam = (largest > 0) & (smallest < 2**20) & (largest != smallest)
+    distance = ndimage.distance_transform_edt(~edge & (labels > 0)) + 0.5
+    deepest = ndimage.maximum(distance, labels, np.arange(labels.max() + 1))
+    depth = np.where(labels > 0, distance / np.maximum(deepest[labels], 1), 0)
+    return np.stack([labels > 0, depth, cv2.dilate(seam.astype(np.float32), np.ones((3, 3)))]).astype(np.float32)
+
+
+def draw_batch(truth: dict, batch_size: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    rng = np.random.default_rng((seed, step))
+    size = int(rng.choice(SIZES))
+    pairs = [draw_crop(truth, size, rng) for _ in range(batch_size * max(1, (128 // size)))]
+    frames = np.stack([spoil(frame, rng) for frame, _ in pairs])[:, None]
+    return torch.from_numpy(frames), torch.from_numpy(np.stack([make_targets(labels) for _, labels in pairs]))
+
+
+def segmentation_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy and Dice of the foreground, L1 of the depth, weighted cross-entropy of the contact."""
+    foreground, depth, contact = targets.unbind(1)
+    probability = logits[:, 0].sigmoid()
+    overlap = 2 * (probability * foreground).sum() / (probability.sum() + foreground.sum() + 1)
+    inside = (logits[:, 1].sigmoid() - depth).abs() * (0.2 + foreground)
+    seams = F.binary_cross_entropy_with_logits(logits[:, 2], contact, weight=1 + 4 * contact)
+    return (
+        F.binary_cross_entropy_with_logits(logits[:, 0], foreground) + 0.5 * (1 - overlap) + 2 * inside.mean() + seams
+    )
+
+
+def learning_rate_at(progress: float, *, warmup: float = 0.1) -> float:
+    """Share of the peak rate: up a straight line, then down a cosine to 0."""
+    if progress < warmup:
+        return (progress + 0.01) / (warmup + 0.01)
+    return 0.5 + 0.5 * float(np.cos(np.pi * (progress - warmup) / (1 - warmup)))
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    tensors = {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    save_file({name: value.half().contiguous() for name, value in tensors.items()}, path)
+
+
+def train(options: argparse.Namespace) -> None:
+    truth = load_truth(options.data_dir)
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(options.seed)
+    network = SegmentationUNet().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=0.01)
+    state, step = options.output_dir / "state.pt", 0
+    parts = {"network": network, "optimizer": optimizer}
+    if state.exists():
+        saved = torch.load(state, weights_only=True)
+        step = saved.pop("step")
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+    started, losses = time.time(), []
+    while step < options.max_train_steps:
+        for group in optimizer.param_groups:
+            group["lr"] = options.learning_rate * learning_rate_at(step / options.max_train_steps)
+        frames, targets = draw_batch(truth, options.train_batch_size, options.seed, step)
+        loss = segmentation_loss(network(frames.contiguous(memory_format=torch.channels_last)), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        losses.append(loss.item())
+        if step % 100 == 0 or step == options.max_train_steps:
+            line = {"step": step, "loss": float(np.mean(losses)), "seconds": time.time() - started}
+            with open(options.output_dir / "train_log.jsonl", "a") as log:
+                print(json.dumps(line), file=log, flush=True)
+            losses.clear()
+            torch.save({"step": step} | {name: part.state_dict() for name, part in parts.items()}, state)
+            save_weights(network, options.output_dir / "segmentation.safetensors")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data_dir", type=Path, required=True)
+    parser.add_argument("--output_dir", type=Path, default=Path("runs/segmentation"))
+    parser.add_argument("--max_train_steps", type=int, default=1400)
+    parser.add_argument("--train_batch_size", type=int, default=8)
+    parser.add_argument("--learning_rate", type=float, default=3e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    train(parser.parse_args())
