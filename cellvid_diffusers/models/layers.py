@@ -113,29 +113,31 @@ class ResidualBlock(nn.Module):
         h = self.mix(self.conv_in(self.norm(x)))
         scale, shift = self.condition(embedding)[:, :, None, None].chunk(2, dim=-1)
         h = torch.addcmul(shift.to(h.dtype), h, 1 + scale.to(h.dtype))
-        return self.shortcut(x) + self.conv_out(F.silu(h))
+        return self.conv_out(F.silu(h)).add_(self.shortcut(x))
 
 
 def rotate_by_position(x: torch.Tensor) -> torch.Tensor:
-    """Rotary position embedding along the second-last axis (Su et al., RoFormer, 2021): `(..., L, D)` in and out.
+    """Rotary position embedding along axis 1, the frames (Su et al., RoFormer, 2021): `(B, F, ..., D)` in and out.
 
-    Attention then sees how far two frames lie apart, not their absolute number.
+    Attention then sees how far two frames lie apart, not their absolute number. The pair (a, b) of channels i and
+    i + D / 2 becomes (a cos - b sin, b cos + a sin).
     """
-    length, dim = x.shape[-2:]
+    length, dim = x.shape[1], x.shape[-1]
     frequency = 100.0 ** -torch.linspace(0, 1, dim // 2, device=x.device)
     angle = torch.arange(length, device=x.device)[:, None] * frequency
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+    shape = (length, *[1] * (x.ndim - 3), dim)
+    cos = torch.cat([angle.cos(), angle.cos()], dim=-1).view(shape).to(x.dtype)
+    sin = torch.cat([-angle.sin(), angle.sin()], dim=-1).view(shape).to(x.dtype)
+    return torch.addcmul(x * cos, x.roll(dim // 2, dims=-1), sin)
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Scaled dot-product attention over the second-last axis: each `(batch, heads, L, D)`.
 
-    The fused kernel's backward pass on the CPU is made for long axes: at 10 frames or 64 pixels in bfloat16 the plain
-    product takes 8 ms where it takes 21 to 46 ms, so training on the CPU uses the product for short axes.
+    The CPU's fused kernel is made for long axes in float32. At 10 frames or 64 pixels the plain product is 3 to 5
+    times faster in training, and in bfloat16 twice as fast at inference too.
     """
-    if q.device.type == "cpu" and q.requires_grad and q.shape[-2] <= 64:
+    if q.device.type == "cpu" and q.shape[-2] <= 64 and (q.requires_grad or q.dtype == torch.bfloat16):
         return torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), dim=-1) @ v
     return F.scaled_dot_product_attention(q, k, v)
 
@@ -169,11 +171,12 @@ class AxialAttention(nn.Module):
             h = torch.addcmul(shift.to(h.dtype), h, 1 + scale.to(h.dtype))
         qkv = self.to_qkv(h).flatten(2, 3).unflatten(-1, (3, -1, self.head_dim))  # (B, F, HW, 3, heads, D)
         if self.axis == "time":
-            q, k, v = qkv.permute(3, 0, 2, 4, 1, 5).flatten(1, 2)  # each (B HW, heads, F, D)
-            h = attend(rotate_by_position(q), rotate_by_position(k), v)
+            qk, v = qkv.split([2, 1], dim=3)
+            q, k = rotate_by_position(qk).permute(3, 0, 2, 4, 1, 5).flatten(1, 2)  # each (B HW, heads, F, D)
+            h = attend(q, k, v.squeeze(3).permute(0, 2, 3, 1, 4).flatten(0, 1))
             h = h.unflatten(0, (x.shape[0], -1)).permute(0, 3, 1, 2, 4)  # (B, F, HW, heads, D)
         else:
             q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).flatten(1, 2)  # each (B F, heads, HW, D)
             h = attend(q, k, v)
             h = h.unflatten(0, x.shape[:2]).transpose(2, 3)
-        return x + self.to_out(h.reshape(x.shape))
+        return self.to_out(h.reshape(x.shape)).add_(x)
