@@ -80,8 +80,9 @@ def write_clip(
     if annotate:
         from .evaluation import link_cells, segment_cells
 
-        masks, tracks = link_cells(segment_cells(video, pixel_size_um=config["pixel_size_um"]))
-        write_ctc(out / f"masks_{index:05d}", masks, tracks)
+        # The layout has no gaps in a track: a cell that is missed for a frame comes back as a new one.
+        masks, _ = link_cells(segment_cells(video, pixel_size_um=config["pixel_size_um"]), max_gap=0)
+        write_ctc(out / f"masks_{index:05d}", masks)
         write_imagej_rois(out / f"rois_{index:05d}.zip", masks)
 
 

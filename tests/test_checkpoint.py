@@ -1,0 +1,55 @@
+"""The embedded checkpoint keeps what the README says of it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cellvid_diffusers import CellVideoPipeline
+from cellvid_diffusers.flow import dis_flow
+
+FOLDER = Path(__file__).parents[1] / "checkpoints" / "cellvid-tiny"
+
+
+@pytest.fixture(scope="module")
+def clips():
+    """Two clips of either cell type, made with the README's call."""
+    pipe = CellVideoPipeline.from_pretrained(FOLDER)
+    pipe.set_progress_bar_config(disable=True)
+    return [
+        pipe(num_frames=10, cell_type=name, batch_size=2, generator=torch.Generator().manual_seed(0))
+        for name in ("u373", "t98g")
+    ]
+
+
+def test_is_small():
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < 12e6
+
+
+def test_frames_and_flow(clips):
+    for out in clips:
+        assert out.frames.shape == (2, 10, 64, 64) and out.flow.shape == (2, 10, 64, 64, 2)
+        assert 0 <= out.frames.min() < out.frames.max() <= 1
+        assert np.isfinite(out.flow).all()
+
+
+def test_another_seed_gives_another_video(clips):
+    for out in clips:
+        assert np.abs(out.frames[0] - out.frames[1]).mean() > 0.01
+
+
+def test_the_video_moves_and_hangs_together(clips):
+    """Frames differ, but less than frames of different clips."""
+    frames = np.concatenate([out.frames for out in clips])
+    step = np.abs(np.diff(frames, axis=1)).mean()
+    assert 0.002 < step < 0.7 * np.abs(frames[::2] - frames[1::2]).mean()
+
+
+def test_generated_flow_agrees_with_the_frames(clips):
+    """Better than no flow does, by an estimator that training did not use."""
+    frames = np.concatenate([out.frames for out in clips])
+    flow = np.concatenate([out.flow for out in clips])[:, :-1]
+    measured = dis_flow(frames).permute(0, 2, 3, 4, 1).numpy()
+    error = np.linalg.norm(flow - measured, axis=-1).mean()
+    assert error < np.linalg.norm(measured, axis=-1).mean()

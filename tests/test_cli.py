@@ -1,0 +1,116 @@
+"""The command line, as a user types it."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cellvid_diffusers.cli import app
+from cellvid_diffusers.flow import horn_schunck
+from cellvid_diffusers.io import read_ctc, read_ome_tiff, write_ome_tiff
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*words: object, exit_code: int = 0):
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == exit_code, (result.output, result.exception)
+    return result
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    """A small untrained pipeline."""
+    sys.path.insert(0, str(ROOT / "tests" / "pipelines"))
+    from test_cell_video import make_pipe
+
+    folder = tmp_path_factory.mktemp("checkpoint") / "pipe"
+    make_pipe(pixel_size_um=0.5, frame_interval_min=3.0).save_pretrained(folder)
+    return folder
+
+
+def generate(out: Path, checkpoint: Path, *more: object) -> None:
+    sizes = ("--num-frames", 4, "--height", 32, "--width", 32, "--num-inference-steps", 2)
+    run("generate", "--checkpoint", checkpoint, "--out", out, *sizes, *more)
+
+
+class TestGenerate:
+    def test_files(self, checkpoint, tmp_path):
+        generate(tmp_path, checkpoint, "--num-videos", 3, "--batch-size", 2, "--annotate")
+        for index in range(3):
+            video = read_ome_tiff(tmp_path / f"video_{index:05d}.ome.tif")
+            assert video.video.shape == (4, 32, 32) and video.video.dtype == np.uint8
+            assert (video.pixel_size_um, video.frame_interval_min) == (0.5, 3.0)
+            flow = np.load(tmp_path / f"flow_{index:05d}.npy")
+            assert flow.shape == (4, 32, 32, 2) and flow.dtype == np.float32
+            assert read_ctc(tmp_path / f"masks_{index:05d}")[0].shape == (4, 32, 32)
+        assert (tmp_path / "contact_sheet.png").is_file() and (tmp_path / "video_00000.gif").is_file()
+
+    def test_a_clip_depends_on_its_seed_alone(self, checkpoint, tmp_path):
+        generate(tmp_path / "a", checkpoint, "--num-videos", 3, "--seed", 5)
+        generate(tmp_path / "b", checkpoint, "--num-videos", 1, "--seed", 7)
+        last, alone = (np.load(tmp_path / name) for name in ("a/flow_00002.npy", "b/flow_00000.npy"))
+        np.testing.assert_allclose(last, alone, atol=1e-4)
+
+    @pytest.mark.parametrize(
+        "more, message",
+        [
+            (["--cell-type", "neuron"], "cell_type must be None"),
+            (["--height", 33], "multiples of 4"),
+        ],
+    )
+    def test_mistakes_take_one_line_and_leave_nothing(self, checkpoint, tmp_path, more, message):
+        out = tmp_path / "out"
+        words = ["generate", "--checkpoint", checkpoint, "--out", out, *more]
+        result = run(*words, exit_code=1)
+        assert message in result.stderr and "Traceback" not in result.output
+        assert result.stderr.strip().splitlines()[-1].startswith("cellvid: ")
+        assert not out.exists() or not any(out.iterdir())
+
+
+def test_simulate(tmp_path):
+    run("simulate", "--out", tmp_path / "sim", "--num-videos", 2, "--size", 32, "--num-frames", 3, "--density", "dense")
+    assert (tmp_path / "sim" / "video_00001.ome.tif").is_file()
+    assert len(list((tmp_path / "sim" / "data").glob("*.parquet"))) == 2
+
+
+@pytest.mark.parametrize("mode", ["pyramid", "paper"])
+def test_flow(tmp_path, mode):
+    video = np.random.default_rng(0).integers(0, 255, (3, 24, 32), dtype=np.uint8)
+    write_ome_tiff(tmp_path / "clip.ome.tif", video)
+    run("flow", tmp_path / "clip.ome.tif", "--out", tmp_path / "flow", "--mode", mode)
+    measured = np.load(tmp_path / "flow" / "flow.npy")
+    expected = horn_schunck(video, mode=mode).permute(1, 2, 3, 0).numpy()
+    np.testing.assert_array_equal(measured, expected)
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (("flow", "missing.tif"), "missing.tif"),
+        (("simulate", "--density", "full"), "density must be one of"),
+        (("prepare", "missing.tif"), "missing.tif"),
+    ],
+)
+def test_mistakes_take_one_line(tmp_path, words, message):
+    result = run(*words, "--out", tmp_path / "out", exit_code=1)
+    assert message in result.stderr and "Traceback" not in result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_help_and_import_are_quick():
+    for code, limit in (
+        ("import cellvid_diffusers", 0.3),
+        ("from cellvid_diffusers.cli import app; app(['--help'])", 0.5),
+    ):
+        seconds = []
+        for _ in range(5):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=ROOT)
+            seconds.append(time.perf_counter() - start)
+        assert min(seconds) < 3 * limit, f"{code}: {min(seconds):.2f} s"  # three times: the machine may be busy
