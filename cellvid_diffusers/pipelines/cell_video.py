@@ -14,6 +14,7 @@ from PIL import Image
 from ..models import UNet3DModel
 from .conditions import Conditions
 from .output import CellVideoPipelineOutput
+from .tiling import Tiling
 
 LABEL_KINDS = ("cell_type", "density", "maturity")
 
@@ -38,6 +39,7 @@ class CellVideoPipeline(DiffusionPipeline):
     """
 
     model_cpu_offload_seq = "unet"
+    tiling: Tiling | None = None
 
     def __init__(
         self,
@@ -76,6 +78,34 @@ class CellVideoPipeline(DiffusionPipeline):
         names = ("revision", "cache_dir", "token", "local_files_only", "force_download")
         passed = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
         return snapshot_download(pretrained_model_name, allow_patterns=["*.json", "*.safetensors"], **passed)
+
+    def enable_tiling(
+        self,
+        tile_size: int | None = None,
+        overlap: int | None = None,
+        tile_frames: int | None = None,
+        frame_overlap: int = 4,
+        batch_size: int = 8,
+    ) -> None:
+        """Predict in overlapping tiles, for frames or clips far larger than the network was trained on.
+
+        Args:
+            tile_size (`int`, *optional*): Side of a tile in pixels; the model's `sample_size` if not given.
+            overlap (`int`, *optional*): Pixels that neighbouring tiles share; a quarter of a tile if not given.
+            tile_frames (`int`, *optional*), frame_overlap (`int`), batch_size (`int`): As in [`Tiling`].
+
+        Raises:
+            ValueError: If the network cannot take tiles of this size, or an overlap is not smaller than its tile.
+        """
+        tile_size = tile_size or self.unet.config.sample_size
+        if tile_size % self.unet.size_multiple:
+            raise ValueError(f"tile_size must be a multiple of {self.unet.size_multiple}, got {tile_size}")
+        overlap = tile_size // 4 if overlap is None else overlap
+        self.tiling = Tiling(tile_size, overlap, tile_frames, frame_overlap, batch_size)
+
+    def disable_tiling(self) -> None:
+        """Predict each clip in one piece again."""
+        self.tiling = None
 
     @torch.no_grad()
     def __call__(
@@ -211,11 +241,15 @@ class CellVideoPipeline(DiffusionPipeline):
     def _predict(
         self, clip: torch.Tensor, levels: torch.Tensor, labels: torch.Tensor | None, guidance_scale: float
     ) -> torch.Tensor:
-        prediction = self.unet(clip, levels, labels, return_dict=False)[0]
-        if guidance_scale == 1.0 or labels is None:
-            return prediction
-        unguided = self.unet(clip, levels, None, return_dict=False)[0]
-        return unguided + guidance_scale * (prediction - unguided)
+        def network(tiles: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+            of_tile = None if labels is None else labels.repeat(len(tiles) // len(clip), 1)
+            prediction = self.unet(tiles, levels, of_tile, return_dict=False)[0]
+            if guidance_scale == 1.0 or labels is None:
+                return prediction
+            unguided = self.unet(tiles, levels, None, return_dict=False)[0]
+            return unguided + guidance_scale * (prediction - unguided)
+
+        return network(clip, levels) if self.tiling is None else self.tiling.predict(network, clip, levels)
 
     def _decode(self, clip: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Model values -> video `(B, F, H, W)` in [0, 1] and flow `(B, F, H, W, 2)` in px/frame."""
