@@ -96,6 +96,7 @@ def spoil(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     squeeze = rng.uniform(1.5, 6)  # soft clipping of bright halos, as 8-bit recordings have it
     z = standardize(frame[None])[0]
     z = squeeze * np.tanh(z / squeeze) if rng.random() < 0.5 else z
+    z = -z if rng.random() < 0.15 else z  # on the other side of focus, contrast is reversed
     return (z * np.exp(rng.normal(0, 0.25)) + rng.normal(0, 0.15)).astype(np.float32)
 
 
@@ -182,7 +183,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data_dir", type=Path, required=True)
     parser.add_argument("--output_dir", type=Path, default=Path("runs/segmentation"))
-    parser.add_argument("--max_train_steps", type=int, default=1400)
+    parser.add_argument("--max_train_steps", type=int, default=1600)
     parser.add_argument("--train_batch_size", type=int, default=8)
     parser.add_argument("--learning_rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)

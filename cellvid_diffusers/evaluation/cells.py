@@ -46,11 +46,12 @@ def measure_cells(labels: np.ndarray, video: np.ndarray, *, pixel_size_um: float
     Returns
     -------
     DataFrame
-        ``frame``, ``label``; ``kind`` (`living`, or `dead`: round, small and bright); ``y``, ``x`` of the centre,
-        ``area`` and ``perimeter`` in px; ``eccentricity``, ``elongation`` (long over short axis) and ``orientation``
-        (rad, of the long axis, 0 to the right, growing downwards, within a half turn) of the ellipse with the same
-        second moments; ``solidity`` (area over that of the convex hull); ``circularity`` (4 pi area / perimeter squared);
-        ``contrast`` (spread of the cell's grey values, of full range 1); ``touches_border``.
+        ``frame``, ``label``; ``kind`` (`living`, or `dead`: round and bright, which a dividing cell is too for a
+        while); ``y``, ``x`` of the centre, ``area`` and ``perimeter`` in px; ``eccentricity``, ``elongation`` (long
+        over short axis) and ``orientation`` (rad, of the long axis, 0 to the right, growing downwards, within a half
+        turn) of the ellipse with the same second moments; ``solidity`` (area over that of the convex hull);
+        ``circularity`` (4 pi area over perimeter squared); ``contrast`` (spread of the grey values, of full range 1);
+        ``touches_border``.
     """
     grey = video / np.float32(255) if video.dtype == np.uint8 else video
     rows = [
@@ -67,7 +68,6 @@ def measure_cells(labels: np.ndarray, video: np.ndarray, *, pixel_size_um: float
 
 def _measure_frame(labels: np.ndarray, image: np.ndarray) -> list[dict]:
     level = float(np.median(image))
-    spread = 1.4826 * float(np.median(np.abs(image - level)))
     rows = []
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None:
@@ -77,11 +77,11 @@ def _measure_frame(labels: np.ndarray, image: np.ndarray) -> list[dict]:
         row = {"label": label} | measure_shape(region)
         row["y"] += box[0].start
         row["x"] += box[1].start
-        bright = float(np.percentile(pixels, 90)) - level
-        round_and_small = row["circularity"] >= DEAD["min_circularity"] and row["area"] <= DEAD["max_area"]
-        dead = round_and_small and bright >= DEAD["min_brightness"] * max(spread, 1 / 255)
+        contrast = float(pixels.std())
+        bright = float(pixels.mean()) - level >= DEAD["min_brightness"] * max(contrast, 1 / 255)
+        dead = bright and row["circularity"] >= DEAD["min_circularity"]
         edges = [s.start == 0 or s.stop == n for s, n in zip(box, labels.shape, strict=True)]
-        row |= {"kind": "dead" if dead else "living", "contrast": float(pixels.std()), "touches_border": any(edges)}
+        row |= {"kind": "dead" if dead else "living", "contrast": contrast, "touches_border": any(edges)}
         rows.append(row)
     return rows
 

@@ -13,17 +13,19 @@ References
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 import pandas as pd
-from scipy import ndimage, sparse
-from scipy.sparse.csgraph import dijkstra
+from scipy import ndimage
 from skimage.filters import apply_hysteresis_threshold
 from skimage.morphology import skeletonize
 
 from .calibration import THRESHOLDS
+from .skeleton_routes import Route, find_routes
 
+LIMITS = THRESHOLDS["neurites"]
 COLUMNS = {
     "label": int,
     "length": float,
@@ -38,9 +40,9 @@ COLUMNS = {
     "connects": int,
     "censored": bool,
 }
-SMOOTHING, BENT, REACH, STEP = 2.0, 4, 4, 0.25  # px
+SMOOTHING, BENT, REACH, STEP, SIDE = 2.0, 4, 4, 0.25, 5.0  # px
 CORE = 0.3
-"""Share of the strength on the line that still counts as line: keeps bold lines as narrow as faint ones."""
+"""Share of the strength on the line that still counts as line: keeps bold lines as narrow as boldness ones."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Ridges:
     offset: np.ndarray
 
 
-def find_ridges(frame: np.ndarray, *, scales: tuple[float, ...] = tuple(THRESHOLDS["neurites"]["scales"])) -> Ridges:
+def find_ridges(frame: np.ndarray, *, scales: tuple[float, ...] = tuple(LIMITS["scales"])) -> Ridges:
     """Dark lines of `(H, W)` frames over several widths.
 
     Parameters
@@ -88,7 +90,7 @@ def find_ridges(frame: np.ndarray, *, scales: tuple[float, ...] = tuple(THRESHOL
     return Ridges(strength, offset)
 
 
-def find_somata(labels: np.ndarray, *, share: float = THRESHOLDS["neurites"]["soma_share"]) -> np.ndarray:
+def find_somata(labels: np.ndarray, *, share: float = LIMITS["soma_share"]) -> np.ndarray:
     """The compact body of each cell: its mask opened by a disc of `share` times its largest inscribed radius.
 
     Parameters
@@ -119,18 +121,21 @@ def trace_neurites(
     frame: np.ndarray,
     labels: np.ndarray,
     *,
-    seed: float = THRESHOLDS["neurites"]["seed"],
-    grow: float = THRESHOLDS["neurites"]["grow"],
-    min_length: float = THRESHOLDS["neurites"]["min_length"],
+    polarity: str = "dark",
+    seed: float = LIMITS["seed"],
+    grow: float = LIMITS["grow"],
+    min_length: float = LIMITS["min_length"],
 ) -> pd.DataFrame:
     """Trace the neurites of one frame.
 
     Parameters
     ----------
     frame : ndarray
-        `(H, W)`, any range; neurites are darker than what surrounds them.
+        `(H, W)`, any range.
     labels : ndarray
         `(H, W)` int, cells; 0 is background.
+    polarity : {"dark", "bright"}
+        How neurites look beside what surrounds them: dark in phase contrast, bright on the other side of focus.
     seed, grow : float
         Ridge strength, in background standard deviations, that starts a neurite and that continues it.
     min_length : float
@@ -142,156 +147,97 @@ def trace_neurites(
         A row for each neurite: ``label`` of its cell (0: out of view or none), ``length`` of the longest path and
         ``total_length`` with its branches (px), ``direction`` from base to tip (rad, 0 to the right, growing
         downwards), ``branch_points``, ``base_y``, ``base_x``, ``tip_y``, ``tip_x`` (px), ``origin`` (`soma`,
-        `border` or `none`: a loose piece, told from its darker end), ``connects`` (label of the cell at its other end,
+        `border` or `none`: a loose piece, told from its bolder end), ``connects`` (label of the cell at its other end,
         or 0) and ``censored`` (it leaves the frame, so its length is a lower bound).
+
+    Raises
+    ------
+    ValueError
+        If frame and labels differ in shape or the polarity is unknown.
     """
-    ridges = find_ridges(frame)
-    somata = find_somata(labels)
-    seams = (ndimage.maximum_filter(labels, 3) != labels) & (labels > 0)
-    touching = seams & (ndimage.minimum_filter(np.where(labels > 0, labels, labels.max() + 1), 3) < labels)
-    strength = np.where(labels > 0, 0, ridges.strength)
-    core = strength > CORE * ndimage.maximum_filter(strength, 7)
-    lines = apply_hysteresis_threshold(strength, grow, seed) & core
-    skeleton = skeletonize(lines | ((labels > 0) & ~touching)) & (somata == 0)
-    beside = ndimage.maximum_filter(somata, 3)
+    if polarity not in ("dark", "bright"):
+        raise ValueError(f"polarity must be 'dark' or 'bright', got {polarity!r}")
+    if frame.ndim != 2 or frame.shape != labels.shape:
+        raise ValueError(f"frame and labels must be (H, W) alike, got {frame.shape} and {labels.shape}")
+    frame = np.where(polarity == "dark", 1, -1) * frame.astype(np.float32)
+    scene = _Scene(frame, labels, find_somata(labels), find_ridges(frame))
+    skeleton = _find_skeleton(scene, seed, grow)
+    beside = ndimage.maximum_filter(scene.somata, 3)
     pieces, _ = ndimage.label(skeleton, structure=np.ones((3, 3)))
     rows = []
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):
         pixels = np.argwhere(pieces[box] == number) + [box[0].start, box[1].start]
         if len(pixels) >= min_length / 2:
-            rows += [
-                _measure(route, frame, labels, somata, ridges) for route in _find_routes(pixels, beside, min_length)
-            ]
-    return pd.DataFrame([row for row in rows if row["length"] >= min_length], columns=list(COLUMNS)).astype(COLUMNS)
+            routes = find_routes(pixels, beside, min_length)
+            rows += [_measure(route, scene) for route in routes if len(route.pixels) >= min_length / 2]
+    kept = [row for row in rows if row is not None and row["length"] >= min_length]
+    return pd.DataFrame(kept, columns=list(COLUMNS)).astype(COLUMNS)
 
 
 @dataclass(frozen=True)
-class _Route:
-    """Pixels `(N, 2)` of a neurite from base to tip, and what the skeleton tells of it."""
+class _Scene:
+    """A frame with dark neurites, its cells, their somata and its ridges."""
 
-    pixels: np.ndarray
-    label: int
-    origin: str
-    connects: int
-    censored: bool
-    branch_points: int
-    branch_length: float
+    frame: np.ndarray
+    labels: np.ndarray
+    somata: np.ndarray
+    ridges: Ridges
 
+    @cached_property
+    def smooth(self) -> np.ndarray:
+        return cv2.GaussianBlur(self.frame, (0, 0), 1.0)
 
-def _find_routes(pixels: np.ndarray, beside: np.ndarray, min_length: float) -> list[_Route]:
-    """The neurites of one connected piece of skeleton: at most one for each place where it leaves a soma.
-
-    Longest first, a route takes its root, and one that bridges two cells takes the roots at both ends.
-    """
-    graph = _link_pixels(pixels)
-    at_border = ((pixels <= 1) | (pixels >= np.array(beside.shape) - 2)).any(axis=1) & (np.diff(graph.indptr) <= 1)
-    owner = beside[tuple(pixels.T)]
-    roots, origin = _find_roots(graph, owner), "soma"
-    if not len(roots):
-        exits = np.flatnonzero(at_border)
-        far = dijkstra(graph, indices=exits[0] if len(exits) else 0)
-        roots, origin = (exits[:1], "border") if len(exits) else (np.array([far.argmax()]), "none")
-    distance, before, source = dijkstra(graph, indices=roots, min_only=True, return_predecessors=True)
-    candidates = []
-    for root in roots:
-        tip = np.where(source == root, distance, -1).argmax()
-        candidates.append((distance[tip], (root,), _walk(before, tip)))
-    start, end = graph.nonzero()
-    crossing = (source[start] < source[end]) & (owner[source[start]] != owner[source[end]])
-    for p, q in zip(start[crossing], end[crossing], strict=True):
-        route = np.concatenate([_walk(before, p), _walk(before, q)[::-1]])
-        candidates.append((distance[p] + distance[q] + 1, (source[p], source[q]), route))
-    routes, taken = [], set()
-    for _, ends, route in sorted(candidates, key=lambda candidate: -candidate[0]):
-        if taken.isdisjoint(ends):
-            taken.update(ends)
-            branch_points, branch_length = _count_branches(before, distance, np.isin(source, ends), route, min_length)
-            routes.append(
-                _Route(
-                    pixels=pixels[route],
-                    label=int(owner[ends[0]]) if origin == "soma" else 0,
-                    origin=origin,
-                    connects=int(owner[ends[1]]) if len(ends) == 2 else 0,
-                    censored=origin == "border" or bool(at_border[route[-1]]),
-                    branch_points=branch_points,
-                    branch_length=branch_length,
-                )
-            )
-    return routes
+    @cached_property
+    def signal(self) -> float:
+        """Root mean squared contrast of the cells; 0 without cells."""
+        inside = self.frame[self.labels > 0] - np.median(self.frame)
+        return float(np.sqrt((inside**2).mean())) if len(inside) else 0.0
 
 
-def _link_pixels(pixels: np.ndarray) -> sparse.csr_matrix:
-    """Graph of 8-connected pixels, weighted by distance; no diagonal where two straight steps lead the same way."""
-    index = {tuple(pixel): k for k, pixel in enumerate(pixels.tolist())}
-    links = []
-    for (y, x), k in index.items():
-        for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
-            other = index.get((y + dy, x + dx))
-            if other is not None and not (dy and dx and ((y + dy, x) in index or (y, x + dx) in index)):
-                links.append((k, other, np.hypot(dy, dx)))
-    start, end, weight = np.array(links).reshape(-1, 3).T
-    upper = sparse.coo_matrix((weight, (start.astype(int), end.astype(int))), shape=(len(pixels),) * 2)
-    return (upper + upper.T).tocsr()
+def _find_skeleton(scene: _Scene, seed: float, grow: float) -> np.ndarray:
+    """One pixel wide lines along ridges and arms, outside somata; cells that touch are kept apart."""
+    cells = scene.labels > 0
+    beyond = np.where(cells, scene.labels, scene.labels.max(initial=0) + 1)
+    touching = cells & (ndimage.maximum_filter(scene.labels, 3) > ndimage.minimum_filter(beyond, 3))
+    strength = np.where(cells, 0, scene.ridges.strength)
+    core = strength > CORE * ndimage.maximum_filter(strength, 7)
+    lines = apply_hysteresis_threshold(strength, grow, seed) & core
+    return skeletonize(lines | (cells & ~touching)) & (scene.somata == 0)
 
 
-def _find_roots(graph: sparse.csr_matrix, owner: np.ndarray) -> np.ndarray:
-    """One pixel for each place where the skeleton meets a soma."""
-    contacts = np.flatnonzero(owner)
-    _, group = sparse.csgraph.connected_components(graph[contacts][:, contacts])
-    return contacts[np.unique(group, return_index=True)[1]]
-
-
-def _walk(before: np.ndarray, end: int) -> np.ndarray:
-    """Pixels from the root to `end` along the predecessors."""
-    route = [end]
-    while before[route[-1]] >= 0:
-        route.append(before[route[-1]])
-    return np.array(route[::-1])
-
-
-def _count_branches(
-    before: np.ndarray, distance: np.ndarray, mine: np.ndarray, route: np.ndarray, min_length: float
-) -> tuple[int, float]:
-    """Points where branches of at least `min_length` leave what was traced before, and the length of all of them."""
-    traced = np.zeros(len(before), bool)
-    traced[route] = True
-    points, total = set(), 0.0
-    leaves = np.setdiff1d(np.flatnonzero(mine), before)
-    for leaf in leaves[np.argsort(-distance[leaves], kind="stable")]:
-        branch = [leaf]
-        while not traced[branch[-1]]:
-            branch.append(before[branch[-1]])
-        length = distance[leaf] - distance[branch[-1]]
-        if length >= min_length:
-            traced[branch] = True
-            points.add(branch[-1])
-            total += length
-    return len(points), total
-
-
-def _measure(route: _Route, frame: np.ndarray, labels: np.ndarray, somata: np.ndarray, ridges: Ridges) -> dict:
-    """Length, direction and ends of a route on the ridge line."""
+def _measure(route: Route, scene: _Scene) -> dict | None:
+    """Length, direction and ends of a route on the ridge line; None where it is no neurite."""
     at = tuple(route.pixels.T)
-    line = route.pixels + np.where((labels[at] == 0)[:, None], ridges.offset[at], 0)
-    again = tuple(np.rint(line).astype(int).clip(0, np.array(frame.shape) - 1).T)
-    line = np.where((labels[at] == 0)[:, None], np.array(again).T + ridges.offset[again], line)
+    outside = scene.labels[at] == 0
+    line = route.pixels + np.where(outside[:, None], scene.ridges.offset[at], 0)
+    again = tuple(np.rint(line).astype(int).clip(0, np.array(scene.frame.shape) - 1).T)
+    line = np.where(outside[:, None], np.array(again).T + scene.ridges.offset[again], line)
     width = min(int(3 * SMOOTHING), len(line) - 1)
     padded = np.pad(line, ((width, width), (0, 0)), mode="reflect", reflect_type="odd")
     line = ndimage.gaussian_filter1d(padded, SMOOTHING, axis=0, truncate=3)[width : len(line) + width]
+    boldness = (
+        np.median(_contrast(line, scene.smooth).min(axis=0)[outside]) if outside.sum() > len(line) / 2 else np.inf
+    )
+    if boldness < LIMITS["min_contrast"] * scene.signal:
+        return None  # the dark fringe around a halo is darker than the halo alone
     if route.origin == "soma":
-        line = _find_base(line, somata)
+        line = _find_base(line, scene.somata)
     if route.connects:
-        line = _find_base(line[::-1], somata)[::-1]
-    elif not (labels[at][-1] or route.censored):
-        line = _find_tip(line, frame)
+        line = _find_base(line[::-1], scene.somata)[::-1]
+    elif outside[-1] and not route.censored:
+        line = _find_tip(line, scene.smooth)
     if route.origin == "none":
-        line = _find_tip(line[::-1], frame)[::-1]
-        ends = ndimage.map_coordinates(
-            frame.astype(float), np.array([line[2:6].mean(0), line[-6:-2].mean(0)]).T, order=1
-        )
-        line = line[::-1] if ends[0] > ends[1] else line
+        line = _find_tip(line[::-1], scene.smooth)[::-1]
+        near, far = np.array_split(_contrast(line, scene.smooth).mean(axis=0), 2)
+        line = line[::-1] if near.mean() < far.mean() else line
     length = float(np.hypot(*np.diff(line, axis=0).T).sum())
     (base_y, base_x), (tip_y, tip_x) = line[0], line[-1]
+    if route.origin == "none" and length < LIMITS["min_loose_length"]:
+        return None  # debris
+    if route.origin == "soma" and not route.connects:
+        departure = np.hypot(*(np.argwhere(scene.somata == route.label) - line[-1]).T).min()
+        if departure < LIMITS["min_departure"] * length:
+            return None  # it runs along its cell
     return {
         "label": route.label,
         "length": length,
@@ -308,6 +254,16 @@ def _measure(route: _Route, frame: np.ndarray, labels: np.ndarray, somata: np.nd
     }
 
 
+def _contrast(line: np.ndarray, smooth: np.ndarray) -> np.ndarray:
+    """How much darker a line `(N, 2)` is than its left and its right side, `(2, N)`."""
+    tangent = np.gradient(line, axis=0)
+    side = SIDE * tangent[:, ::-1] * [-1, 1] / np.maximum(np.hypot(*tangent.T), 1e-6)[:, None]
+    left, middle, right = (
+        ndimage.map_coordinates(smooth, (line + k * side).T, order=1, mode="nearest") for k in (-1, 0, 1)
+    )
+    return np.stack([left - middle, right - middle])
+
+
 def _find_base(line: np.ndarray, somata: np.ndarray) -> np.ndarray:
     """Lead a line `(N, 2)` straight back to the edge of its soma, which bends the skeleton of the last pixels."""
     line, back = _straighten(line[::-1])
@@ -315,17 +271,11 @@ def _find_base(line: np.ndarray, somata: np.ndarray) -> np.ndarray:
     return np.concatenate([line, back[: inside.argmax()]])[::-1]
 
 
-def _find_tip(line: np.ndarray, frame: np.ndarray) -> np.ndarray:
+def _find_tip(line: np.ndarray, smooth: np.ndarray) -> np.ndarray:
     """End a line `(N, 2)` where its contrast to both sides falls to half: the skeleton stops too early or too late."""
     line, ahead = _straighten(line)
     long = np.concatenate([line, ahead])
-    tangent = np.gradient(long, axis=0)
-    side = 5 * tangent[:, ::-1] * [-1, 1] / np.maximum(np.hypot(*tangent.T), 1e-6)[:, None]
-    smooth = cv2.GaussianBlur(frame.astype(np.float32), (0, 0), 1.0)
-    left, middle, right = (
-        ndimage.map_coordinates(smooth, (long + k * side).T, order=1, mode="nearest") for k in (-1, 0, 1)
-    )
-    contrast = (left + right) / 2 - middle
+    contrast = _contrast(long, smooth).mean(axis=0)
     start = max(len(line) - 2 * REACH, 2)
     past = np.flatnonzero(contrast[start:] < np.median(contrast[: len(line)]) / 2)
     return long[: start + past[0]] if len(past) else long
