@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from pathlib import Path
 
 from hub_server import TOKEN, Hub
 
@@ -30,3 +31,12 @@ def hub() -> Hub:
     _HUB.lfs.clear()
     _HUB.requests.clear()
     return _HUB
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real recordings beside the repository; they are not part of it."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the real recordings in {folder}")
+    return folder

@@ -80,8 +80,8 @@ def flatten_light(frames: np.ndarray, light: np.ndarray) -> np.ndarray:
 def measure_drift(frames: Iterable[np.ndarray]) -> np.ndarray:
     """Where the culture lies in each frame, in whole pixels (y, x) against the first frame.
 
-    Successive frames are compared by phase correlation, which sees what most of the picture does, not single cells,
-    and the steps are summed before rounding.
+    Successive frames are laid over each other, first by phase correlation and then by their correlation coefficient,
+    which see what most of the picture does, not single cells; the steps are summed before rounding.
 
     Parameters
     ----------
@@ -90,17 +90,33 @@ def measure_drift(frames: Iterable[np.ndarray]) -> np.ndarray:
     Returns
     -------
     ndarray of shape (F, 2), int64
+
+    Raises
+    ------
+    ValueError
+        If a frame has nothing in common with the one before.
     """
-    steps, previous, window = [np.zeros(2)], None, None
+    steps, previous = [np.zeros(2)], None
     for frame in frames:
-        current = frame.astype(np.float32)
-        if previous is None:
-            window = cv2.createHanningWindow(current.shape[::-1], cv2.CV_32F)
-        else:
-            (x, y), _ = cv2.phaseCorrelate(previous, current, window)
-            steps.append(np.array([y, x]))
+        reduction = max(1, max(frame.shape) // 512)
+        current = cv2.resize(frame, None, fx=1 / reduction, fy=1 / reduction, interpolation=cv2.INTER_AREA)
+        if previous is not None:
+            steps.append(reduction * _shift(previous, current))
         previous = current
     return np.rint(np.cumsum(steps, axis=0)).astype(np.int64)
+
+
+def _shift(previous: np.ndarray, current: np.ndarray) -> np.ndarray:
+    """How far (y, x) the content moves from one frame to the next, in pixels."""
+    window = cv2.createHanningWindow(current.shape[::-1], cv2.CV_32F)
+    guess, _ = cv2.phaseCorrelate(previous.astype(np.float32), current.astype(np.float32), window)
+    matrix = np.array([[1, 0, guess[0]], [0, 1, guess[1]]], np.float32)
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 1e-4)
+    try:
+        _, matrix = cv2.findTransformECC(previous, current, matrix, cv2.MOTION_TRANSLATION, criteria, None, 5)
+    except cv2.error:
+        raise ValueError("drift can be measured only where successive frames resemble each other") from None
+    return matrix[::-1, 2].astype(np.float64)
 
 
 def follow_drift(frames: np.ndarray, drift: np.ndarray, extent: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

@@ -227,9 +227,14 @@ def load_patches(name_or_folder: str | Path, split: str = "train", *, streaming:
         If the folder is no patch data set, or lacks the split.
     """
     folder = Path(name_or_folder)
-    if folder.exists() and not any(folder.glob("data/*.parquet")):
-        raise ValueError(f"data set must be a folder with data/*.parquet, got {folder}")
-    rows = load_dataset(str(name_or_folder), split=split, streaming=streaming, **kwargs)
+    if folder.exists():
+        files = sorted(str(path) for path in folder.glob(f"data/{split}-*.parquet"))
+        if not files:
+            raise ValueError(f"data set must be a folder with data/{split}-*.parquet, got {folder}")
+        # By name of a folder, `datasets` would return what it cached of any folder of that name before.
+        rows = load_dataset("parquet", data_files={split: files}, split=split, streaming=streaming, **kwargs)
+    else:
+        rows = load_dataset(str(name_or_folder), split=split, streaming=streaming, **kwargs)
     missing = {"frames", "flow", "recording"} - set(rows.column_names or ())
     if missing:
         raise ValueError(f"data set must have the columns of cellvid prepare, {name_or_folder} lacks {sorted(missing)}")

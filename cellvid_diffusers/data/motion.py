@@ -24,25 +24,25 @@ def video_flow(frames: np.ndarray, method: str) -> np.ndarray:
     return np.concatenate(pieces)
 
 
-def moving_speed(recording: Recording, stride: int, *, flow: str = "pyramid", background: float = 1.0) -> float:
+def moving_speed(recording: Recording, stride: int, *, flow: str = "pyramid", noise: float = 1.0) -> float:
     """Median speed of what moves, in px per `stride` frames.
 
     Speed is measured between five evenly spaced pairs of frames, in the 8 x 8 blocks that hold structure (contrast
-    above twice the `background`'s, in grey levels).
+    above twice the `noise`, in grey levels).
     """
     starts = np.unique(np.linspace(0, len(recording.frames) - 1 - stride, PAIRS).astype(int))
     speeds = []
     for start in starts:
         pair = recording.read([start, start + stride])
         speed = np.linalg.norm(video_flow(pair, flow)[0].astype(np.float32), axis=-1)
-        structured = np.kron(block_contrast(pair[0]) > 2 * background, np.ones((BLOCK, BLOCK), bool))
+        structured = np.kron(block_contrast(pair[0]) > 2 * noise, np.ones((BLOCK, BLOCK), bool))
         speeds.append(speed[: structured.shape[0], : structured.shape[1]][structured])
     values = np.concatenate(speeds)
     return float(np.median(values)) if values.size else 0.0
 
 
 def choose_stride(
-    recording: Recording, num_frames: int, *, target_speed: float = 1.0, flow: str = "pyramid", background: float = 1.0
+    recording: Recording, num_frames: int, *, target_speed: float = 1.0, flow: str = "pyramid", noise: float = 1.0
 ) -> int:
     """The smallest stride at which the median moving pixel makes `target_speed` px a frame.
 
@@ -50,6 +50,6 @@ def choose_stride(
     """
     largest = min(MAX_STRIDE, (len(recording.frames) - 1) // max(1, num_frames - 1))
     for stride in range(1, largest):
-        if moving_speed(recording, stride, flow=flow, background=background) >= target_speed:
+        if moving_speed(recording, stride, flow=flow, noise=noise) >= target_speed:
             return stride
     return max(1, largest)

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .sources import Source, open_source
+from .sources import RecordingError, Source, open_source
 
 # Lossy codecs leave a trace of colour in grey pictures; a wider spread of R, G and B (of 255) than this is true colour.
 GREY_TOLERANCE = 24
@@ -183,10 +183,10 @@ def _open(
         raise ValueError(f"{path.name}: recording must exist, got {path}")
     try:
         source = open_source(path)
-    except ValueError as error:
-        raise ValueError(f"{path.name}: {_one_line(error)}") from None
+    except RecordingError as error:
+        raise RecordingError(f"{path.name}: {_one_line(error)}") from None
     except Exception as error:  # each library fails in its own way on a damaged file
-        raise ValueError(f"{path.name}: file cannot be read, is it truncated? ({_one_line(error)})") from None
+        raise RecordingError(f"{path.name}: file cannot be read, is it truncated? ({_one_line(error)})") from None
     try:
         if source.num_frames < 1:
             raise ValueError("recording must hold at least one frame, got none")

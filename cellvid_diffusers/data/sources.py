@@ -1,10 +1,14 @@
 """File formats behind one face: a `Source` gives the plane at a time, channel and depth, whatever wrote the file."""
 
+import logging
 import math
 import re
+import weakref
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +21,14 @@ TIFF_SUFFIXES = (".tif", ".tiff", ".btf")
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv")
 BIOIO_SUFFIXES = (".nd2", ".czi", ".lif", ".zarr")
 PICTURE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
-MICROMETRES = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "mm": 1e3, "cm": 1e4}
-MINUTES = {"ms": 1 / 60_000, "s": 1 / 60, "sec": 1 / 60, "min": 1.0, "h": 60.0, "hour": 60.0}
+MICROMETRES = {"nm": 1e-3, "nanometer": 1e-3, "µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0}
+MICROMETRES |= {"mm": 1e3, "millimeter": 1e3, "cm": 1e4}
+MINUTES = {"ms": 1 / 60_000, "millisecond": 1 / 60_000, "s": 1 / 60, "sec": 1 / 60, "second": 1 / 60}
+MINUTES |= {"min": 1.0, "minute": 1.0, "h": 60.0, "hour": 60.0}
+
+
+class RecordingError(ValueError):
+    """What is wrong with a recording, in one line."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ def open_source(path: Path) -> Source:
     if suffix in VIDEO_SUFFIXES:
         return open_video(path)
     known = ", ".join(TIFF_SUFFIXES + VIDEO_SUFFIXES + BIOIO_SUFFIXES)
-    raise ValueError(f"recording must be a folder or one of {known}, got {suffix or 'a name without suffix'}")
+    raise RecordingError(f"recording must be a folder or one of {known}, got {suffix or 'a name without suffix'}")
 
 
 def open_tiff(path: Path) -> Source:
@@ -63,7 +73,37 @@ def open_tiff(path: Path) -> Source:
 
     Where a file has no time axis and one axis that counts pictures, that axis is time: many programs write it so.
     """
-    tiff = tifffile.TiffFile(path)
+    with _faults_of_tifffile() as faults:
+        tiff = tifffile.TiffFile(path)
+        try:
+            source = _tiff_source(tiff)
+            if faults:  # tifffile logs a missing page and goes on with what there is
+                raise RecordingError(f"file cannot be read, is it truncated? ({faults[0]})")
+        except BaseException:
+            tiff.close()
+            raise
+    weakref.finalize(source.plane, tiff.close)  # the file stays open as long as somebody may read from it
+    return source
+
+
+@contextmanager
+def _faults_of_tifffile() -> Iterator[list[str]]:
+    """What tifffile logs as errors in the block, instead of printing it."""
+    faults: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: faults.append(" ".join(record.getMessage().split()))  # type: ignore[method-assign]
+    logger = tifffile.logger()
+    propagate, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield faults
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
+
+
+def _tiff_source(tiff: tifffile.TiffFile) -> Source:
+    """The first series of an open file."""
     if not tiff.series:
         return Source(lambda t, c, z: np.empty((0, 0)), 0)
     series = tiff.series[0]
@@ -74,7 +114,7 @@ def open_tiff(path: Path) -> Source:
         lead = lead.replace("T", "_").replace(wide[0], "T") if wide != ["T"] else lead
         sizes = {"T": sizes[wide[0]]}
     elif set(wide) - set("TCZ"):
-        raise ValueError(f"axes must be among T, C, Z, Y, X, got {series.axes}")
+        raise RecordingError(f"axes must be among T, C, Z, Y, X, got {series.axes}")
     counts = series.shape[: len(lead)]
     stack = None
     if series.dataoffset is not None:
@@ -87,7 +127,7 @@ def open_tiff(path: Path) -> Source:
             return picture.astype(picture.dtype.newbyteorder("="), copy=False)
         page = series.pages[int(np.ravel_multi_index(index, counts)) if lead else 0]
         if page is None:
-            raise ValueError(f"frame {t} is missing from the file")
+            raise RecordingError(f"frame {t} is missing from the file")
         return page.asarray()
 
     return Source(
@@ -140,7 +180,7 @@ def open_video(path: Path) -> Source:
             state["next"] += 1
             if state["next"] == t + 1:
                 return frame.to_ndarray(format="rgb24")
-        raise ValueError(f"frame {t} is missing, is the file truncated?")
+        raise RecordingError(f"frame {t} is missing, is the file truncated?")
 
     return Source(plane, num_frames, colour=True)
 
@@ -151,17 +191,17 @@ def open_numbered(path: Path) -> Source:
     pictures.sort(key=lambda p: (int(re.findall(r"\d+", p.stem)[-1]), p.name))
     numbers = [int(re.findall(r"\d+", p.stem)[-1]) for p in pictures]
     if len(set(numbers)) < len(numbers):
-        raise ValueError("numbered pictures must have different numbers, got several series in one folder")
+        raise RecordingError("numbered pictures must have different numbers, got several series in one folder")
     if numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         missing = next(n for n in range(numbers[0], numbers[-1]) if n not in numbers)
-        raise ValueError(f"numbered pictures must leave no gap, number {missing} is missing")
+        raise RecordingError(f"numbered pictures must leave no gap, number {missing} is missing")
 
     def plane(t: int, c: int, z: int) -> np.ndarray:
         if pictures[t].suffix.lower() in TIFF_SUFFIXES:
             return tifffile.imread(pictures[t])
         picture = cv2.imread(str(pictures[t]), cv2.IMREAD_UNCHANGED)
         if picture is None:
-            raise ValueError(f"{pictures[t].name} is no picture")
+            raise RecordingError(f"{pictures[t].name} is no picture")
         return picture
 
     return Source(plane, len(pictures), colour=bool(pictures) and plane(0, 0, 0).ndim == 3)
@@ -172,13 +212,16 @@ def open_bioio(path: Path) -> Source:
     try:
         from bioio import BioImage
     except ImportError:
-        raise ValueError(f"{path.suffix} files need bioio: pip install 'cellvid-diffusers[bioio]'") from None
+        raise RecordingError(f"{path.suffix} files need bioio: pip install 'cellvid-diffusers[bioio]'") from None
     image = BioImage(path)
     found: dict[str, Any] = {}
-    if image.physical_pixel_sizes.X:
-        found["pixel_size_um"] = round(float(image.physical_pixel_sizes.X), 6)
-    if image.time_interval:
-        found["frame_interval_min"] = round(image.time_interval.total_seconds() / 60, 6)
+    units, size, interval = image.dimension_properties, image.physical_pixel_sizes.X, image.time_interval
+    if size and (unit := MICROMETRES.get(str(units.X.unit or "µm"))):
+        found["pixel_size_um"] = round(float(size) * unit, 6)
+    if isinstance(interval, timedelta):
+        found["frame_interval_min"] = round(interval.total_seconds() / 60, 6)
+    elif interval and (unit := MINUTES.get(str(units.T.unit))):
+        found["frame_interval_min"] = round(float(interval) * unit, 6)
 
     def plane(t: int, c: int, z: int) -> np.ndarray:
         return image.get_image_dask_data("YX", T=t, C=c, Z=z).compute()

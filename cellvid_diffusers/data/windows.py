@@ -21,7 +21,7 @@ from .corrections import (
 )
 from .dataset import encode_row
 from .motion import FLOWS, choose_stride, video_flow
-from .patches import background_contrast, patch_grid, reject_reason, window_starts
+from .patches import noise_level, patch_grid, reject_reason, window_starts
 from .readers import Recording, read_masks, read_recording
 from .sidecar import RecordingEntry
 
@@ -70,7 +70,7 @@ class Plan:
     reference: tuple[float, float] | None
     light: np.ndarray | None
     drift: np.ndarray | None
-    background: float
+    noise: float
     pixel_size_um: float | None
     frame_interval_min: float | None
     notes: tuple[str, ...] = field(default=())
@@ -118,8 +118,8 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
         sample = sample if light is None else flatten_light(sample, light)
         reference = flicker_reference(sample) if options.equalize else None
         sample = sample if reference is None else equalize_flicker(sample, reference=reference)
-        background = background_contrast(sample)
-        num_frames, stride = entry.num_frames or options.num_frames, _stride(entry, recording, options, background)
+        noise = noise_level(sample)
+        num_frames, stride = entry.num_frames or options.num_frames, _stride(entry, recording, options, noise)
         length, height, width = recording.frames.shape
         drift = measure_drift(recording.read([t])[0] for t in range(length)) if options.register else None
         if drift is not None:
@@ -146,7 +146,7 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
         reference=reference,
         light=light,
         drift=drift,
-        background=background,
+        noise=noise,
         pixel_size_um=pixel_size or recording.pixel_size_um,
         frame_interval_min=interval and interval * stride,
         notes=_contradictions(entry, recording, options.downscale),
@@ -160,7 +160,7 @@ def _inside(root: Path, name: str) -> Path:
     return path
 
 
-def _stride(entry: RecordingEntry, recording: Recording, options: PrepareOptions, background: float) -> int:
+def _stride(entry: RecordingEntry, recording: Recording, options: PrepareOptions, noise: float) -> int:
     wanted = entry.stride or options.frame_stride
     if wanted != "auto":
         return int(wanted)
@@ -170,7 +170,7 @@ def _stride(entry: RecordingEntry, recording: Recording, options: PrepareOptions
         entry.num_frames or options.num_frames,
         target_speed=options.target_speed,
         flow=flow,
-        background=background,
+        noise=noise,
     )
 
 
@@ -212,7 +212,7 @@ def cut_window(plan: Plan, t0: int, options: PrepareOptions, features: Features)
     grid = patch_grid(frames.shape[1], frames.shape[2], size, options.overlap)
     for y, x in grid:
         area = np.s_[:, y : y + size, x : x + size]
-        reason = reject_reason(frames[area], plan.background) if options.reject else None
+        reason = reject_reason(frames[area], plan.noise) if options.reject else None
         if reason:
             rejected[reason] += 1
             continue

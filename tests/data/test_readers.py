@@ -1,0 +1,188 @@
+import av
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from moving_blobs import blobs
+
+from cellvid_diffusers.data import read_recording
+
+VIDEO = blobs(5, 32, 40)
+
+
+def write_video(path, video, codec="ffv1", pix_fmt="gray"):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=5)
+        stream.height, stream.width, stream.pix_fmt = video.shape[1], video.shape[2], pix_fmt
+        for frame in video:
+            picture = av.VideoFrame.from_ndarray(frame, format="gray" if frame.ndim == 2 else "rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_tiff_is_read_lazily_and_exactly(tmp_path, compression, dtype, byteorder):
+    stack = VIDEO.astype(dtype) * (257 if dtype == np.uint16 else 1)
+    tifffile.imwrite(tmp_path / "r.tif", stack, compression=compression, byteorder=byteorder, photometric="minisblack")
+    recording = read_recording(tmp_path / "r.tif")
+    assert recording.frames.shape == VIDEO.shape and recording.frames.dtype == dtype
+    np.testing.assert_array_equal(recording.frames[1:4], stack[1:4])
+    np.testing.assert_array_equal(recording.frames[-1], stack[-1])
+    assert recording.pixel_size_um is None and recording.frame_interval_min is None
+
+
+def test_eight_bits_are_kept_and_sixteen_scaled_by_percentiles(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", VIDEO)
+    np.testing.assert_array_equal(read_recording(tmp_path / "a.tif").read([0, 2]), VIDEO[[0, 2]])
+    deep = VIDEO.astype(np.uint16) * 50 + 1000
+    deep[0, 0, 0] = 65535  # a hot pixel
+    tifffile.imwrite(tmp_path / "b.tif", deep)
+    low, high = np.percentile(deep, (0.1, 99.9))
+    expected = np.clip(np.rint((deep - low) * (255 / (high - low))), 0, 255)
+    assert np.abs(read_recording(tmp_path / "b.tif").read(slice(None)).astype(float) - expected).max() <= 1
+
+
+def test_metadata_of_ome_tiff_and_imagej(tmp_path):
+    ome = {
+        "axes": "TYX",
+        "PhysicalSizeX": 650,
+        "PhysicalSizeXUnit": "nm",
+        "TimeIncrement": 15,
+        "TimeIncrementUnit": "min",
+    }
+    tifffile.imwrite(tmp_path / "a.ome.tif", VIDEO, metadata=ome)
+    imagej = {"axes": "TYX", "unit": "um", "finterval": 90.0}
+    tifffile.imwrite(tmp_path / "b.tif", VIDEO, imagej=True, resolution=(2.0, 2.0), metadata=imagej)
+    a, b = read_recording(tmp_path / "a.ome.tif", downscale=2), read_recording(tmp_path / "b.tif")
+    assert (a.name, a.pixel_size_um, a.frame_interval_min) == ("a", 1.3, 15)
+    assert (b.name, b.pixel_size_um, b.frame_interval_min) == ("b", 0.5, 1.5)
+
+
+def test_a_plain_tiff_resolution_is_not_a_pixel_size(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", VIDEO, resolution=(72, 72), resolutionunit="INCH")
+    assert read_recording(tmp_path / "a.tif").pixel_size_um is None
+
+
+def test_hyperstack_channel_and_depth(tmp_path):
+    stack = np.random.default_rng(0).integers(0, 255, (3, 4, 2, 16, 20), np.uint8)
+    tifffile.imwrite(tmp_path / "h.tif", stack, imagej=True, metadata={"axes": "TZCYX"})
+    np.testing.assert_array_equal(read_recording(tmp_path / "h.tif", channel=1, z=2).frames[:], stack[:, 2, 1])
+    np.testing.assert_array_equal(
+        read_recording(tmp_path / "h.tif", channel=0, z="max").frames[:], stack[:, :, 0].max(1)
+    )
+    with pytest.raises(ValueError, match=r"^h.tif: channel must be chosen from 0..1"):
+        read_recording(tmp_path / "h.tif", z=0)
+    with pytest.raises(ValueError, match=r"^h.tif: z must be chosen from 0..3"):
+        read_recording(tmp_path / "h.tif", channel=0)
+
+
+def test_slices_without_time_are_time(tmp_path):
+    tifffile.imwrite(tmp_path / "z.tif", VIDEO, imagej=True, metadata={"axes": "ZYX"})
+    np.testing.assert_array_equal(read_recording(tmp_path / "z.tif").frames[:], VIDEO)
+
+
+def test_region_and_area_mean(tmp_path):
+    tifffile.imwrite(tmp_path / "r.tif", VIDEO)
+    frames = read_recording(tmp_path / "r.tif", region=(4, 25, 6, 30), downscale=2).frames
+    mean = VIDEO[:, 4:24, 6:30].reshape(5, 10, 2, 12, 2).mean((2, 4))
+    assert frames.shape == (5, 10, 12)
+    assert np.abs(frames[:] - mean).max() <= 0.5
+
+
+@pytest.mark.parametrize(("name", "codec", "pix_fmt"), [("v.avi", "ffv1", "gray"), ("v.mp4", "mpeg4", "yuv420p")])
+def test_video(tmp_path, name, codec, pix_fmt):
+    write_video(tmp_path / name, VIDEO, codec, pix_fmt)
+    recording = read_recording(tmp_path / name)
+    assert recording.frames.shape == VIDEO.shape and recording.pixel_size_um is None
+    tolerance = 0 if codec == "ffv1" else 40
+    assert np.abs(recording.frames[3].astype(int) - VIDEO[3]).max() <= tolerance
+    assert np.abs(recording.frames[1].astype(int) - VIDEO[1]).max() <= tolerance
+
+
+def test_numbered_pictures(tmp_path):
+    for folder, suffix in (("tif", "tif"), ("png", "png")):
+        (tmp_path / folder).mkdir()
+        for t in range(12):  # t10 after t9
+            picture = VIDEO[t % 5]
+            path = tmp_path / folder / f"t{t}.{suffix}"
+            tifffile.imwrite(path, picture) if suffix == "tif" else cv2.imwrite(str(path), picture)
+        frames = read_recording(tmp_path / folder).frames
+        assert frames.shape == (12, 32, 40)
+        np.testing.assert_array_equal(frames[10], VIDEO[0])
+    (tmp_path / "tif" / "t4.tif").unlink()
+    with pytest.raises(ValueError, match="number 4 is missing"):
+        read_recording(tmp_path / "tif")
+
+
+def test_ome_zarr(tmp_path):
+    pytest.importorskip("bioio_ome_zarr")
+    from bioio_ome_zarr.writers import OMEZarrWriter
+
+    stack = np.random.default_rng(0).integers(0, 60000, (3, 2, 1, 24, 32), np.uint16)
+    writer = OMEZarrWriter(
+        str(tmp_path / "r.zarr"),
+        level_shapes=[stack.shape],
+        dtype=stack.dtype,
+        zarr_format=2,
+        physical_pixel_size=[90.0, 1.0, 1.0, 0.5, 0.5],
+        axes_units=["second", None, "micrometer", "micrometer", "micrometer"],
+    )
+    writer.write_full_volume(stack)
+    recording = read_recording(tmp_path / "r.zarr", channel=1)
+    np.testing.assert_array_equal(recording.frames[:], stack[:, 1, 0])
+    assert (recording.pixel_size_um, recording.frame_interval_min) == (0.5, 1.5)
+
+
+def one_line(call, *match):
+    with pytest.raises(ValueError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < 300, message
+    for part in match:
+        assert part in message
+
+
+def test_bad_files_get_one_line(tmp_path):
+    one_line(lambda: read_recording(tmp_path / "none.tif"), "none.tif", "must exist")
+    (tmp_path / "notes.txt").write_text("x")
+    one_line(lambda: read_recording(tmp_path / "notes.txt"), "notes.txt: recording must be a folder or one of")
+    (tmp_path / "noise.tif").write_bytes(b"nothing of a TIFF")
+    one_line(lambda: read_recording(tmp_path / "noise.tif"), "noise.tif: ")
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    one_line(lambda: read_recording(tmp_path / "empty.mp4"), "empty.mp4: ")
+    (tmp_path / "folder").mkdir()
+    one_line(lambda: read_recording(tmp_path / "folder"), "folder: recording must hold at least one frame, got none")
+    tifffile.imwrite(tmp_path / "odd.tif", np.zeros((2, 3, 4, 8, 8), np.uint8), metadata={"axes": "TQAYX"})
+    one_line(lambda: read_recording(tmp_path / "odd.tif"), "odd.tif: ", "axes")
+    nan = VIDEO.astype(np.float32)
+    nan[0, 3, 3] = np.nan
+    tifffile.imwrite(tmp_path / "nan.tif", nan)
+    one_line(lambda: read_recording(tmp_path / "nan.tif"), "nan.tif: pixels must be finite")
+    one_line(lambda: read_recording(tmp_path / "nan.tif", downscale=0), "downscale must be at least 1, got 0")
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_truncated_file(tmp_path, compression):
+    tifffile.imwrite(tmp_path / "t.tif", VIDEO, compression=compression)
+    whole = (tmp_path / "t.tif").read_bytes()
+    (tmp_path / "t.tif").write_bytes(whole[: len(whole) // 2])
+    one_line(lambda: read_recording(tmp_path / "t.tif").frames[:], "t.tif: ", "truncated")
+
+
+def test_colour(tmp_path):
+    grey = np.repeat(VIDEO[..., None], 3, axis=-1)
+    tifffile.imwrite(tmp_path / "grey.tif", grey, photometric="rgb")
+    np.testing.assert_array_equal(read_recording(tmp_path / "grey.tif").frames[:], VIDEO)
+    colour = grey.copy()
+    colour[..., 0] = 255 - colour[..., 0] // 2
+    tifffile.imwrite(tmp_path / "colour.tif", colour, photometric="rgb")
+    one_line(lambda: read_recording(tmp_path / "colour.tif"), "colour.tif: frames must be grey", "choose a channel")
+    np.testing.assert_array_equal(read_recording(tmp_path / "colour.tif", channel=2).frames[:], VIDEO)
+
+
+def test_mixed_sizes(tmp_path):
+    tifffile.imwrite(tmp_path / "t0.tif", VIDEO[0])
+    tifffile.imwrite(tmp_path / "t1.tif", VIDEO[0, :20])
+    one_line(lambda: read_recording(tmp_path).frames[:], "frames must be of one size")

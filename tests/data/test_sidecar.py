@@ -1,0 +1,63 @@
+import pytest
+
+from cellvid_diffusers.data import read_sidecar
+
+
+def write(tmp_path, text, name="recordings.yaml"):
+    (tmp_path / name).write_text(text)
+    return tmp_path / name
+
+
+def test_yaml_and_csv_say_the_same(tmp_path):
+    yaml = write(
+        tmp_path,
+        """
+recordings:
+- file: a/x.tif
+  culture: c1
+  day: 14
+  stride: auto
+  region: [0, 10, 5, 20]
+  density: very_dense
+- file: b.tif
+  split: validation
+  pixel_size_um: 0.65
+""",
+    )
+    table = "file,culture,day,stride,region,density,split,pixel_size_um\n"
+    table += "a/x.tif,c1,14,auto,0 10 5 20,very_dense,,\nb.tif,,,,,,validation,0.65\n"
+    entries = read_sidecar(yaml)
+    assert entries == read_sidecar(write(tmp_path, table, "recordings.csv"))
+    assert (entries[0].name, entries[0].day, entries[0].region) == ("x", 14.0, (0, 10, 5, 20))
+    assert (entries[1].split, entries[1].pixel_size_um, entries[1].density) == ("validation", 0.65, None)
+
+
+def test_a_file_may_serve_twice_with_regions_apart(tmp_path):
+    text = "- {{file: x.tif, region: [0, 10, 0, 9]}}\n- {{file: x.tif, region: [{}, 20, 0, 9], split: test}}\n"
+    names = [entry.name for entry in read_sidecar(write(tmp_path, text.format(10)))]
+    assert names == ["x_y0-10_x0-9", "x_y10-20_x0-9"]
+    with pytest.raises(ValueError, match=r"^x.tif: a file may be listed twice only with regions apart"):
+        read_sidecar(write(tmp_path, text.format(9)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- {file: x.tif, density: full}", "x.tif: density must be one of very_sparse, .* got full"),
+        ("- {file: x.tif, colour: red}", "x.tif: sidecar knows .*, got colour"),
+        ("- {file: x.tif, region: [1, 2]}", "x.tif: sidecar holds a value of the wrong kind"),
+        ("- {name: x}", "each with a file"),
+        ("recordings: 3", "must be a list of recordings"),
+        ("a: [b", "sidecar must be valid YAML"),
+        ("- {file: a/x.tif}\n- {file: b/x.tif}", "different names, got x twice"),
+    ],
+)
+def test_faults_are_named_in_one_line(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        read_sidecar(write(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_sidecar(tmp_path):
+    with pytest.raises(ValueError, match="sidecar must be a file"):
+        read_sidecar(tmp_path / "none.yaml")
