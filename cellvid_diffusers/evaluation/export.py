@@ -14,16 +14,13 @@ def with_units(tables: Sequence[pd.DataFrame], sides: Sequence[ClipSet]) -> pd.D
     """Both sides in one table, units in the column names; micrometres and minutes beside pixels where known."""
     out = []
     for table, clips, name in zip(tables, sides, ("real", "synthetic"), strict=True):
-        table = table.copy()
+        table = table[[c for c in table if "_um" not in c]]
         table.insert(0, "side", name)
         table.insert(1, "video", [clips.names[i] for i in table["clip"]])
-        pixel = clips.pixel_size_um
-        for column in [c for c in table if _length_power(c)]:
-            if pixel is not None:
-                table[f"{column}_um{'2' if _length_power(column) == 2 else ''}"] = table[
-                    column
-                ] * pixel ** _length_power(column)
-            table = table.rename(columns={column: f"{column}_px{'2' if _length_power(column) == 2 else ''}"})
+        powers = {column: power for column in table if (power := _length_power(column))}
+        for column, power in powers.items() if clips.pixel_size_um is not None else ():
+            table[f"{column}_um{'2' if power == 2 else ''}"] = table[column] * clips.pixel_size_um**power
+        table = table.rename(columns={c: f"{c}_px{'2' if power == 2 else ''}" for c, power in powers.items()})
         if "frame" in table and clips.frame_interval_min is not None:
             table["time_min"] = table["frame"] * clips.frame_interval_min
         out.append(table)
@@ -34,7 +31,7 @@ def _length_power(column: str) -> int:
     """Power of a length that a column holds: 0 none, 1 px, 2 px²."""
     if column == "area":
         return 2
-    return int(column in ("perimeter", "x", "y", "length", "path_length") or column.startswith("displacement"))
+    return int(column in ("perimeter", "x", "y", "localisation_noise") or column.startswith("displacement"))
 
 
 def plain(value: Any) -> Any:

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import gaussian_kde
+from skimage.measure import find_contours
 
 REAL, SYNTH, INK, FAINT = "#1b6ca8", "#d1661a", "#101112", "#a0a1a2"
 VARIABLES = {REAL: "var(--real)", SYNTH: "var(--synth)", INK: "currentColor", FAINT: "var(--faint)"}
@@ -146,6 +148,19 @@ def survival_curves(curves: Sequence[dict[str, np.ndarray]]) -> str:
     axes.set_ylabel("share that is longer", fontsize=8, color=INK)
     axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     return _svg(figure, "Lengths of neurites, those cut off counted as such")
+
+
+def cell_outlines(masks: Sequence[np.ndarray], cells: pd.DataFrame, kind: str) -> list[np.ndarray]:
+    """Outlines (K, 2), (y, x) in px, of the cells of one kind in the middle frame that the border does not cut."""
+    out = []
+    for clip, mask in enumerate(masks):
+        k = len(mask) // 2
+        here = cells[
+            (cells["clip"] == clip) & (cells["frame"] == k) & (cells["kind"] == kind) & ~cells["touches_border"]
+        ]
+        for label in here["label"]:
+            out.append(max(find_contours(np.pad(mask[k] == label, 1).astype(float), 0.5), key=len))
+    return out
 
 
 def outlines(shapes: dict[str, Sequence[list[np.ndarray]]]) -> str:

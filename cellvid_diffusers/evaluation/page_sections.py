@@ -138,7 +138,7 @@ class="n">whole videos</th></tr>{rows}</table></div>"""
 
 
 def shapes(tables) -> str:
-    shapes = {kind: [t.outlines(kind) for t in tables] for kind in ("living", "dead")}
+    shapes = {kind: [figures.cell_outlines(t.masks, t.cells, kind) for t in tables] for kind in ("living", "dead")}
     shapes = {kind: [spread(s, 80) for s in pair] for kind, pair in shapes.items() if any(pair)}
     pairs, units = {}, {}
     for name in ("cell area", "cell perimeter", "cell eccentricity"):

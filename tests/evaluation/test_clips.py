@@ -5,7 +5,7 @@ import tifffile
 from cellvid_diffusers.data import patch_features, write_patches
 from cellvid_diffusers.data.dataset import encode_row
 from cellvid_diffusers.evaluation.clips import dataset_splits, load_clips
-from cellvid_diffusers.evaluation.evaluate import match_sizes
+from cellvid_diffusers.evaluation.examine import match_sizes
 
 
 def write_stacks(folder, clips):

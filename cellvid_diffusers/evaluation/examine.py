@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from .controls import CONTROLS
 from .coverage import coverage
 from .distance import build_yardsticks, group_clips, mark_trust, run_controls
 from .features import clip_features
-from .measure import measure_clips
+from .measure import Measurements, measure_clips
 from .measures import Side
 from .memorisation import search_copies
 from .motion import flow_agreement, motion_measures
@@ -153,10 +154,10 @@ def examine(
     step("search for copies")
     known = None if memory is None else memory.grey
     copies, pairs = search_copies(real.grey, synth.grey, known, groups, seed=seed)
-    tables = []
+    tables, pixel = [], real.pixel_size_um or synth.pixel_size_um  # one scale, so one set of thresholds
     for clips, name in ((real, "real"), (synth, "synthetic")):
         step(f"cells of {name} clips")
-        tables.append(measure_clips(clips.frames))
+        tables.append(_without_loose_pieces(measure_clips(clips.frames, pixel_size_um=pixel)))
     step("motion and statistics")
     motion = [pd.DataFrame([{"clip": i} | motion_measures(c) for i, c in enumerate(s.grey)]) for s in (real, synth)]
     details = {
@@ -183,6 +184,11 @@ def examine(
         details["learned"] = video_distances(real.frames, synth.frames) | frame_distances(real.frames, synth.frames)
     details["caveats"] = caveats(details)
     return details
+
+
+def _without_loose_pieces(tables: Measurements) -> Measurements:
+    """Leave out lines that neither begin at a cell nor at the border: their direction is a guess."""
+    return replace(tables, neurites=tables.neurites[tables.neurites["origin"] != "none"])
 
 
 def _mean_agreement(synth: ClipSet) -> dict[str, float] | None:
