@@ -21,7 +21,19 @@ _HOME = {
     "warp": "flow",
 }
 
-__all__ = [*_HOME, "__version__"]
+__all__ = [
+    "CellVideoPipeline",
+    "CellVideoPipelineOutput",
+    "MotionUNet3DModel",
+    "UNet3DModel",
+    "__version__",
+    "horn_schunck",
+    "load_patches",
+    "read_recording",
+    "segment_cells",
+    "simulate",
+    "warp",
+]
 
 if TYPE_CHECKING:
     from .data import load_patches, read_recording
