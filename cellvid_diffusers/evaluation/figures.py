@@ -51,10 +51,10 @@ def distance_bars(distances: dict[str, dict], controls: dict[str, dict]) -> str:
         low, high = found["interval"]
         axes.plot([low, high], [i, i], color=colour, linewidth=4, solid_capstyle="round", alpha=0.5)
         axes.plot(found["ratio"], i, "o", color=colour, markersize=9)
-        for control, row in controls.items():
-            if row[name]["meant"]:
-                axes.plot(row[name]["ratio"], i - 0.25, "|", color=INK, markersize=7)
-                axes.annotate(control, (row[name]["ratio"], i - 0.31), color=INK, fontsize=7, ha="center", va="bottom")
+        meant = sorted((row[name]["ratio"], control) for control, row in controls.items() if row[name]["meant"])
+        for k, (ratio, control) in enumerate(meant):
+            axes.plot(ratio, i - 0.2, "|", color=INK, markersize=7)
+            axes.annotate(control, (ratio, i - 0.27 - 0.16 * (k % 2)), color=INK, fontsize=7, ha="center", va="bottom")
     axes.axvline(1, color=REAL, linewidth=1.5)
     axes.annotate(
         "real against real",
@@ -211,5 +211,5 @@ def similarities(real: Sequence[float], synth: Sequence[float], threshold: float
     )
     axes.set(yticks=[], xlim=(0, 1))
     axes.set_xlabel("correlation with the nearest training clip", fontsize=8, color=INK)
-    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper left")
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return _svg(figure, "Similarity to the nearest training clip")
