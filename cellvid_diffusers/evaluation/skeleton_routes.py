@@ -6,6 +6,9 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import dijkstra
 
+BORDER = 4
+"""Thinning takes off so many pixels, at most, where a line leaves the frame."""
+
 
 @dataclass(frozen=True)
 class Route:
@@ -26,7 +29,9 @@ def find_routes(pixels: np.ndarray, beside: np.ndarray, min_length: float) -> li
     Longest first, a route takes its root, and one that bridges two cells takes the roots at both ends.
     """
     graph = _link_pixels(pixels)
-    at_border = ((pixels <= 1) | (pixels >= np.array(beside.shape) - 2)).any(axis=1) & (np.diff(graph.indptr) <= 1)
+    at_border = ((pixels < BORDER) | (pixels >= np.array(beside.shape) - BORDER)).any(axis=1) & (
+        np.diff(graph.indptr) <= 1
+    )
     owner = beside[tuple(pixels.T)]
     roots, origin = _find_roots(graph, owner), "soma"
     if not len(roots):

@@ -32,7 +32,7 @@ COLUMNS = {
 
 
 def link_cells(
-    labels: np.ndarray, *, max_gap: int = 1, max_distance: float = 1.0, border: int = 3
+    labels: np.ndarray, *, max_gap: int = 1, max_distance: float = 1.5, border: int = 3
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Give a cell the same label in all its frames.
 
@@ -147,27 +147,28 @@ def localisation_noise(paths: list[np.ndarray]) -> float:
     """Variance of the position along one axis that is noise, px^2, pooled over paths of one clip.
 
     White noise of the position makes successive steps anti-correlated: their covariance is minus its variance (Eq. 7 of
-    [2]_). The mean step of each path is taken out first, and the bias of doing so put back.
+    [2]_). A steady drift, the mean step of each path, is taken out first; what that takes from the mean square and from
+    the mean product of successive steps is known, so both are solved for the noise and the random steps.
 
     Parameters
     ----------
     paths : list of ndarray
-        `(N, 2)` positions in successive frames.
+        `(N, 2)` positions in successive frames; those of less than 4 frames tell nothing.
 
     Returns
     -------
     float
         At least 0.
     """
-    total, weight = 0.0, 0
+    equations, found = np.zeros((2, 2)), np.zeros(2)
     for path in paths:
         steps = np.diff(path, axis=0)
-        if len(steps) >= 3:
+        n = len(steps)
+        if n >= 3:
             steps = steps - steps.mean(axis=0)
-            product = (steps[1:] * steps[:-1]).sum(axis=1).mean() + (steps**2).sum() / len(steps) / (len(steps) - 1)
-            total += product * len(steps)
-            weight += len(steps)
-    return max(0.0, -total / weight / 2) if weight else 0.0
+            found += n * np.array([(steps**2).sum() / n, (steps[1:] * steps[:-1]).sum() / (n - 1)])
+            equations += n * np.array([[1 - 1 / n, 2 - 2 / n**2], [-1 / n, -1 - 2 / (n**2 * (n - 1))]])
+    return max(0.0, float(np.linalg.solve(equations, found)[1]) / 2) if equations.any() else 0.0
 
 
 def mean_squared_displacement(path: np.ndarray, lag: int, *, noise: float = 0.0) -> float:

@@ -1,0 +1,123 @@
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from cellvid_diffusers.evaluation.segment import segment_cells, split_cells
+from cellvid_diffusers.evaluation.segmentation_network import WEIGHTS, load_network, predict, standardize
+from cellvid_diffusers.evaluation.segmentation_scores import foreground_dice, instance_f1
+
+
+def two_discs(apart, radius=10, size=64):
+    """Foreground, depth and contact of two discs, as a perfect network would see them."""
+    y, x = np.mgrid[:size, :size]
+    depths = [np.clip(1 - np.hypot(y - 32, x - 32 - side * apart / 2) / radius, 0, 1) for side in (-1, 1)]
+    depth = np.maximum(*depths)
+    return (depth > 0).astype(np.float32), depth.astype(np.float32), np.zeros((size, size), np.float32)
+
+
+@pytest.mark.parametrize(("apart", "count"), [(0, 1), (12, 2), (18, 2), (30, 2)])
+def test_touching_cells_are_parted(apart, count):
+    labels = split_cells(*two_discs(apart))
+    assert labels.dtype == np.int32
+    assert np.array_equal(np.unique(labels), np.arange(count + 1))
+
+
+def test_a_seam_parts_cells_that_the_depth_does_not():
+    foreground = np.zeros((64, 64), np.float32)
+    foreground[20:44, 10:54] = 1
+    depth = foreground * 0.8
+    contact = np.zeros_like(depth)
+    contact[:, 31:33] = foreground[:, 31:33]
+    assert split_cells(foreground, depth, contact).max() == 2
+    assert split_cells(foreground, depth, contact * 0).max() == 1
+
+
+def test_small_pieces_are_dropped_and_small_holes_filled():
+    foreground, depth, contact = two_discs(0)
+    foreground[2:5, 2:5] = depth[2:5, 2:5] = 1
+    whole = split_cells(foreground, depth, contact)
+    foreground[32, 32] = 0
+    assert whole[3, 3] == 0
+    assert np.array_equal(split_cells(foreground, depth, contact) > 0, whole > 0)
+
+
+@pytest.mark.parametrize(
+    ("video", "rule"),
+    [
+        (np.zeros((0, 32, 32)), "none of them 0"),
+        (np.zeros((32, 32)), "frames, height, width"),
+        (np.zeros((2, 8, 32)), "at least 16 x 16"),
+        (np.full((2, 32, 32), np.nan), "NaN or infinity in frame 0"),
+        (np.full((2, 32, 32), 2.0), "lie in"),
+        (np.zeros((2, 32, 32), np.int64), "uint8 or float"),
+    ],
+)
+def test_what_is_no_video_is_refused_in_one_line(video, rule):
+    with pytest.raises(ValueError, match=rule) as error:
+        segment_cells(video)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("noise", [0, 1, 4])
+def test_frames_without_cells_have_no_labels(noise):
+    rng = np.random.default_rng(0)
+    video = np.clip(110 + noise * rng.normal(size=(3, 64, 64)), 0, 255).astype(np.uint8)
+    assert not segment_cells(video).any()
+
+
+def test_bytes_and_floats_agree_and_contrast_does_not_matter(make_clips):
+    video = make_clips(1, seed=3, size=64)[0][:2]
+    labels = segment_cells(video)
+    assert np.array_equal(labels, segment_cells(video / 255.0))
+    z = standardize(video / 255)
+    assert np.allclose(z, standardize(0.2 + 0.5 * (video / 255)), atol=1e-4)
+    assert z.std() == pytest.approx(1, abs=0.2)
+
+
+def test_any_size_of_frame_keeps_its_size():
+    video = np.random.default_rng(0).random((2, 37, 61), np.float32)
+    assert segment_cells(video).shape == video.shape
+    assert segment_cells(video, pixel_size_um=0.3).shape == video.shape
+    assert predict(video).shape == (2, 3, 37, 61)
+
+
+def test_weights_are_small_and_complete():
+    assert WEIGHTS.stat().st_size < 5 * 2**20
+    assert all(np.isfinite(value.numpy()).all() for value in load_network().state_dict().values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_hand_annotated_frames_that_were_not_used_for_tuning(shared_data, scale):
+    scores = []
+    for name in ("val_set47", "train_set13"):
+        frame, truth = (tifffile.imread(shared_data / f"usiigaci_annotated/{name}{end}.tif") for end in ("", "_masks"))
+        size = round(frame.shape[1] * scale), round(frame.shape[0] * scale)
+        frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        truth = cv2.resize(truth.astype(np.float32), size, interpolation=cv2.INTER_NEAREST).astype(int)
+        found = segment_cells(frame[None])[0]
+        scores.append((foreground_dice(found, truth), instance_f1(found, truth)))
+    dice, f1 = np.mean(scores, axis=0)
+    assert dice >= 0.85
+    assert f1 >= 0.6
+
+
+@pytest.mark.slow
+def test_astrocytomas_of_the_cell_tracking_challenge(shared_data):
+    frame, truth = (
+        tifffile.imread(shared_data / f"u373/u373_train01_aspect_restored{end}.tif")[45] for end in ("", "_masks")
+    )
+    assert foreground_dice(segment_cells(frame[None])[0], truth) > 0.8
+
+
+def test_scores_of_known_overlaps():
+    truth = np.zeros((20, 40), int)
+    truth[2:12, 2:12], truth[2:12, 20:30] = 5, 9
+    assert (foreground_dice(truth, truth), instance_f1(truth, truth)) == (1, 1)
+    shifted = np.roll(truth, 5, axis=1)  # overlap over union 1 / 3
+    assert (foreground_dice(shifted, truth), instance_f1(shifted, truth)) == (0.5, 0)
+    merged = np.where(truth, 1, 0)
+    assert (foreground_dice(merged, truth), instance_f1(merged, truth)) == (1, 0)
+    assert instance_f1(np.where(truth == 5, 1, 0), truth) == pytest.approx(2 / 3)
+    assert (foreground_dice(0 * truth, 0 * truth), instance_f1(0 * truth, 0 * truth)) == (1, 1)
