@@ -2,8 +2,8 @@
 
 Prints foreground Dice and instance F1 (overlap over union above 0.5) of each frame that was used neither for training
 nor for choosing thresholds (`training/train_segmentation.py` says which), at full and at half resolution, by density,
-and of the other recordings with masks. `--calibrate` prints the scores of a grid of thresholds on the frames kept for that;
-the best go to `cellvid_diffusers/evaluation/calibration.json`.
+and of the other recordings with masks. `--calibrate` prints the scores of a grid of thresholds on the frames kept for
+that; the best go to `cellvid_diffusers/evaluation/calibration.json`.
 """
 
 import argparse
