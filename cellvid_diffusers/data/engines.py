@@ -1,33 +1,28 @@
 """Who does the work: this process, several of this machine, or a Dask cluster. All call one function on each item."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import torch
 
-Item = TypeVar("Item")
 ENGINES = ("local", "dask")
+Run = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[int, Any]]]
+"""`run(work, items)` gives number and result of each item, in the order in which they are done."""
 
 
-def run_all(
-    work: Callable[[Item], Any],
-    items: Sequence[Item],
-    *,
-    workers: int = 1,
-    engine: str = "local",
-    scheduler: str | None = None,
-) -> Iterator[tuple[int, Any]]:
-    """Number and result of each item, in the order in which they are done.
+@contextmanager
+def start_workers(*, workers: int = 1, engine: str = "local", scheduler: str | None = None) -> Iterator[Run]:
+    """Workers for the block, as a function `run(work, items)`.
+
+    `work` is an importable function of one item whose result does not depend on who calls it.
 
     Parameters
     ----------
-    work : callable
-        Importable function of one item; its result does not depend on who calls it.
-    items : sequence
     workers : int
         Processes; 1 works in this one.
     engine : "local" or "dask"
@@ -40,49 +35,58 @@ def run_all(
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {engine}")
     if engine == "dask":
-        return _with_dask(work, items, workers, scheduler)
-    if workers == 1:
-        return ((index, _on_one_core(work, item)) for index, item in enumerate(items))
-    return _with_processes(work, items, workers)
+        with _dask_client(workers, scheduler) as client:
+            yield partial(_with_dask, client)
+    elif workers > 1:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            yield partial(_with_processes, pool)
+    else:
+        yield lambda work, items: ((index, _on_one_core(work, item)) for index, item in enumerate(items))
 
 
-def _on_one_core(work: Callable[[Item], Any], item: Item) -> Any:
+def _on_one_core(work: Callable[[Any], Any], item: Any) -> Any:
     """One thread each: processes share the cores, and sums come out the same on every machine."""
-    threads = torch.get_num_threads()
+    threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     try:
         return work(item)
     finally:
         torch.set_num_threads(threads)
+        cv2.setNumThreads(cv_threads)
 
 
-def _with_processes(work: Callable[[Item], Any], items: Iterable[Item], workers: int) -> Iterator[tuple[int, Any]]:
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(_on_one_core, work, item): index for index, item in enumerate(items)}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _with_dask(
-    work: Callable[[Item], Any], items: Iterable[Item], workers: int, scheduler: str | None
+def _with_processes(
+    pool: ProcessPoolExecutor, work: Callable[[Any], Any], items: Sequence[Any]
 ) -> Iterator[tuple[int, Any]]:
+    futures = {pool.submit(_on_one_core, work, item): index for index, item in enumerate(items)}
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+
+
+@contextmanager
+def _dask_client(workers: int, scheduler: str | None) -> Iterator[Any]:
     try:
         from dask.distributed import Client, LocalCluster
-        from dask.distributed import as_completed as dask_as_completed
     except ImportError:
         raise ValueError("engine dask needs Dask: pip install 'cellvid-diffusers[dask]'") from None
-    cluster = None if scheduler else LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
-    try:
-        with Client(scheduler or cluster) as client:
-            futures = client.map(partial(_on_one_core, work), list(items), pure=False)
-            numbers = {future.key: index for index, future in enumerate(futures)}
-            for future in dask_as_completed(futures):
-                yield numbers[future.key], future.result()
-    finally:
-        if cluster is not None:
-            cluster.close()
+    if scheduler:
+        with Client(scheduler) as client:
+            yield client
+    else:
+        cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+        with cluster, Client(cluster) as client:
+            yield client
+
+
+def _with_dask(client: Any, work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    from dask.distributed import as_completed as dask_as_completed
+
+    futures = client.map(partial(_on_one_core, work), list(items), pure=False)
+    numbers = {future.key: index for index, future in enumerate(futures)}
+    for future in dask_as_completed(futures):
+        yield numbers[future.key], future.result()

@@ -8,7 +8,7 @@ order, by several workers, or again after an interruption, and the data set has 
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from .card import PrepareReport, write_card
 from .dataset import ROWS_PER_GROUP, SPLITS, atomic_folder, check_new, patch_features, write_shards
-from .engines import run_all
+from .engines import Run, start_workers
 from .sidecar import RecordingEntry, name_entries, read_sidecar
 from .windows import Plan, PrepareOptions, cut_window, plan_recording
 
@@ -111,7 +111,7 @@ def prepare(
     reject : bool
         Leave out empty, saturated, frozen and duplicated patches.
     workers, engine, scheduler
-        See `run_all`.
+        See `start_workers`.
     progress : bool
         Show a progress bar.
 
@@ -140,21 +140,22 @@ def prepare(
     )
     out = Path(out)
     check_new(out)
-    run = partial(run_all, workers=workers, engine=engine, scheduler=scheduler)
     report = PrepareReport(out, options=options)
-    plans = _plan_all(_entries(recordings, sidecar, root, validation), options, report, run)
-    cell_types = sorted({plan.entry.cell_type for plan in plans if plan.entry.cell_type})
-    features = patch_features(cell_types, masks=any(plan.masks for plan in plans))
-    work = out.absolute().with_name(f".{out.name}.parts-{_fingerprint(plans, options)}")
-    work.mkdir(parents=True, exist_ok=True)
-    units = [Unit(p, t, work / f"{i:04d}-{t:07d}.parquet") for i, p in enumerate(plans) for t in p.starts]
-    waiting = [unit for unit in units if not unit.part.exists()]
-    with tqdm(unit="patch", disable=not progress) as bar:
+    entries = _entries(recordings, sidecar, root, validation)
+    with start_workers(workers=workers, engine=engine, scheduler=scheduler) as run:
+        plans = _plan_all(entries, options, report, run)
+        cell_types = sorted({plan.entry.cell_type for plan in plans if plan.entry.cell_type})
+        features = patch_features(cell_types, masks=any(plan.masks for plan in plans))
+        work = out.absolute().with_name(f".{out.name}.parts-{_fingerprint(plans, options)}")
+        work.mkdir(parents=True, exist_ok=True)
+        units = [Unit(p, t, work / f"{i:04d}-{t:07d}.parquet") for i, p in enumerate(plans) for t in p.starts]
+        waiting = [unit for unit in units if not unit.part.exists()]
         done = len(units) - len(waiting)
-        for _, patches in run(partial(_write_part, options=options, features=features), waiting):
-            done += 1
-            bar.set_description(f"window {done} of {len(units)}")
-            bar.update(patches)
+        with tqdm(unit="patch", disable=not progress) as bar:
+            for _, patches in run(partial(_write_part, options=options, features=features), waiting):
+                done += 1
+                bar.set_description(f"window {done} of {len(units)}")
+                bar.update(patches)
     _assemble(units, report, features)
     shutil.rmtree(work)
     return report
@@ -190,7 +191,7 @@ def _plan_all(
     entries: list[tuple[RecordingEntry, Path]],
     options: PrepareOptions,
     report: PrepareReport,
-    run: Callable[..., Iterator],
+    run: Run,
 ) -> list[Plan]:
     """Plans of the recordings that can be cut; the others' faults go to the report."""
     planned = dict(run(partial(_plan_or_fault, options=options), entries))

@@ -28,9 +28,11 @@ def write_simulated(
     """Simulate cultures and write them as `cellvid simulate` does.
 
     The folder is a patch data set (masks included; the last tenth, at least one of two or more, is the validation
-    split, and each clip a recording of its own). Beside it lie, for clip i, `video_0000i.ome.tif`, `masks_0000i/` in
-    the layout of the Cell Tracking Challenge, `flow_0000i.npy` `(F - 1, H, W, 2)` in pixels per frame, and
-    `neurites_0000i.json`: for each frame, the cell and the centre line (x, y) of each neurite, in pixels.
+    split, and each clip a recording of its own). Beside it lie, for clip i, `video_0000i.ome.tif`; `masks_0000i/`, the
+    bodies and their tracks with lineage in the layout of the Cell Tracking Challenge; `cells_0000i.ome.tif`, the same
+    labels on bodies, neurites and growth cones; `kinds_0000i.json`, the kind of each label; `flow_0000i.npy`
+    `(F - 1, H, W, 2)` in pixels per frame; and `neurites_0000i.json`: for each frame, the cell, the centre line (x, y)
+    and the length of each neurite in pixels, and its direction from root to tip in degrees (0 right, 90 down).
 
     Parameters
     ----------
@@ -99,7 +101,25 @@ def _write_truth(out: Path, index: int, culture: SimulatedCulture) -> None:
         frame_interval_min=culture.frame_interval_min,
     )
     write_gif(out / f"video_{name}.gif", culture.video)
-    write_ctc(out / f"masks_{name}", culture.masks)
+    write_ctc(out / f"masks_{name}", culture.masks, culture.tracks)
+    write_ome_tiff(
+        out / f"cells_{name}.ome.tif",
+        culture.cells.astype(np.uint16),
+        pixel_size_um=culture.pixel_size_um,
+        frame_interval_min=culture.frame_interval_min,
+    )
+    (out / f"kinds_{name}.json").write_text(json.dumps(culture.kinds))
     np.save(out / f"flow_{name}.npy", culture.flow)
-    neurites = [[{"cell": cell, "line": line.round(2).tolist()} for cell, line in frame] for frame in culture.neurites]
+    neurites = [
+        [
+            {
+                "cell": neurite.cell,
+                "length": round(neurite.length, 2),
+                "direction": round(neurite.direction, 2),
+                "line": neurite.line.round(2).tolist(),
+            }
+            for neurite in frame
+        ]
+        for frame in culture.neurites
+    ]
     (out / f"neurites_{name}.json").write_text(json.dumps(neurites))

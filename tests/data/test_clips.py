@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+import torch
+from moving_blobs import blobs
+
+from cellvid_diffusers.data import ClipDataset, ClipStream, ClipTransform, Scales, load_patches, patch_features
+from cellvid_diffusers.data.dataset import encode_row, write_patches
+from cellvid_diffusers.flow import warp
+
+PLAIN = {"flip": False, "rotate": False, "any_angle": False, "random_window": False, "random_crop": False}
+
+
+def row(step, size=48):
+    """A clip that moves by `step` px a frame, and its exact flow."""
+    frames = blobs(6, size, size, step=step)
+    return frames, np.broadcast_to(np.float16(step), (*frames.shape, 2))
+
+
+def residual(clip):
+    """Mean difference of warped next frames from frames, over that of unwarped ones; clip `(3, F, H, W)`."""
+    clip = torch.from_numpy(clip)
+    inner = (slice(None), slice(6, -6), slice(6, -6))
+    moved = (warp(clip[0, 1:], clip[1:, :-1].transpose(0, 1)) - clip[0, :-1])[inner].abs().mean()
+    return float(moved / (clip[0, 1:] - clip[0, :-1])[inner].abs().mean())
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"flip": True}, {"rotate": True}, {"any_angle": True}, {"flip": True, "any_angle": True}]
+)
+@pytest.mark.parametrize("step", [(2, 0), (0, 1.5), (-1, 2)])
+def test_flow_still_leads_to_the_next_frame(names, step):
+    transform = ClipTransform(num_frames=5, size=32, **{**PLAIN, **dict.fromkeys(names, True)})
+    assert all(residual(transform(*row(step), np.random.default_rng(seed))) < 0.2 for seed in range(6))
+
+
+def test_without_options_the_middle_of_the_first_frames_is_taken():
+    frames, flow = row((1, 0))
+    clip = ClipTransform(num_frames=4, size=32, **PLAIN)(frames, flow, np.random.default_rng(0))
+    assert clip.shape == (3, 4, 32, 32) and clip.dtype == np.float32
+    np.testing.assert_allclose(clip[0], frames[:4, 8:40, 8:40] / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_flips_and_quarter_turns_move_whole_pixels(seed):
+    frames, flow = row((1, 0), size=40)
+    transform = ClipTransform(num_frames=6, size=32, any_angle=False)
+    clip = transform(frames, flow, np.random.default_rng(seed))
+    parts = [frames[0, y : y + 32, x : x + 32] for y in range(9) for x in range(9)]
+    turned = [np.rot90(m, k) for part in parts for m in (part, part[::-1]) for k in range(4)]
+    first = np.rint(clip[0, 0] * 255).astype(np.uint8)
+    assert any((first == candidate).all() for candidate in turned)
+    assert set(np.unique(np.abs(clip[1:]))) <= {0, 1}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Twelve rows of 12 frames of 48 x 48: eight of a neuron that moves right, four of glia that stand still."""
+    features = patch_features(["glia", "neuron"])
+    rows = []
+    for index in range(12):
+        step = (1, 0) if index < 8 else (0, 0)
+        frames = blobs(12, 48, 48, step=step, seed=index)
+        known = {"recording": f"r{index % 2}", "x": index, "y": 0, "t0": 0, "frame_stride": 1}
+        known |= {"cell_type": "neuron" if index < 8 else "glia", "density": "sparse" if index % 2 else None}
+        flow = np.broadcast_to(np.float16(step), (*frames.shape, 2))
+        rows.append(encode_row(features, frames=frames, flow=flow, **known))
+    bare = [{**row, "flow": None, "flow_shape": None} for row in rows[:2]]
+    return write_patches({"train": rows, "validation": bare}, tmp_path_factory.mktemp("clips") / "set", features)
+
+
+COLUMNS = {"cell_type": ["neuron", "glia"], "density": ["sparse"]}
+
+
+def test_items_depend_on_seed_and_number_alone(folder):
+    rows = load_patches(folder)
+    options = {"num_frames": 5, "size": 32, "class_columns": COLUMNS, "scales": Scales(), "length": 50}
+    kept, read = ClipDataset(rows, **options), ClipDataset(rows, preload=False, **options)
+    assert len(kept) == 50
+    for index in (0, 7, 49):
+        item = kept[index]
+        assert item["video"].shape == (3, 5, 32, 32) and item["video"].dtype == torch.float32
+        assert item["class_labels"].shape == (2,) and item["class_labels"].dtype == torch.int64
+        torch.testing.assert_close(item["video"], kept[index]["video"], atol=0, rtol=0)
+        torch.testing.assert_close(item["video"], read[index]["video"], atol=0, rtol=0)
+    assert not torch.equal(kept[0]["video"], ClipDataset(rows, seed=1, **options)[0]["video"])
+
+
+def test_labels_follow_the_row_and_balance_evens_them(folder):
+    options = {"num_frames": 5, "size": 32, "class_columns": COLUMNS, "length": 200, "transform": {"any_angle": False}}
+    clips = ClipDataset(load_patches(folder), **options)
+    items = [clips[i] for i in range(200)]
+    for item in items:
+        moves = item["video"][1:].abs().max() > 0
+        assert item["class_labels"][0] == (0 if moves else 1)
+        assert item["class_labels"][1] in (-1, 0)
+    even = ClipDataset(load_patches(folder), balance="cell_type", **options)
+    share = np.mean([int(even[i]["class_labels"][0]) for i in range(200)])
+    assert abs(np.mean([int(i["class_labels"][0]) for i in items]) - 1 / 3) < 0.12 and abs(share - 1 / 2) < 0.12
+
+
+def test_stream_draws_from_each_row(folder):
+    rows = load_patches(folder, streaming=True)
+    stream = ClipStream(
+        rows, scales=Scales(), transform=ClipTransform(num_frames=5, size=32), class_columns=COLUMNS, clips_per_row=2
+    )
+    first, second = list(stream), list(stream)
+    assert len(first) == 24 and first[0]["video"].shape == (3, 5, 32, 32)
+    assert [int(item["class_labels"][0]) for item in first] == [0] * 16 + [1] * 8
+    assert all(torch.equal(a["video"], b["video"]) for a, b in zip(first, second, strict=True))
+
+
+def test_loader_workers_give_the_same_batches(folder):
+    clips = ClipDataset(load_patches(folder), num_frames=5, size=32, scales=Scales(), length=8)
+    here = list(torch.utils.data.DataLoader(clips, batch_size=4))
+    there = list(torch.utils.data.DataLoader(clips, batch_size=4, num_workers=1))
+    assert all(torch.equal(a["video"], b["video"]) for a, b in zip(here, there, strict=True))
+
+
+def test_video_alone_and_the_papers_scaling(folder):
+    bare = load_patches(folder, "validation")
+    clip = ClipDataset(bare, num_frames=5, size=32, flow=False, normalization="paper")[0]["video"]
+    assert clip.shape == (1, 5, 32, 32) and clip.min() == -1 and clip.max() == 1
+    with pytest.raises(ValueError, match="rows must hold flow for clips with motion, got none"):
+        ClipDataset(bare, num_frames=5, size=32)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_frames": 13}, "num_frames must be at most the rows' 12, got 13"),
+        ({"size": 49}, "size must be at most the patches' 48, got 49"),
+        ({"normalization": "z"}, "normalization must be 'fixed' or 'paper', got z"),
+        ({"balance": "density"}, "balance must be one of class_columns"),
+    ],
+)
+def test_options_that_do_not_fit_the_rows(folder, options, message):
+    with pytest.raises(ValueError, match=message):
+        ClipDataset(load_patches(folder), **{"num_frames": 5, "size": 32, **options})
