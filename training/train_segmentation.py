@@ -159,7 +159,8 @@ def train(options: argparse.Namespace) -> None:
         for name, part in parts.items():
             part.load_state_dict(saved[name])
     started, losses = time.time(), []
-    while step < options.max_train_steps:
+    stop = min(options.max_train_steps, options.stop_after or options.max_train_steps)
+    while step < stop:
         for group in optimizer.param_groups:
             group["lr"] = options.learning_rate * learning_rate_at(step / options.max_train_steps)
         frames, targets = draw_batch(truth, options.train_batch_size, options.seed, step)
@@ -170,7 +171,7 @@ def train(options: argparse.Namespace) -> None:
         optimizer.step()
         step += 1
         losses.append(loss.item())
-        if step % 100 == 0 or step == options.max_train_steps:
+        if step % 100 == 0 or step == stop:
             line = {"step": step, "loss": float(np.mean(losses)), "seconds": time.time() - started}
             with open(options.output_dir / "train_log.jsonl", "a") as log:
                 print(json.dumps(line), file=log, flush=True)
@@ -179,12 +180,17 @@ def train(options: argparse.Namespace) -> None:
             save_weights(network, options.output_dir / "segmentation.safetensors")
 
 
-if __name__ == "__main__":
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data_dir", type=Path, required=True)
     parser.add_argument("--output_dir", type=Path, default=Path("runs/segmentation"))
     parser.add_argument("--max_train_steps", type=int, default=1600)
+    parser.add_argument("--stop_after", type=int, help="leave off at this step; the next call goes on from there")
     parser.add_argument("--train_batch_size", type=int, default=8)
     parser.add_argument("--learning_rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
-    train(parser.parse_args())
+    train(parser.parse_args(arguments))
+
+
+if __name__ == "__main__":
+    main()
