@@ -31,7 +31,7 @@ def main() -> None:
     real = torch.stack([clips.scales.denormalize(clips[index]["video"]) for index in range(4)])
     videos = [*real[:, 0].numpy(), *drawn.frames]
     flows = [*real[:, 1:].permute(0, 2, 3, 4, 1).numpy(), *drawn.flow]
-    labels = [f"{side} {number}" for side in ("real", "generated") for number in range(4)]
+    labels = [f"{side} {number}" for side in ("real", "made") for number in range(4)]
     options.out.mkdir(parents=True, exist_ok=True)
     contact_sheet(videos, [np.asarray(flow) for flow in flows], path=options.out / "beside.png", labels=labels)
     print(f"Wrote {options.out / 'beside.png'}")

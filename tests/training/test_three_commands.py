@@ -1,0 +1,47 @@
+"""From a recording to new clips with the README's three commands."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from test_train import launch
+from typer.testing import CliRunner
+
+from cellvid_diffusers.cli import app
+from cellvid_diffusers.io import read_ome_tiff, write_ome_tiff
+
+
+def run(*words: object) -> None:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+
+
+def moving_texture(frames: int, shape: tuple[int, int]) -> np.ndarray:
+    """Blobs that move to the right by one pixel a frame, `(F, H, W)` uint8."""
+    blobs = gaussian_filter(np.random.default_rng(0).normal(size=shape), 2.5, mode="wrap")
+    grey = 120 + 35 * blobs / blobs.std()
+    return np.clip([np.roll(grey, step, axis=1) for step in range(frames)], 0, 255).astype(np.uint8)
+
+
+@pytest.mark.slow
+def test_recording_to_new_clips(tmp_path):
+    video = moving_texture(8, (64, 80))
+    write_ome_tiff(tmp_path / "mine.ome.tif", video, pixel_size_um=0.5)
+
+    data, model, clips = tmp_path / "data", tmp_path / "model", tmp_path / "clips"
+    run("prepare", tmp_path / "mine.ome.tif", "--out", data, "--patch-size", 16, "--num-frames", 6, "--downscale", 2)
+    launch(model, dataset_name=data, class_columns="{}", balance="null", validation_steps=100)
+    run("generate", "--checkpoint", model, "--num-videos", 2, "--num-frames", 4, "--out", clips)
+
+    made = read_ome_tiff(clips / "video_00001.ome.tif")
+    assert made.video.shape == (4, 16, 16)
+    assert made.pixel_size_um == pytest.approx(1.0)
+    assert np.load(clips / "flow_00001.npy").shape == (4, 16, 16, 2)
+
+
+@pytest.mark.slow
+def test_motion_model_needs_a_data_set_with_flow(tmp_path):
+    write_ome_tiff(tmp_path / "mine.ome.tif", moving_texture(6, (32, 32)))
+    data = tmp_path / "data"
+    run("prepare", tmp_path / "mine.ome.tif", "--out", data, "--patch-size", 16, "--num-frames", 6, "--flow", "none")
+    failed = launch(tmp_path / "model", fails=True, dataset_name=data)
+    assert "rows must hold flow" in failed.stderr
