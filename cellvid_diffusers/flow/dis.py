@@ -13,6 +13,7 @@ _PRESETS = {
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
     "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
 }
+_LEAST_SIDE = 12
 
 
 def dis_flow(video: torch.Tensor | np.ndarray, *, preset: str = "medium") -> torch.Tensor:
@@ -34,7 +35,7 @@ def dis_flow(video: torch.Tensor | np.ndarray, *, preset: str = "medium") -> tor
     Raises
     ------
     ValueError
-        If the preset is unknown, or the video is none that `horn_schunck` takes.
+        If the preset is unknown, no side of the frames has 12 pixels, or the video is none that `horn_schunck` takes.
 
     References
     ----------
@@ -46,9 +47,12 @@ def dis_flow(video: torch.Tensor | np.ndarray, *, preset: str = "medium") -> tor
     clips = as_eight_bit(torch.as_tensor(video))
     frames = clips.round().clamp(0, 255).to(torch.uint8).numpy(force=True)
     count, num_frames, height, width = frames.shape
-    search = cv2.DISOpticalFlow_create(_PRESETS[preset])
+    if max(height, width) < _LEAST_SIDE:
+        raise ValueError(f"frames must have a side of at least {_LEAST_SIDE} pixels, got {height}x{width}")
     flow = np.empty((count, 2, num_frames - 1, height, width), np.float32)
     for clip, motion in zip(frames, flow, strict=True):
         for k in range(num_frames - 1):
+            # A search object starts from what it found last: a new one for each pair, so that a pair's flow is its own.
+            search = cv2.DISOpticalFlow_create(_PRESETS[preset])
             motion[:, k] = search.calc(clip[k], clip[k + 1], None).transpose(2, 0, 1)
     return torch.from_numpy(flow).view(*video.shape[:-3], *flow.shape[1:])

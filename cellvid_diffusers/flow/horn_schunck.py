@@ -14,24 +14,30 @@ References: Determining optical flow (Horn and Schunck, 1981), https://doi.org/1
 Neural Cell Video Synthesis via Optical-Flow Diffusion (Serna-Aguilera, Luu, Harris, Zou), Eq. 3-4
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from torch.nn import functional
 
 from .pyramid import pyramid_flow
+from .relaxation import cached_pairs, relax
 
 __all__ = ["horn_schunck"]
 
 
+@torch.no_grad()
 def horn_schunck(
     video: torch.Tensor | np.ndarray,
     *,
     mode: str = "pyramid",
     num_iterations: int | None = None,
     smoothness: float = 15.0,
+    stillness: float = 0.0,
     sigma: float = 1.0,
     num_levels: int | None = None,
-    num_warps: int = 4,
+    num_warps: int = 3,
     max_step: float = 1.0,
     brightness_weight: float = 1.0,
     sobel_gain: float = 8.0,
@@ -43,13 +49,19 @@ def horn_schunck(
     ----------
     video : torch.Tensor or numpy.ndarray, shape (..., F, H, W)
         Grey frames, uint8 (0 to 255) or floating (0 to 1), on any device. At least two frames.
-    mode : {"pyramid", "paper"}
+    mode : {"pyramid", "paper", "classic"}
         `"pyramid"` is coarse-to-fine and sub-pixel accurate up to several pixels a frame. `"paper"` is the
-        paper's Eq. 3-4 to the letter; on real phase contrast it is nearly blind.
+        paper's Eq. 3-4 to the letter; on real phase contrast it is nearly blind. `"classic"` is Horn and
+        Schunck's own discretisation of 1981 at one scale, for comparison with other implementations.
     num_iterations : int, optional
-        Paper: iterations from zero, default 10. Pyramid: iterations a warp, default 10.
+        Paper and classic: iterations from zero, default 10. Pyramid: iterations a warp, default 20, and twice as
+        many at the coarse levels.
     smoothness : float
-        Pyramid: :math:`\alpha` of Horn and Schunck, on 8-bit values.
+        Pyramid and classic: :math:`\alpha` of Horn and Schunck, on 8-bit values.
+    stillness : float
+        Pyramid: :math:`\beta`, which pulls the flow of blank regions, and theirs alone, to zero; on 8-bit values.
+        At 0 they move along with the cells nearest to them, and with a frame that shifts as a whole; at 2 the
+        background of a culture rests.
     sigma : float
         Pyramid: Gaussian blur of the frames at each level, in pixels.
     num_levels : int, optional
@@ -78,32 +90,32 @@ def horn_schunck(
         If the mode is unknown, or the video has fewer than two frames, fewer than three axes, another dtype or
         values that are not finite.
     """
-    if mode not in ("pyramid", "paper"):
-        raise ValueError(f'mode must be "pyramid" or "paper", got {mode!r}')
+    if mode not in ("pyramid", "paper", "classic"):
+        raise ValueError(f'mode must be "pyramid", "paper" or "classic", got {mode!r}')
     video = torch.as_tensor(video)
     clips = as_eight_bit(video)
+    solve: Callable[..., torch.Tensor]
+    options: dict[str, Any] = {"num_iterations": num_iterations or (20 if mode == "pyramid" else 10)}
     if mode == "paper":
-        solve, options = (
-            paper_flow,
-            {
-                "num_iterations": num_iterations or 10,
-                "brightness_weight": brightness_weight,
-                "sobel_gain": sobel_gain,
-                "intensity_range": intensity_range,
-            },
-        )
+        solve = paper_flow
+        options |= {
+            "brightness_weight": brightness_weight,
+            "sobel_gain": sobel_gain,
+            "intensity_range": intensity_range,
+        }
+    elif mode == "classic":
+        solve = classic_flow
+        options |= {"smoothness": smoothness}
     else:
-        solve, options = (
-            pyramid_flow,
-            {
-                "num_iterations": num_iterations or 10,
-                "smoothness": smoothness,
-                "sigma": sigma,
-                "num_levels": num_levels,
-                "num_warps": num_warps,
-                "max_step": max_step,
-            },
-        )
+        solve = pyramid_flow
+        options |= {
+            "smoothness": smoothness,
+            "stillness": stillness,
+            "sigma": sigma,
+            "num_levels": num_levels,
+            "num_warps": num_warps,
+            "max_step": max_step,
+        }
     flow = torch.stack([solve(clip, **options) for clip in clips])
     return flow.view(*video.shape[:-3], *flow.shape[1:])
 
@@ -118,16 +130,41 @@ def paper_flow(
 ) -> torch.Tensor:
     """Eq. 3-4 for one clip `(F, H, W)` of 8-bit values as floats -> `(2, F-1, H, W)`. Borders are continued."""
     video = video * (intensity_range / 255)
-    i_x, i_y = _sobel(video[:-1], sobel_gain)
-    i_t = video[:-1] - video[1:]
-    gradient = torch.stack((i_x, i_y))
-    scale = 1 / (1 / brightness_weight + i_x**2 + i_y**2)
+    flow = video.new_zeros(2, video.shape[0] - 1, *video.shape[1:])
+    for pairs in cached_pairs(flow):
+        current, following = video[pairs], video[pairs.start + 1 : pairs.stop + 1]
+        gradient = torch.stack(_sobel(current, sobel_gain))
+        scale = (1 / brightness_weight + gradient.square().sum(0)).rsqrt_()
+        flow[:, pairs] = relax(
+            flow[:, pairs], gradient * scale, (current - following) * scale, num_iterations=num_iterations
+        )
+    return flow
 
-    flow = torch.zeros_like(gradient)
-    for _ in range(num_iterations):
-        padded = functional.pad(flow, (1, 1, 1, 1), mode="replicate")
-        mean = (padded[..., 2:, 1:-1] + padded[..., :-2, 1:-1] + padded[..., 1:-1, 2:] + padded[..., 1:-1, :-2]) / 4
-        flow = mean - gradient * ((gradient * mean).sum(0) + i_t) * scale
+
+def classic_flow(video: torch.Tensor, *, num_iterations: int, smoothness: float) -> torch.Tensor:
+    """Horn and Schunck (1981) for one clip `(F, H, W)` of 8-bit values as floats -> `(2, F-1, H, W)`.
+
+    Derivatives over cubes of 2x2x2 pixels, flipped as by the paper's convolution; eight neighbours; nothing
+    outside the frame.
+    """
+    padded = functional.pad(video, (1, 0, 1, 0))
+    rows = padded[:, 1:] + padded[:, :-1]
+    columns = padded[:, :, 1:] + padded[:, :, :-1]
+    along_x, along_y = rows[..., :-1] - rows[..., 1:], columns[:, :-1] - columns[:, 1:]
+    level = rows[..., :-1] + rows[..., 1:]
+    flow = video.new_zeros(2, video.shape[0] - 1, *video.shape[1:])
+    for pairs in cached_pairs(flow):
+        following = slice(pairs.start + 1, pairs.stop + 1)
+        gradient = torch.stack([d[pairs] + d[following] for d in (along_x, along_y)]).div_(4)
+        scale = (smoothness**2 + gradient.square().sum(0)).rsqrt_()
+        flow[:, pairs] = relax(
+            flow[:, pairs],
+            gradient * scale,
+            (level[pairs] - level[following]).div_(4) * scale,
+            num_iterations=num_iterations,
+            eight_neighbours=True,
+            border="zero",
+        )
     return flow
 
 

@@ -5,9 +5,10 @@ is the flow so far, linearises the difference there, and minimises the energy of
 
 .. math:: \int (I_x (u - u_0) + I_y (v - v_0) + I_t)^2 + \alpha^2 (|\nabla u|^2 + |\nabla v|^2),
 
-with gradients that stay constant inside the warp. Its Jacobi iteration is Eq. 3-4 of the paper; Chebyshev's
-weights reach in ten iterations what Jacobi reaches in about forty. Then the step is clipped and the flow is
-median filtered (Sun, Roth and Black 2014): without these two, real phase contrast diverges.
+with gradients that stay constant inside the warp. Then the step is clipped and the flow is median filtered (Sun,
+Roth and Black 2014): without these two, real phase contrast diverges. Coarse levels, where texture is scarce and
+pixels are cheap, iterate twice as long. Where a frame is blank nothing can be seen to move, and smoothness lets the
+flow of the nearest cell run on; `stillness` adds beta^2 (u^2 + v^2), there alone, and the background comes to rest.
 
 References: Determining optical flow (Horn and Schunck, 1981), https://doi.org/10.1016/0004-3702(81)90024-2;
 A quantitative analysis of current practices in optical flow estimation and the principles behind them
@@ -17,18 +18,20 @@ A quantitative analysis of current practices in optical flow estimation and the 
 import torch
 from torch.nn import functional
 
+from .relaxation import cached_pairs, relax
 from .warp import sample
 
 __all__ = ["pyramid_flow"]
 
 _COARSEST_SIDE = 16
-_JACOBI_RADIUS = 0.99
+_JACOBI_RADIUS = 0.998
 
 
 def pyramid_flow(
     video: torch.Tensor,
     *,
     smoothness: float,
+    stillness: float,
     sigma: float,
     num_levels: int | None,
     num_warps: int,
@@ -42,12 +45,17 @@ def pyramid_flow(
         levels.append(functional.interpolate(levels[-1][:, None], size=half, mode="area")[:, 0])
 
     flow = torch.zeros(2, video.shape[0] - 1, *levels[-1].shape[-2:], dtype=video.dtype, device=video.device)
-    for level in reversed(levels):
+    for octave, level in reversed(list(enumerate(levels))):
         frames = smooth(level, sigma)
         flow = _resize_flow(flow, level.shape[-2:])
-        for _ in range(num_warps):
-            flow = flow + (_solve(frames, flow, smoothness, num_iterations) - flow).clamp(-max_step, max_step)
-            flow = median(flow)
+        iterations = num_iterations if octave == 0 else 2 * num_iterations
+        for pairs in cached_pairs(flow):
+            part, some = flow[:, pairs], frames[pairs.start : pairs.stop + 1]
+            beta2 = _stillness(some[:-1], stillness * 2**octave) if stillness else None
+            for _ in range(num_warps):
+                target = _solve(some, part, smoothness**2, beta2, iterations)
+                part = median(part + (target - part).clamp_(-max_step, max_step))
+            flow[:, pairs] = part
     return flow
 
 
@@ -87,30 +95,26 @@ def _gradient(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return across, down
 
 
-def _solve(frames: torch.Tensor, flow: torch.Tensor, smoothness: float, num_iterations: int) -> torch.Tensor:
-    """Minimise the energy linearised at `flow` (2, N, H, W), Chebyshev-weighted Jacobi from `flow` itself."""
-    current, following = frames[:-1], sample(frames[1:], flow.transpose(0, 1))
-    inside = _inside(flow)
-    i_x, i_y = (g * inside for g in _gradient((current + following) / 2))
-    i_t = (following - current) * inside
-    scale = (smoothness**2 + i_x**2 + i_y**2).rsqrt()
-    gradient = torch.stack((i_x * scale, i_y * scale))
-    offset = i_t * scale - (gradient * flow).sum(0)
+def _stillness(frames: torch.Tensor, stillness: float) -> torch.Tensor:
+    """beta^2 of each pixel `(N, H, W)`: full where the frame is blank, little where there is texture to follow."""
+    i_x, i_y = _gradient(frames)
+    return (stillness / (1 + smooth(i_x**2 + i_y**2, 2.0))) ** 2
 
-    previous, now, omega = flow, flow, 1.0
-    for k in range(num_iterations):
-        padded = functional.pad(now, (1, 1, 1, 1), mode="replicate")
-        mean = torch.lerp(
-            torch.lerp(padded[..., :-2, 1:-1], padded[..., 2:, 1:-1], 0.5),
-            torch.lerp(padded[..., 1:-1, :-2], padded[..., 1:-1, 2:], 0.5),
-            0.5,
-        )
-        residual = torch.addcmul(torch.addcmul(offset, gradient[0], mean[0]), gradient[1], mean[1])
-        jacobi = mean.addcmul_(gradient, residual, value=-1)
-        if k:
-            omega = 1 / (1 - _JACOBI_RADIUS**2 / (2 if k == 1 else 4 / omega))
-        previous, now = now, torch.lerp(previous, jacobi, omega)
-    return now
+
+def _solve(
+    frames: torch.Tensor, flow: torch.Tensor, alpha2: float, beta2: torch.Tensor | None, num_iterations: int
+) -> torch.Tensor:
+    """Minimise the energy linearised at `flow` (2, N, H, W), Chebyshev-weighted Jacobi from `flow` itself."""
+    current, following = frames[:-1], sample(frames[1:], flow.transpose(0, 1), interpolation="bicubic")
+    inside = _inside(flow)
+    i_x, i_y = (g.mul_(inside) for g in _gradient((current + following).div_(2)))
+    i_t = (following - current).mul_(inside)
+    keep = None if beta2 is None else alpha2 / (alpha2 + beta2)
+    scale = (torch.addcmul(i_x * i_x, i_y, i_y) + (alpha2 if beta2 is None else alpha2 + beta2)).rsqrt_()
+    gradient = torch.stack((i_x, i_y)).mul_(scale)
+    offset = i_t.mul_(scale).sub_((gradient * flow).sum(0))
+
+    return relax(flow, gradient, offset, num_iterations=num_iterations, keep=keep, radius=_JACOBI_RADIUS)
 
 
 def _inside(flow: torch.Tensor) -> torch.Tensor:

@@ -109,7 +109,7 @@ def draw_quiver(
         hues = np.rint(255 * _wheel(field)).astype(int)
         for i, j in zip(*np.nonzero(np.hypot(field[..., 0], field[..., 1]) >= min_speed), strict=True):
             tail = np.array([columns[j], rows[i]])
-            _draw_arrow(picture, tail, tail + gain * field[i, j], zoom, color or tuple(map(int, hues[i, j])))
+            _draw_arrow(picture, tail, tail + gain * field[i, j], zoom, color or hues[i, j].tolist())
         pictures.append(picture)
     return np.stack(pictures).reshape(*frame.shape[:-2], zoom * height, zoom * width, 3)
 

@@ -37,7 +37,7 @@ def warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     return warped.view(image.shape)
 
 
-def sample(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
+def sample(image: torch.Tensor, flow: torch.Tensor, *, interpolation: str = "bilinear") -> torch.Tensor:
     """`warp` for `(N, H, W)` floats, unchecked.
 
     `grid_sample` takes coordinates normalised by the side of the image. That is free of rounding, as zero flow
@@ -54,6 +54,6 @@ def sample(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     across = torch.add(column, flow[:, 0], alpha=2 / padded_width)
     down = torch.add(row[:, None], flow[:, 1], alpha=2 / padded_height)
     grid = torch.stack((across, down), dim=-1)
-    return functional.grid_sample(image[:, None], grid, mode="bilinear", padding_mode="border", align_corners=False)[
+    return functional.grid_sample(image[:, None], grid, mode=interpolation, padding_mode="border", align_corners=False)[
         :, 0
     ]
