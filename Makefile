@@ -1,4 +1,4 @@
-# make demo | test | lint | train | install
+# make demo | test | lint | train | bench | install
 #
 # Every target first sees to the virtual environment .venv, and rebuilds it when pyproject.toml or constraints.txt
 # have changed. Only Python 3.10 or newer and make are needed: `make demo PYTHON=python3.12` picks one. pip takes the
@@ -10,13 +10,14 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint train
+.PHONY: help install demo test lint train bench
 
 help:
 	@echo "make demo     generate cell videos with their motion from the embedded checkpoint, into out/demo/"
 	@echo "make test     run all tests, $(WORKERS) at a time (make test WORKERS=8)"
 	@echo "make lint     check style and types"
 	@echo "make train    train the two-minute smoke configuration, into runs/smoke/"
+	@echo "make bench    measure beside the peers (extra bench), into docs/benchmarks.md; 20 minutes"
 	@echo "make install  only build the virtual environment .venv"
 
 install: $(STAMP)
@@ -42,3 +43,6 @@ lint: $(STAMP)
 
 train: $(STAMP)
 	$(BIN)/accelerate launch training/train.py
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/run.py $(ARGS)

@@ -1,0 +1,176 @@
+"""Measure everything beside what a user would pick instead, and write `docs/benchmarks.md` and `docs/benchmarks.json`.
+
+python benchmarks/run.py              # under 20 minutes on two quiet cores; needs the extra `bench`
+python benchmarks/run.py --quick      # tiny sizes, for the tests
+python benchmarks/run.py --only flow  # one part; the others keep their last figures
+python benchmarks/run.py --gpu        # the part for a GPU; the rest keeps its last figures
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import gpu
+import limits
+import networks
+import report
+import scaling
+import whole
+from timing import summarise, take_turns
+
+from cellvid_diffusers.training_utils import keep_freed_memory
+
+ROOT = Path(__file__).parent.parent
+
+
+def measure_networks(results: dict[str, Any], quick: bool, repeats: int) -> None:
+    """Forward pass and training step of every candidate, in turns; the layers' own rate; memory."""
+    sample = torch.randn(1, 3, *((4, 32, 32) if quick else (10, 128, 128)))
+    names = list(networks.candidates(quick))
+    made = {name: networks.make(name, quick) for name in names}
+    forward = take_turns({name: networks.forward_call(*pair, sample) for name, pair in made.items()}, repeats=repeats)
+    training = take_turns({name: networks.training_call(*pair, sample) for name, pair in made.items()}, repeats=repeats)
+    ours = [name for name in names if name.startswith(networks.OURS)]
+    layers = {name: limits.layer_rate(*made[name], sample, repeats) for name in ours}
+    results["networks"] = rows = {}
+    for name in names:
+        flops = limits.count_flops(networks.make(name, quick)[0], sample, training=False)
+        row = {
+            "parameters": networks.parameters(made[name][0]),
+            "forward": forward[name],
+            "training": training[name],
+            "forward_gflops": flops / forward[name]["fastest"] / 1e9,
+        }
+        if name in layers:
+            row["share_of_layer_rate"] = flops / forward[name]["fastest"] / layers[name]
+        rows[name] = row
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    results["limits"] = {
+        "bandwidth_gb_per_s": limits.memory_bandwidth(repeats) / 1e9,
+        "product": {name: limits.square_product_rate(dtype, repeats) for name, dtype in dtypes.items()},
+        "layers": layers,
+    }
+    slow = {name for name in names if forward[name]["seconds"] > 5}
+    measured = names[:1] if quick else names
+    results["memory"] = {
+        task: {name: peak_memory(name, task, quick) for name in measured if task == "training" or name not in slow}
+        for task in (("training",) if quick else ("forward", "training"))
+    }
+    results["samples"] = {f"{name}, 25 steps": row for name, row in whole.samples(ours, quick, min(repeats, 3)).items()}
+    for name in (name for name in names if name.startswith(networks.VIDEO_DIFFUSION)):
+        thousand = summarise([1000 * forward[name]["seconds"]])
+        results["samples"][f"{name}, 1,000 steps, extrapolated from its forward pass"] = thousand
+
+
+def peak_memory(name: str, task: str, quick: bool) -> dict[str, float]:
+    mode = "quick" if quick else "full"
+    return json.loads(whole.command(str(ROOT / "benchmarks" / "memory.py"), name, task, mode).splitlines()[-1])
+
+
+def measure_scaling(results: dict[str, Any], quick: bool, repeats: int) -> None:
+    name = f"{networks.OURS}, quick" if quick else f"{networks.OURS} tiny"
+    results["scaling"] = scaling.curves(name, quick, repeats)
+    recorded = results.get("gpu")
+    if recorded:
+        step, clips = next(iter(recorded["rows"].values()))["seconds"], recorded["batch"]
+    else:
+        step, clips = results["networks"][name]["training"]["seconds"], 1
+    results["projection"] = scaling.projection(name, quick, step, clips)
+
+
+def measure_flow(results: dict[str, Any], quick: bool, repeats: int) -> None:
+    import flows
+
+    results["flow"] = flows.measure(quick, repeats)
+
+
+def measure_whole(results: dict[str, Any], quick: bool, repeats: int) -> None:
+    results["start_up"] = whole.start_up(quick, repeats)
+    results["data"] = whole.data_loading(quick, repeats)
+    if not quick:
+        results["checkpoint"] = whole.embedded_checkpoint(repeats)
+        results["evaluation"] = whole.evaluation(quick)
+
+
+PARTS: dict[str, Callable[[dict[str, Any], bool, int], None]] = {
+    "networks": measure_networks,
+    "flow": measure_flow,
+    "whole": measure_whole,
+    "scaling": measure_scaling,
+}
+
+
+def describe(quick: bool, repeats: int) -> dict[str, Any]:
+    """What is measured, on what, and when."""
+    model = [line for line in read("/proc/cpuinfo").splitlines() if line.startswith("model name")]
+    return {
+        "date": datetime.date.today().isoformat(),
+        "commit": commit(),
+        "quick": quick,
+        "repeats": repeats,
+        "shape": "4 x 32 x 32" if quick else "10 x 128 x 128, one at a time",
+        "machine": {
+            "processor": model[0].split(": ")[1] if model else platform.processor(),
+            "cores": whole.usable_cores(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "load": os.getloadavg()[0],
+        },
+    }
+
+
+def commit() -> str:
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT)
+    return done.stdout.strip() or "unknown"
+
+
+def read(path: str) -> str:
+    return Path(path).read_text() if Path(path).exists() else ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: that the script runs, not how fast")
+    parser.add_argument("--gpu", action="store_true", help="measure the GPU part alone")
+    parser.add_argument("--only", choices=PARTS, action="append", help="measure these parts alone")
+    parser.add_argument("--repeats", type=int, default=None, help="rounds; 5, or 1 with --quick")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch in the rows that compare")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of benchmarks.md and benchmarks.json")
+    options = parser.parse_args()
+    repeats = options.repeats or (1 if options.quick else 5)
+    keep_freed_memory()
+    torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    written = options.out / "benchmarks.json"
+    results = json.loads(read(str(written)) or "{}")
+    if options.gpu:
+        results["gpu"] = {
+            "date": datetime.date.today().isoformat(),
+            "commit": commit(),
+            **gpu.measure(options.quick, repeats),
+        }
+    else:
+        results.update(describe(options.quick, repeats))
+        for name in options.only or PARTS:
+            print(f"measuring {name}", flush=True)
+            PARTS[name](results, options.quick, repeats)
+            written.write_text(json.dumps(results, indent=1) + "\n")
+    written.write_text(json.dumps(results, indent=1) + "\n")
+    if "networks" in results:
+        (options.out / "benchmarks.md").write_text(report.markdown(results))
+    print(f"Wrote {options.out / 'benchmarks.md'}")
+
+
+if __name__ == "__main__":
+    main()
