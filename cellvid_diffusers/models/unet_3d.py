@@ -124,8 +124,19 @@ class UNet3DModel(ModelMixin, ConfigMixin):
         return self.config.patch_size * 2 ** (len(self.config.block_out_channels) - 1)
 
     def load_weights_from(self, other: "UNet3DModel") -> None:
-        """Start from the weights of a model of the same configuration."""
-        self.load_state_dict(other.state_dict())
+        """Start from the weights of a model of the same configuration, or of one with fewer blocks a stage.
+
+        A new block's last convolution is zero, so that a grown model starts as the one that it grew from.
+
+        Raises:
+            ValueError: If the other model's weights do not fit.
+        """
+        missing, unexpected = self.load_state_dict(other.state_dict(), strict=False)
+        wrong = [name for name in missing if ".blocks." not in name] + list(unexpected)
+        if wrong:
+            raise ValueError(
+                f"weights of the same configuration but for layers_per_block are wanted, {wrong[0]} differs"
+            )
 
     def embed(
         self, timestep: torch.Tensor | float | int, class_labels: torch.Tensor | None, sample: torch.Tensor

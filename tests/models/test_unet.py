@@ -147,6 +147,16 @@ def test_gated_model_starts_as_the_baseline():
         assert torch.equal(gated(sample, 30).sample[:, :1], expected)
 
 
+def test_deeper_model_starts_as_the_one_it_grew_from():
+    model = build("joint")
+    deeper = UNet3DModel(**EFFICIENT, layers_per_block=2).eval()
+    deeper.load_weights_from(model)
+    with torch.no_grad():
+        assert torch.equal(deeper(clip(model), 30).sample, model(clip(model), 30).sample)
+    with pytest.raises(ValueError, match="layers_per_block"):
+        model.load_weights_from(deeper)
+
+
 def test_gated_model_uses_motion_once_the_gates_open():
     model = build("gated")
     sample = clip(model)
