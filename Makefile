@@ -44,5 +44,8 @@ lint: $(STAMP)
 train: $(STAMP)
 	$(BIN)/accelerate launch training/train.py
 
+# Without dependencies: one peer asks for torchvision, which it does not need here and which must match torch's build.
 bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt $(PIP_ARGS) \
+		video-diffusion-pytorch pyoptflow einops einops-exts rotary-embedding-torch
 	$(BIN)/python benchmarks/run.py $(ARGS)

@@ -72,8 +72,7 @@ def layer_rate(network: nn.Module, bfloat16: bool, sample: torch.Tensor, repeats
 
 
 def count_flops(network: nn.Module, sample: torch.Tensor, *, training: bool) -> float:
-    """Floating-point operations of a prediction, or of a prediction and its backward pass, counted without running."""
-
+    """Floating-point operations of a prediction, or of one and its backward pass, counted on shapes alone."""
     on_meta = network.to("meta")
     with FlopCounterMode(display=False) as counter:
         prediction = run(on_meta, sample.to("meta"))

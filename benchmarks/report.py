@@ -52,7 +52,7 @@ def networks(results: dict[str, Any]) -> str:
             f"{row['parameters'] / 1e6:.1f} M",
             seconds(row["forward"]),
             seconds(row["training"]),
-            f"{row['forward_gflops']:.0f}",
+            f"{row['forward_gflops']:.0f}" if "forward_gflops" in row else "",
             f"{row['share_of_layer_rate']:.0%}" if "share_of_layer_rate" in row else "",
         ]
         for name, row in rows.items()
