@@ -11,6 +11,9 @@ FLOWS = ("pyramid", "paper", "dis", "none")
 PIXELS_PER_FLOW_CALL = 4_000_000
 MAX_STRIDE = 32
 PAIRS = 5
+STILLNESS = 2.0
+"""Pull of the pyramid's flow towards rest where nothing tells of motion: blank background then stands nearly still
+(0.06 instead of 1.04 px/frame on U373), which costs the cells 1 % of what warping explains."""
 
 
 def video_flow(frames: np.ndarray, method: str) -> np.ndarray:
@@ -19,7 +22,11 @@ def video_flow(frames: np.ndarray, method: str) -> np.ndarray:
     pieces = []
     for start in range(0, len(frames) - 1, count):
         piece = frames[start : start + count + 1]
-        flow = dis_flow(piece) if method == "dis" else horn_schunck(torch.from_numpy(piece), mode=method)
+        if method == "dis":
+            flow = dis_flow(piece)
+        else:
+            stillness = STILLNESS if method == "pyramid" else 0.0
+            flow = horn_schunck(torch.from_numpy(piece), mode=method, stillness=stillness)
         pieces.append(np.moveaxis(np.asarray(flow), 0, -1).astype(np.float16))
     return np.concatenate(pieces)
 
