@@ -147,6 +147,8 @@ def _from_dataset(side: str | Path, split: str | None, max_clips: int, seed: int
     rows = rows.select(_chosen(len(rows), max_clips, seed))
     loaded = list(rows)
     frames = [decode_frames(row["frames"]) for row in loaded]
+    shortest = min(map(len, frames))  # rows may last as long as their recordings do: all are cut to the shortest
+    frames = [f[:shortest] for f in frames]
     shapes = {f.shape for f in frames}
     if len(shapes) > 1:
         raise ValueError(f"all clips of a data set must have one size, got {sorted(shapes)[:2]} in {side}")
@@ -159,7 +161,7 @@ def _from_dataset(side: str | Path, split: str | None, max_clips: int, seed: int
         cell_types=np.array([kinds.int2str(k) if isinstance(k, int) else k for k in named]),
         positions=np.array([(r["y"], r["x"]) for r in loaded]),
         times=np.array([r["t0"] for r in loaded]),
-        flow=[decode_flow(r) for r in loaded],
+        flow=[decode_flow(r, 0, shortest) for r in loaded],
         pixel_size_um=_common(r["pixel_size_um"] for r in loaded),
         frame_interval_min=_common(r["frame_interval_min"] for r in loaded),
         source=f"{side} ({split})",
