@@ -186,7 +186,7 @@ def flow(
     from .flow import flow_to_rgb, horn_schunck
     from .io import write_gif
 
-    frames = np.asarray(read_recording(recording).frames)
+    frames = read_recording(recording).read(slice(None))
     motion = horn_schunck(frames, mode=mode).permute(1, 2, 3, 0).numpy()
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "flow.npy", motion)
