@@ -4,6 +4,8 @@ Perimeters are those of the outline at half height of the slightly blurred mask,
 cell's area: counting pixel edges or steps makes the perimeter depend on the angle, this stays within 1 % on ellipses.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -74,7 +76,7 @@ def _measure_frame(labels: np.ndarray, image: np.ndarray) -> list[dict]:
             continue
         region = labels[box] == label
         pixels = image[box][region]
-        row = {"label": label} | measure_shape(region)
+        row: dict[str, Any] = {"label": label, **measure_shape(region)}
         row["y"] += box[0].start
         row["x"] += box[1].start
         contrast = float(pixels.std())

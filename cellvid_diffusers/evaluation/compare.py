@@ -90,13 +90,14 @@ def compare_all(
             continue
         if measure.kind is not None:
             pair = [t[t["kind"] == measure.kind] for t in pair]
-        row = compare_measure(*pair, measure.column, sides, splits, seed=seed)
+        row = compare_measure(pair[0], pair[1], measure.column, sides, splits, seed=seed)
         if row is not None:
             rows[name] = row | {"unit": measure.unit}
-    directions = compare_directions(*(t.neurites for t in tables), sides, seed=seed)
-    lengths = compare_lengths(*(t.neurites for t in tables), sides, seed=seed)
+    real, synth = (t.neurites for t in tables)
+    directions = compare_directions(real, synth, sides, seed=seed)
+    lengths = compare_lengths(real, synth, sides, seed=seed)
     if lengths is not None:
-        row = compare_measure(*(t.neurites for t in tables), "length", sides, splits, seed=seed) or {}
+        row = compare_measure(real, synth, "length", sides, splits, seed=seed) or {}
         rows["neurite length"] = row | lengths | {"unit": "px"}
     if directions is not None:
         rows["neurite direction"] = directions | {"unit": "rad"}

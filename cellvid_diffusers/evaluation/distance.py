@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from itertools import combinations, islice, product
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance
 
@@ -50,7 +51,7 @@ def energy_distance(xx: np.ndarray, xy: np.ndarray, yy: np.ndarray, wx: np.ndarr
 
 
 def group_clips(
-    recordings: Sequence, *, kinds: Sequence | None = None, positions: np.ndarray | None = None, times=None
+    recordings: ArrayLike, *, kinds: ArrayLike | None = None, positions: np.ndarray | None = None, times=None
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Groups that are independent of each other as far as the data allow, and the strata to split within.
 
@@ -74,14 +75,14 @@ def group_clips(
     how : str
         A sentence for the report.
     """
-    recordings = np.asarray(recordings).astype(str)
-    strata = np.full(len(recordings), "all") if kinds is None else np.asarray(kinds).astype(str)
-    groups, alone = recordings.astype(object), []
+    labels = np.asarray(recordings).astype(str)
+    strata = np.full(len(labels), "all") if kinds is None else np.asarray(kinds).astype(str)
+    groups, alone = labels.astype(object), []
     for kind in np.unique(strata):
         members = strata == kind
-        if len(np.unique(recordings[members])) > 1:
+        if len(np.unique(labels[members])) > 1:
             continue
-        alone.append(str(recordings[members][0]))
+        alone.append(str(labels[members][0]))
         cuts = [] if positions is None else [np.asarray(positions)[:, 0], np.asarray(positions)[:, 1]]
         cuts += [] if times is None else [np.asarray(times)]
         for values in cuts:
@@ -148,7 +149,9 @@ class Yardstick:
         self.real, self.groups, self.strata, self.seed = self.standardise(real), groups, strata, seed
         self.within = cdist(self.real, self.real)
         self.splits = split_halves(groups, strata, max_splits=max_splits, seed=seed)
-        self.floor_values = np.array([energy_distance(*[self.within] * 3, a, b) for a, b in self.splits])
+        self.floor_values = np.array(
+            [energy_distance(self.within, self.within, self.within, a, b) for a, b in self.splits]
+        )
         self.floor = float(np.sqrt(np.mean(self.floor_values**2)))
         self.threshold = float(np.quantile(self.floor_values, 0.95, method="higher"))
 
@@ -301,18 +304,18 @@ def compare_clips(
         raise ValueError(f"each side needs at least two clips, got {len(real)} and {len(synth)}")
     groups = np.asarray(range(len(real)) if real_groups is None else real_groups).astype(str)
     strata = np.full(len(real), "all") if real_strata is None else np.asarray(real_strata).astype(str)
-    synth_groups = np.asarray(range(len(synth)) if synth_groups is None else synth_groups).astype(str)
+    units = np.asarray(range(len(synth)) if synth_groups is None else synth_groups).astype(str)
 
     progress("features of the real clips")
     yardsticks = build_yardsticks(real, groups, strata, seed=seed)
     progress("features of the synthetic clips")
     features = clip_features(synth / 255)
-    distances = {k: y.measure(features[k], synth_groups, repeats=repeats) for k, y in yardsticks.items()}
+    distances = {k: y.measure(features[k], units, repeats=repeats) for k, y in yardsticks.items()}
     table = run_controls(real, yardsticks, seed=seed, progress=progress) if controls else {}
     mark_trust(distances, table)
     splits = len(next(iter(yardsticks.values())).splits)
     return {
         "distances": distances,
         "controls": table,
-        "groups": {"real": len(set(groups)), "synth": len(set(synth_groups)), "splits": splits},
+        "groups": {"real": len(set(groups)), "synth": len(set(units)), "splits": splits},
     }

@@ -157,7 +157,7 @@ def examine(
     tables, pixel = [], real.pixel_size_um or synth.pixel_size_um  # one scale, so one set of thresholds
     for clips, name in ((real, "real"), (synth, "synthetic")):
         step(f"cells of {name} clips")
-        tables.append(_without_loose_pieces(measure_clips(clips.frames, pixel_size_um=pixel)))
+        tables.append(_without_loose_pieces(measure_clips(list(clips.frames), pixel_size_um=pixel)))
     step("motion and statistics")
     motion = [pd.DataFrame([{"clip": i} | motion_measures(c) for i, c in enumerate(s.grey)]) for s in (real, synth)]
     details = {

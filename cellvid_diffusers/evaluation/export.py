@@ -18,8 +18,10 @@ def with_units(tables: Sequence[pd.DataFrame], sides: Sequence[ClipSet]) -> pd.D
         table.insert(0, "side", name)
         table.insert(1, "video", [clips.names[i] for i in table["clip"]])
         powers = {column: power for column in table if (power := _length_power(column))}
-        for column, power in powers.items() if clips.pixel_size_um is not None else ():
-            table[f"{column}_um{'2' if power == 2 else ''}"] = table[column] * clips.pixel_size_um**power
+        pixel = clips.pixel_size_um
+        if pixel is not None:
+            for column, power in powers.items():
+                table[f"{column}_um{'2' if power == 2 else ''}"] = table[column] * pixel**power
         table = table.rename(columns={c: f"{c}_px{'2' if power == 2 else ''}" for c, power in powers.items()})
         if "frame" in table and clips.frame_interval_min is not None:
             table["time_min"] = table["frame"] * clips.frame_interval_min

@@ -6,7 +6,7 @@ Matplotlib draws in placeholder colours, which become CSS variables: real, synth
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -30,7 +30,7 @@ def _svg(figure: Figure, label: str) -> str:
         text = text.replace(colour, variable)
     text = re.sub(r"font: ([^;\"]*?)'DejaVu Sans'[^;\"]*", r"font: \1 inherit", text)
     text = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', "", text, count=1)
-    width = float(re.search(r'viewBox="0 0 ([\d.]+)', text).group(1))
+    width = float(re.findall(r'viewBox="0 0 ([\d.]+)', text)[0])
     return text.replace("<svg", f'<svg role="img" aria-label="{label}" style="max-width:{width * 1.7:.0f}px"', 1)
 
 
@@ -80,7 +80,7 @@ def distance_bars(distances: dict[str, dict], controls: dict[str, dict]) -> str:
     return _svg(figure, "Distances over the real-vs-real floor")
 
 
-def violins(pairs: dict[str, Sequence[np.ndarray]], units: dict[str, str]) -> str:
+def violins(pairs: Mapping[str, Sequence[np.ndarray]], units: dict[str, str]) -> str:
     """Real (left half) against synthetic (right half) for each measure, with quartiles and median."""
     figure = Figure(figsize=(1.75 * len(pairs), 2.7))
     for k, (name, sides) in enumerate(pairs.items()):
@@ -163,7 +163,7 @@ def cell_outlines(masks: Sequence[np.ndarray], cells: pd.DataFrame, kind: str) -
     return out
 
 
-def outlines(shapes: dict[str, Sequence[list[np.ndarray]]]) -> str:
+def outlines(shapes: Mapping[str, Sequence[Sequence[np.ndarray]]]) -> str:
     """Outlines of cells laid over each other, centred and turned along their long axis: the paper's Figure 6.
 
     Parameters
@@ -204,7 +204,7 @@ def similarities(real: Sequence[float], synth: Sequence[float], threshold: float
     figure, axes = _axes(4.6, 1.7)
     edges = np.linspace(0, 1, 41)
     for values, colour, name in ((real, REAL, "held-out real"), (synth, SYNTH, "synthetic")):
-        axes.hist(np.clip(values, 0, 1), edges, density=True, color=colour, alpha=0.5, label=name)
+        axes.hist(np.clip(values, 0, 1), edges.tolist(), density=True, color=colour, alpha=0.5, label=name)
     axes.axvline(threshold, color=INK, linestyle=":", linewidth=1)
     axes.annotate(
         "copy", (threshold, axes.get_ylim()[1]), fontsize=8, color=INK, xytext=(4, -9), textcoords="offset points"

@@ -87,9 +87,7 @@ def video_distances(real: np.ndarray, synth: np.ndarray, model: "VideoMAEModel |
     return {"fvd": frechet_distance(a, b), "kvd": kernel_distance(a, b)}
 
 
-def frame_distances(
-    real: np.ndarray, synth: np.ndarray, *, feature_extractor: str = "inception-v3-compat"
-) -> dict:
+def frame_distances(real: np.ndarray, synth: np.ndarray, *, feature_extractor: str = "inception-v3-compat") -> dict:
     """FID and KID of all frames, by `torch-fidelity`, whose Inception weights are downloaded at first use.
 
     Parameters

@@ -5,6 +5,7 @@ Sound statistics first (whole videos or recordings are the unit), the paper's ow
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,8 +81,8 @@ def compare_measure(
         "mean_synth": float(values[1].mean()),
         "count": [len(v) for v in values],
         "units": [len(m) for m in means],
-        **effect_size(*values, [units[0], clips[0]], [units[1], clips[1]], repeats=repeats, seed=seed),
-        **w1_over_floor(*values, cell_splits, seed=seed),
+        **effect_size(values[0], values[1], [units[0], clips[0]], [units[1], clips[1]], repeats=repeats, seed=seed),
+        **w1_over_floor(values[0], values[1], cell_splits, seed=seed),
         "p": permutation_test(*values, *units, repeats=4 * repeats, seed=seed),
         "p_equivalence": tost(*means, margin=MARGIN * spread),
         "p_cells": float(stats.ttest_ind(*values, equal_var=False).pvalue),
@@ -140,7 +141,7 @@ def compare_directions(
     enough = min(is_synth.sum(), (~is_synth).sum()) >= MIN_UNITS
     u2, p_u2 = watson_u2(*angles)
     v, p_v = kuiper(*angles)
-    out = {
+    out: dict[str, Any] = {
         "p": permute_labels(statistic, is_synth, repeats=500, seed=seed)[1] if enough else None,
         "watson_u2": u2,
         "p_watson_independent": p_u2,

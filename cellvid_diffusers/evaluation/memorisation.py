@@ -74,7 +74,8 @@ def nearest_training_clips(
             if np.isfinite(score):
                 turned = transform(clip, *orientations[o])
                 similarity, shift = _align(turned, sharp_train[m], t - middle, (dy, dx), scale)
-                found.append(Match(similarity, int(m), *orientations[o], shift, int(t - middle)))
+                quarter, mirrored = orientations[o]
+                found.append(Match(similarity, int(m), quarter, mirrored, shift, int(t - middle)))
         matches.append(max(found, key=lambda match: match.similarity, default=Match(0.0, 0, 0, False, (0, 0), 0)))
     return matches
 

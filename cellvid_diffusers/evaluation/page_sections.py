@@ -40,11 +40,11 @@ class="inconclusive">{counts["inconclusive"]}</b> cannot be decided with these r
 
 
 def players(sides, omit_real_frames) -> str:
+    shown = [(sides[0], "real", "Real"), (sides[1], "synth", "Synthetic")]
+    note = ""
     if omit_real_frames:
-        shown = ((sides[1], "synth", "Synthetic"),)
+        shown = shown[1:]
         note = '<p class="soft">Recorded frames are left out of this page because they may not be passed on.</p>'
-    else:
-        shown, note = ((sides[0], "real", "Real"), (sides[1], "synth", "Synthetic")), ""
     columns = "".join(
         f'<div><p class="{kind}">{name}</p><div class="clips">'
         + "".join(f'<div class="clip" style="background-image:url({sprite(c)})"></div>' for c in spread(clips.frames))
@@ -138,8 +138,8 @@ class="n">whole videos</th></tr>{rows}</table></div>"""
 
 
 def shapes(tables) -> str:
-    shapes = {kind: [figures.cell_outlines(t.masks, t.cells, kind) for t in tables] for kind in ("living", "dead")}
-    shapes = {kind: [spread(s, 80) for s in pair] for kind, pair in shapes.items() if any(pair)}
+    found = {kind: [figures.cell_outlines(t.masks, t.cells, kind) for t in tables] for kind in ("living", "dead")}
+    shapes = {kind: [spread(s, 80) for s in pair] for kind, pair in found.items() if any(pair)}
     pairs, units = {}, {}
     for name in ("cell area", "cell perimeter", "cell eccentricity"):
         measure = MEASURES[name]

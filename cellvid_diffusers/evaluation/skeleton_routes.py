@@ -39,16 +39,17 @@ def find_routes(pixels: np.ndarray, beside: np.ndarray, min_length: float) -> li
         far = dijkstra(graph, indices=exits[0] if len(exits) else 0)
         roots, origin = (exits[:1], "border") if len(exits) else (np.array([far.argmax()]), "none")
     distance, before, source = dijkstra(graph, indices=roots, min_only=True, return_predecessors=True)
-    candidates = []
+    candidates: list[tuple[float, tuple[int, ...], np.ndarray]] = []
     for root in roots:
-        tip = np.where(source == root, distance, -1).argmax()
+        tip = int(np.where(source == root, distance, -1).argmax())
         candidates.append((distance[tip], (root,), _walk(before, tip)))
     start, end = graph.nonzero()
     crossing = (source[start] < source[end]) & (owner[source[start]] != owner[source[end]])
     for p, q in zip(start[crossing], end[crossing], strict=True):
-        route = np.concatenate([_walk(before, p), _walk(before, q)[::-1]])
+        route = np.concatenate([_walk(before, int(p)), _walk(before, int(q))[::-1]])
         candidates.append((distance[p] + distance[q] + 1, (source[p], source[q]), route))
-    routes, taken = [], set()
+    routes: list[Route] = []
+    taken: set[int] = set()
     for _, ends, route in sorted(candidates, key=lambda candidate: -candidate[0]):
         if taken.isdisjoint(ends):
             taken.update(ends)
