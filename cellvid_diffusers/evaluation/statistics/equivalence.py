@@ -37,6 +37,4 @@ def tost(real: np.ndarray, synth: np.ndarray, *, margin: float) -> float:
     if error == 0:
         return float(abs(difference) >= margin)
     df = (va + vb) ** 2 / (va**2 / (len(real) - 1) + vb**2 / (len(synth) - 1))
-    return float(
-        max(stats.t.sf((difference + margin) / error, df), stats.t.cdf((difference - margin) / error, df))
-    )
+    return float(max(stats.t.sf((difference + margin) / error, df), stats.t.cdf((difference - margin) / error, df)))
