@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from datasets import Features
 from tqdm import tqdm
 
@@ -102,12 +103,8 @@ def _write_truth(out: Path, index: int, culture: SimulatedCulture) -> None:
     )
     write_gif(out / f"video_{name}.gif", culture.video)
     write_ctc(out / f"masks_{name}", culture.masks, culture.tracks)
-    write_ome_tiff(
-        out / f"cells_{name}.ome.tif",
-        culture.cells.astype(np.uint16),
-        pixel_size_um=culture.pixel_size_um,
-        frame_interval_min=culture.frame_interval_min,
-    )
+    cells = out / f"cells_{name}.ome.tif"
+    tifffile.imwrite(cells, culture.cells.astype(np.uint16), ome=True, metadata={"axes": "TYX"})
     (out / f"kinds_{name}.json").write_text(json.dumps(culture.kinds))
     np.save(out / f"flow_{name}.npy", culture.flow)
     neurites = [

@@ -1,6 +1,17 @@
 """Simulated phase-contrast cultures whose masks, neurites, tracks and flow are known."""
 
-from .culture import SimulatedCulture, simulate
+from .culture import NeuriteLine, SimulatedCulture, simulate
 from .optics import phase_contrast
+from .parameters import DENSITIES, MATURITIES, CultureParameters, Maturity, MicroscopeParameters
 
-__all__ = ["SimulatedCulture", "phase_contrast", "simulate"]
+__all__ = [
+    "DENSITIES",
+    "MATURITIES",
+    "CultureParameters",
+    "Maturity",
+    "MicroscopeParameters",
+    "NeuriteLine",
+    "SimulatedCulture",
+    "phase_contrast",
+    "simulate",
+]

@@ -1,148 +1,236 @@
-"""The cells of a simulated culture: what they are, how they move, and what keeps them apart."""
+"""The cells of a culture: what they are made of. How they move is in `motion`, their neurites in `neurites`."""
 
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
+import cv2
 import numpy as np
 
-CELLS_PER_MM2 = {"very_sparse": 60.0, "sparse": 120.0, "moderate": 240.0, "dense": 420.0, "very_dense": 650.0}
-"""Cells in a square millimetre of each density class."""
+from .body import ANGLES, RELIEF_SIDE, Body, bump, material_grid
+from .neurites import Neurite
+from .parameters import CultureParameters, Maturity
 
-NEURITE_LENGTH_UM = {"very_young": 12.0, "mature": 45.0, "very_mature": 80.0}
-"""Mean length in micrometres that neurites grow to at each maturity (the paper's Section 2: up to several hundred)."""
+DIVIDING = ("progenitor", "glia")
+"""Kinds that divide; neurons do not any more."""
 
-SPEED_UM_PER_MIN = {"very_young": 0.45, "mature": 0.3, "very_mature": 0.12}
-"""Root mean square speed of a migrating cell; mature cells "do not move as drastically" (the paper's Figure 3)."""
+HARMONICS = np.arange(2, 9)
+"""Waves of an outline's slow noise around the body."""
+
+_WAVES = np.exp(1j * HARMONICS[:, None] * ANGLES)
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Cell:
-    """One cell, in pixels and frames.
+    """One cell in one frame.
 
     Attributes
     ----------
-    position : ndarray of shape (2,)
-        Centre (x, y).
-    angle : float
-        Direction of the long axis in radians, x towards y.
-    axes : tuple of float
-        Half length and half width of the body.
-    thickness : float
-        Optical phase of the body's middle in radians.
-    dead : bool
-        A round, bright clump that moves only when pushed.
-    outline : ndarray of shape (3, 2)
-        Amplitude and phase of the outline's second to fourth harmonic, which make it no ellipse.
-    neurites : list of ndarray of shape (P, 2)
-        Centre lines in the body's own frame, from the body outwards.
-    lengths : ndarray
-        How much of each centre line is grown, in pixels.
-    velocity : ndarray of shape (2,)
-        Pixels per frame.
-    spin : float
-        Radians per frame.
+    number : int
+        Identity, from 1.
+    kind : {"neuron", "progenitor", "glia", "dead"}
+    bodies : tuple of Body
+        One; several balls of a dead clump; two halves late in mitosis.
+    neurites : tuple of Neurite
+    heading : float
+        Direction of migration, radians.
+    pace : float
+        Logarithm of the present speed over the mean.
+    stride : float
+        Phase of the migration cycle, radians: the body stretches, then drags itself along.
+    shape : ndarray of shape (72,)
+        Lobes proper to the cell, as shares of the core radius.
+    wave : ndarray of shape (7,), complex
+        Slow noise of the outline: amplitudes of `HARMONICS`.
+    relief : ndarray
+        Optical path difference of the body when it does not divide, um.
+    parent : int
+        Number of the mother, or 0.
+    mitosis : float or None
+        Share of mitosis that is over; below 0 the minutes that a daughter still spreads for; None in interphase.
     """
 
-    position: np.ndarray
-    angle: float
-    axes: tuple[float, float]
-    thickness: float
-    dead: bool
-    outline: np.ndarray
-    neurites: list[np.ndarray] = field(default_factory=list)
-    lengths: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    velocity: np.ndarray = field(default_factory=lambda: np.zeros(2))
-    spin: float = 0.0
+    number: int
+    kind: str
+    bodies: tuple[Body, ...]
+    heading: float
+    shape: np.ndarray
+    wave: np.ndarray
+    relief: np.ndarray
+    neurites: tuple[Neurite, ...] = ()
+    pace: float = 0.0
+    stride: float = 0.0
+    parent: int = 0
+    mitosis: float | None = None
 
-    @property
-    def radius(self) -> float:
-        """Radius of a disc of the body's area."""
-        return float(np.sqrt(self.axes[0] * self.axes[1]))
+    @cached_property
+    def centre(self) -> np.ndarray:
+        """Mean of the bodies' centres, um."""
+        return np.mean([body.centre for body in self.bodies], axis=0)
 
-    def to_field(self, points: np.ndarray) -> np.ndarray:
-        """Points `(…, 2)` of the body's own frame -> the field."""
-        cos, sin = np.cos(self.angle), np.sin(self.angle)
-        return points @ np.array([[cos, sin], [-sin, cos]]) + self.position
+    @cached_property
+    def reach(self) -> float:
+        """Distance from the centre to the farthest point of a body, um."""
+        return max(float(np.hypot(*(body.centre - self.centre))) + body.reach for body in self.bodies)
 
-    def to_body(self, points: np.ndarray) -> np.ndarray:
-        """Points `(…, 2)` of the field -> the body's own frame."""
-        cos, sin = np.cos(self.angle), np.sin(self.angle)
-        return (points - self.position) @ np.array([[cos, -sin], [sin, cos]])
-
-    def drawn_neurites(self) -> list[np.ndarray]:
-        """Grown part of each centre line in the field, `(P, 2)`."""
-        lines = []
-        for line, length in zip(self.neurites, self.lengths, strict=True):
-            along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
-            wanted = np.linspace(0, min(length, along[-1]), max(2, int(length / 1.5)))
-            grown = np.stack([np.interp(wanted, along, line[:, axis]) for axis in (0, 1)], axis=1)
-            lines.append(self.to_field(grown))
-        return lines
+    def shifted(self, by: np.ndarray) -> "Cell":
+        """The same bodies moved by `(2,)` um; neurites stay until their own step."""
+        return replace(self, bodies=tuple(body.shifted(by) for body in self.bodies))
 
 
-def seed_cells(side: float, density: str, maturity: str, pixel_size_um: float, rng: np.random.Generator) -> list[Cell]:
-    """Cells of a field of `side` pixels, placed without overlap."""
-    count = rng.poisson(CELLS_PER_MM2[density] * (side * pixel_size_um / 1000) ** 2)
-    cells = [_make_cell(rng.uniform(0, side, 2), maturity, pixel_size_um, rng) for _ in range(count)]
-    for _ in range(60):
-        push_apart(cells)
-    return cells
+@dataclass
+class Numbers:
+    """Fresh numbers for cells and for pieces of them."""
+
+    cells: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    pieces: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
 
-def _make_cell(position: np.ndarray, maturity: str, pixel_size_um: float, rng: np.random.Generator) -> Cell:
-    dead = rng.random() < 0.12
-    length, width = (7.0, 6.5) if dead else (rng.uniform(11, 18), rng.uniform(6, 9))  # half axes in micrometres
-    cell = Cell(
-        position=position,
-        angle=rng.uniform(0, 2 * np.pi),
-        axes=(length / pixel_size_um, width / pixel_size_um),
-        thickness=rng.uniform(1.1, 1.5) if dead else rng.uniform(0.2, 0.4),
-        dead=dead,
-        outline=np.stack([rng.uniform(0, 0.02 if dead else 0.12, 3), rng.uniform(0, 2 * np.pi, 3)], axis=1),
+def make_cell(
+    kind: str,
+    centre: np.ndarray,
+    numbers: Numbers,
+    maturity: Maturity,
+    parameters: CultureParameters,
+    rng: np.random.Generator,
+    scale: float = 1.0,
+) -> Cell:
+    """A cell of a kind at `(2,)` um, its neurites yet to be grown.
+
+    `scale` shrinks the body where the culture is too crowded for its full size.
+    """
+    angle = rng.uniform(0, 2 * np.pi)
+    relief = make_relief(kind, parameters, rng)
+    wave = outline_noise(kind, rng)
+    if kind == "dead":
+        return _make_clump(centre, numbers, relief, parameters, rng)
+    core = scale * rng.uniform(*{"neuron": parameters.soma_um, "progenitor": parameters.progenitor_um}.get(
+        kind, parameters.glia_um
+    ))  # fmt: skip
+    if kind == "neuron":
+        roots = _spread(*maturity.neurites, rng)
+        shape = np.sum([rng.uniform(0.4, 0.9) * bump(root, 0.35) for root in roots], axis=0)
+        stretch = rng.uniform(1.0, 1.25)
+    elif kind == "progenitor":
+        # Lamella ahead, tail behind: a teardrop or a spindle.
+        shape = rng.uniform(0.4, 1.2) * bump(rng.normal(0, 0.2), rng.uniform(0.35, 0.7))
+        shape = shape + rng.uniform(0.8, 2.2) * bump(np.pi + rng.normal(0, 0.2), rng.uniform(0.18, 0.3))
+        stretch = rng.uniform(1.1, 1.5)
+    else:
+        directions = _spread(3, 5, rng)
+        shape = np.sum([rng.uniform(0.2, 0.9) * bump(d, rng.uniform(0.25, 0.6)) for d in directions], axis=0)
+        stretch = rng.uniform(1.0, 1.4)
+    body = Body(
+        uid=next(numbers.pieces),
+        centre=centre,
+        angle=angle,
+        stretch=stretch,
+        bend=rng.normal(0, 0.15) / core * (kind == "progenitor"),
+        core=core,
+        lobes=outline_lobes(shape, wave, core),
+        relief=relief,
     )
-    if not dead:
-        mean = NEURITE_LENGTH_UM[maturity] / pixel_size_um
-        for start in (0.0, np.pi, *rng.uniform(0, 2 * np.pi, rng.integers(0, 2))):
-            cell.neurites.append(_centre_line(cell.axes, start + rng.normal(0, 0.3), 2 * mean, rng))
-        cell.lengths = rng.uniform(0.4, 1.6, len(cell.neurites)) * mean
-    return cell
+    return Cell(
+        number=next(numbers.cells),
+        kind=kind,
+        bodies=(body,),
+        heading=angle,
+        shape=shape,
+        wave=wave,
+        relief=relief,
+        stride=rng.uniform(0, 2 * np.pi),
+        pace=rng.normal(0, 0.5),
+    )
 
 
-def _centre_line(axes: tuple[float, float], direction: float, length: float, rng: np.random.Generator) -> np.ndarray:
-    """A smooth random path outwards from the body's edge, in steps of two pixels."""
-    steps = max(3, int(length / 2))
-    bend = np.cumsum(rng.normal(0, 0.12, steps))
-    start = 0.7 * np.array([axes[0] * np.cos(direction), axes[1] * np.sin(direction)])
-    return start + 2 * np.cumsum(np.stack([np.cos(direction + bend), np.sin(direction + bend)], axis=1), axis=0)
+def outline_noise(kind: str, rng: np.random.Generator) -> np.ndarray:
+    """Stationary amplitudes of `HARMONICS`, as shares of the core radius."""
+    size = {"neuron": 0.08, "progenitor": 0.16, "glia": 0.20, "dead": 0.0}[kind]
+    return size * np.sqrt(2 / HARMONICS) * (rng.normal(size=7) + 1j * rng.normal(size=7)) / np.sqrt(2)
 
 
-def push_apart(cells: list[Cell]) -> None:
-    """Move overlapping bodies apart, each by half of the overlap."""
-    if len(cells) < 2:
-        return
-    positions = np.array([cell.position for cell in cells])
-    radii = np.array([1.1 * max(cell.axes) for cell in cells])
-    gap = positions[:, None] - positions[None]
-    distance = np.linalg.norm(gap, axis=-1) + np.eye(len(cells)) * 1e9
-    overlap = np.clip(radii[:, None] + radii[None] - distance, 0, None)
-    push = (0.5 * overlap / np.maximum(distance, 1e-6))[..., None] * gap
-    for cell, move in zip(cells, push.sum(axis=1), strict=True):
-        cell.position = cell.position + move
+def outline_lobes(shape: np.ndarray, wave: np.ndarray, core: float) -> np.ndarray:
+    """Lobes in um, smoothly kept above 0."""
+    noise = (wave[:, None] * _WAVES).real.sum(axis=0)
+    return core * (np.logaddexp(0, 6 * (shape + noise)) / 6 + 0.003)
 
 
-def step(cells: list[Cell], maturity: str, pixels_per_um: float, minutes: float, rng: np.random.Generator) -> None:
-    """Go on by one frame: persistent random walks of living cells, neurites that grow and retract, crowding."""
-    speed = SPEED_UM_PER_MIN[maturity] * minutes * pixels_per_um
-    for cell in cells:
-        if cell.dead:
-            continue
-        ahead = np.array([np.cos(cell.angle), np.sin(cell.angle)])
-        forward = np.sign(cell.velocity @ ahead) or rng.choice([-1.0, 1.0])
-        wanted = forward * ahead * abs(rng.normal(0, speed)) + rng.normal(0, 0.25 * speed, 2)
-        cell.velocity = 0.7 * cell.velocity + 0.3 * wanted * 2
-        cell.spin = 0.7 * cell.spin + rng.normal(0, 0.03)
-        cell.position = cell.position + cell.velocity
-        cell.angle += cell.spin
-        growth = rng.normal(0, 0.8 * minutes**0.5 * pixels_per_um, len(cell.lengths))
-        cell.lengths = np.clip(cell.lengths + growth, 3, None)
-    for _ in range(4):
-        push_apart(cells)
+def make_relief(kind: str, parameters: CultureParameters, rng: np.random.Generator) -> np.ndarray:
+    """Optical path difference over the material disc in um, `(65, 65)`: cytoplasm, nucleus, granules."""
+    x, y = material_grid()
+    radius = np.hypot(x, y)
+    edge = np.clip((1 - radius) / 0.06, 0, 1)
+    if kind == "dead":
+        dome = np.sqrt(np.clip(1 - radius**2, 0, 1))
+        return (2 * np.mean(parameters.dead_um) * parameters.dead_contrast * dome).astype(np.float32)
+    height = {
+        "neuron": parameters.soma_height_um,
+        "progenitor": parameters.progenitor_height_um,
+        "glia": parameters.glia_height_um,
+    }[kind] * rng.uniform(0.75, 1.25)
+    lamella = {"neuron": 0.3, "progenitor": 0.25, "glia": 0.3}[kind]
+    profile = height * (lamella * edge + (1 - lamella) * np.exp(-((radius / 0.55) ** 4)))
+    profile = profile * (1 + 0.18 * _noise(3.0, rng) + 0.14 * _noise(1.2, rng))
+    nx, ny = rng.normal(0, 0.08, 2)
+    inside = np.clip((0.36 - np.hypot(x - nx, (y - ny) * 1.15)) / 0.06, 0, 1)
+    path = profile * (parameters.index_contrast + parameters.nucleus_contrast * inside)
+    granules = np.zeros_like(path)
+    for _ in range(rng.poisson({"neuron": 8, "progenitor": 16, "glia": 26}[kind])):
+        r, a = 0.25 + 0.6 * rng.random() ** 0.8, rng.uniform(0, 2 * np.pi)
+        gx, gy, size = r * np.cos(a), r * np.sin(a), rng.uniform(0.025, 0.06)
+        granules += rng.choice([1.0, 1.0, -0.6]) * np.exp(-((x - gx) ** 2 + (y - gy) ** 2) / (2 * size**2))
+    for _ in range(rng.integers(1, 4)):  # nucleoli
+        gx, gy = rng.normal(0, 0.13, 2) + (nx, ny)
+        granules += 0.8 * np.exp(-((x - gx) ** 2 + (y - gy) ** 2) / (2 * 0.05**2))
+    return ((path + parameters.granule_contrast * granules) * edge).astype(np.float32)
+
+
+def ball_relief(height: float, parameters: CultureParameters) -> np.ndarray:
+    """A round cell of `height` um, as in mitosis."""
+    x, y = material_grid()
+    return (height * parameters.index_contrast * np.sqrt(np.clip(1 - x**2 - y**2, 0, 1))).astype(np.float32)
+
+
+def _make_clump(
+    centre: np.ndarray, numbers: Numbers, relief: np.ndarray, parameters: CultureParameters, rng: np.random.Generator
+) -> Cell:
+    bodies: list[Body] = []
+    place = centre
+    for _ in range(rng.integers(1, 5)):
+        core = rng.uniform(*parameters.dead_um)
+        bodies.append(
+            Body(
+                uid=next(numbers.pieces),
+                centre=place,
+                angle=0.0,
+                stretch=1.0,
+                bend=0.0,
+                core=core,
+                lobes=np.full(len(ANGLES), 0.02) + 0.06 * core * rng.random() * bump(rng.uniform(0, 6.3), 0.5),
+                relief=relief * core / np.float32(np.mean(parameters.dead_um)),
+            )
+        )
+        turn = rng.uniform(0, 2 * np.pi)
+        place = bodies[rng.integers(len(bodies))].centre + 1.5 * core * np.array([np.cos(turn), np.sin(turn)])
+    return Cell(
+        number=next(numbers.cells),
+        kind="dead",
+        bodies=tuple(bodies),
+        heading=0.0,
+        shape=np.zeros(len(ANGLES)),
+        wave=np.zeros(7, complex),
+        relief=relief,
+    )
+
+
+def _spread(fewest: int, most: int, rng: np.random.Generator) -> np.ndarray:
+    """`fewest` to `most` directions that keep away from each other."""
+    count = rng.integers(fewest, most + 1)
+    return rng.uniform(0, 2 * np.pi) + 2 * np.pi / count * (np.arange(count) + rng.uniform(-0.3, 0.3, count))
+
+
+def _noise(scale: float, rng: np.random.Generator) -> np.ndarray:
+    """Smooth noise of standard deviation 1, as large as a relief."""
+    noise = cv2.GaussianBlur(rng.normal(size=(RELIEF_SIDE, RELIEF_SIDE)), (0, 0), scale)
+    return noise / noise.std()

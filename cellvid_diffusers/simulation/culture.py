@@ -1,17 +1,52 @@
 """A simulated phase-contrast recording of which everything is known."""
 
-import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-import cv2
 import numpy as np
+from scipy import fft
 
-from .cells import CELLS_PER_MM2, NEURITE_LENGTH_UM, seed_cells, step
+from .camera import expose, light_field, substrate
+from .cells import DIVIDING, Cell, Numbers, make_cell
+from .crowding import overlap
+from .motion import World, divide, sprout, step
+from .neurites import Obstacles
 from .optics import phase_contrast
-from .render import draw, exact_flow
+from .parameters import DENSITIES, MATURITIES, CultureParameters, MicroscopeParameters
+from .render import Scene, draw
+from .tracks import Labels, label_tracks
 
-MARGIN = 32
-"""Pixels around the frame that are simulated too, so that cells enter and leave at the border alone."""
+MARGIN_UM = 40.0
+"""What is simulated around the frame, so that cells enter and leave at its border alone, um."""
+
+SETTLING = 1
+"""Frames simulated before the first that is seen."""
+
+
+class NeuriteLine(NamedTuple):
+    """A neurite in one frame.
+
+    Attributes
+    ----------
+    cell : int
+        Label of the cell, as in `SimulatedCulture.cells`.
+    line : ndarray of shape (P, 2)
+        Centre line (x, y) from the body's edge to the tip, px; it may reach out of the frame.
+    """
+
+    cell: int
+    line: np.ndarray
+
+    @property
+    def length(self) -> float:
+        """Of the centre line, px."""
+        return float(np.linalg.norm(np.diff(self.line, axis=0), axis=1).sum())
+
+    @property
+    def direction(self) -> float:
+        """From root to tip, degrees in [0, 360): 0 is right, 90 is down."""
+        dx, dy = self.line[-1] - self.line[0]
+        return float(np.degrees(np.arctan2(dy, dx)) % 360)
 
 
 @dataclass(frozen=True)
@@ -21,24 +56,40 @@ class SimulatedCulture:
     Attributes
     ----------
     video : ndarray of shape (F, H, W), uint8
+    clean : ndarray of shape (F, H, W), float32
+        The image without uneven light, flicker and noise, on the same scale as `video`.
     flow : ndarray of shape (F - 1, H, W, 2), float32
-        Exact motion (u, v) in pixels per frame; frame k's goes to frame k + 1.
+        Exact motion (u, v) of the material at each pixel, px per frame; frame k's goes to frame k + 1. Exactly 0 where
+        `cells` is 0: the halo of a moving body is light, not material.
     masks : ndarray of shape (F, H, W), int32
-        Cell bodies; a cell keeps its number, 0 is background.
-    dead : ndarray of int
-        Numbers of the dead clumps.
-    neurites : list of list of (int, ndarray)
-        For each frame, the cell and the centre line `(P, 2)` (x, y) of each neurite, in pixels.
+        Cell bodies; a cell keeps its label while it is in the frame, 0 is background.
+    cells : ndarray of shape (F, H, W), int32
+        The same with neurites and growth cones. A cell of which only these ever reach the frame has a label of its own.
+    tracks : ndarray of shape (N, 4), int
+        Label, first frame, last frame and parent (0: none) of each track of `masks`, as the Cell Tracking Challenge
+        writes them. Daughters have new labels; a cell that left and came back is a new track.
+    kinds : dict of int to str
+        "neuron", "progenitor", "glia" or "dead" for each label.
+    neurites : list of list of NeuriteLine
+        For each frame.
     pixel_size_um, frame_interval_min : float
     """
 
     video: np.ndarray
+    clean: np.ndarray
     flow: np.ndarray
     masks: np.ndarray
-    dead: np.ndarray
-    neurites: list[list[tuple[int, np.ndarray]]]
+    cells: np.ndarray
+    tracks: np.ndarray
+    kinds: dict[int, str]
+    neurites: list[list[NeuriteLine]]
     pixel_size_um: float
     frame_interval_min: float
+
+    @property
+    def dead(self) -> np.ndarray:
+        """Labels of the dead clumps."""
+        return np.array([label for label, kind in self.kinds.items() if kind == "dead"], int)
 
 
 def simulate(
@@ -48,8 +99,10 @@ def simulate(
     density: str = "moderate",
     maturity: str = "mature",
     seed: int = 0,
-    pixel_size_um: float = 1.3,
+    pixel_size_um: float = 1.0,
     frame_interval_min: float = 10.0,
+    parameters: CultureParameters | None = None,
+    microscope: MicroscopeParameters | None = None,
 ) -> SimulatedCulture:
     """Simulate a culture.
 
@@ -58,15 +111,17 @@ def simulate(
     num_frames : int
         At least 1.
     size : int
-        Side in pixels.
+        Side in pixels, at least 8.
     density : {"very_sparse", "sparse", "moderate", "dense", "very_dense"}
     maturity : {"very_young", "mature", "very_mature"}
     seed : int
         Makes everything reproducible.
     pixel_size_um : float
-        Micrometres a pixel.
+        Micrometres a pixel, 0.2 to 4.
     frame_interval_min : float
-        Minutes between frames.
+        Minutes between frames, above 0 and up to 30; cells are stepped once a frame.
+    parameters : CultureParameters, optional
+    microscope : MicroscopeParameters, optional
 
     Returns
     -------
@@ -77,54 +132,130 @@ def simulate(
     ValueError
         If an argument is out of range.
     """
-    for name, value, allowed in (
-        ("density", density, CELLS_PER_MM2),
-        ("maturity", maturity, NEURITE_LENGTH_UM),
-    ):
+    for name, value, allowed in (("density", density, DENSITIES), ("maturity", maturity, MATURITIES)):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {list(allowed)}, got {value!r}")
     if num_frames < 1 or size < 8:
         raise ValueError(f"num_frames must be at least 1 and size at least 8, got {num_frames} and {size}")
-    rng = np.random.default_rng(seed)
-    side = size + 2 * MARGIN
-    cells = seed_cells(side, density, maturity, pixel_size_um, rng)
-    texture = _smooth_noise(64, 1.2, rng).astype(np.float32) * 0.45
-    floor = _smooth_noise(side, 1.0, rng) * 0.02 + _smooth_noise(side, side / 6, rng) * 0.02
-    light = 1 + 0.03 * _smooth_noise(side, side / 3, rng)
-
-    inner = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
-    video, masks, flow, neurites = [], [], [], []
-    for index in range(num_frames):
-        mask, phase = draw(cells, side, texture)
-        image = phase_contrast(phase + floor, pixel_size_um=pixel_size_um) * light
-        video.append(_expose(image[inner], rng))
-        masks.append(mask[inner])
-        neurites.append(
-            [(number, line - MARGIN) for number, cell in enumerate(cells, 1) for line in cell.drawn_neurites()]
-        )
-        if index < num_frames - 1:
-            before = copy.deepcopy(cells)
-            step(cells, maturity, 1 / pixel_size_um, frame_interval_min, rng)
-            flow.append(exact_flow(before, cells, mask)[inner])
+    if not 0.2 <= pixel_size_um <= 4:
+        raise ValueError(f"pixel_size_um must lie between 0.2 and 4, got {pixel_size_um}")
+    if not 0 < frame_interval_min <= 30:
+        raise ValueError(f"frame_interval_min must lie above 0 and up to 30, got {frame_interval_min}")
+    parameters, microscope = parameters or CultureParameters(), microscope or MicroscopeParameters()
+    # Cells and camera draw from streams of their own.
+    rng, camera = (np.random.default_rng((seed, stream)) for stream in (0, 1))
+    side = fft.next_fast_len(size + 2 * int(np.ceil(MARGIN_UM / pixel_size_um)))
+    world = World(
+        side_um=side * pixel_size_um,
+        minutes=frame_interval_min,
+        maturity=parameters.maturities[maturity],
+        parameters=parameters,
+        numbers=Numbers(),
+        rng=rng,
+    )
+    history = _live(_seed(parameters.cells_per_mm2[density], world), num_frames, world)
+    scenes = [draw(now, then, side, pixel_size_um) for now, then in history]
+    start = (side - size) // 2
+    inner = np.s_[start : start + size, start : start + size]
+    clean, video = _record(scenes, inner, pixel_size_um, microscope, camera)
+    labels = label_tracks(
+        np.stack([scene.bodies[inner] for scene in scenes]),
+        np.stack([scene.cells[inner] for scene in scenes]),
+        {cell.number: (cell.kind, cell.parent) for cells, _ in history for cell in cells},
+    )
     return SimulatedCulture(
-        video=np.stack(video),
-        flow=np.stack(flow) if flow else np.zeros((0, size, size, 2), np.float32),
-        masks=np.stack(masks),
-        dead=np.array([number for number, cell in enumerate(cells, 1) if cell.dead], int),
-        neurites=neurites,
+        video=video,
+        clean=clean,
+        flow=np.stack([scene.flow[inner] for scene in scenes])[:-1],
+        masks=labels.masks,
+        cells=labels.cells,
+        tracks=labels.tracks,
+        kinds=labels.kinds,
+        neurites=[_lines(cells, frame, labels, start, size, pixel_size_um) for frame, (cells, _) in enumerate(history)],
         pixel_size_um=pixel_size_um,
         frame_interval_min=frame_interval_min,
     )
 
 
-def _smooth_noise(side: int, scale: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise of standard deviation 1, blurred over `scale` pixels."""
-    noise = cv2.GaussianBlur(rng.normal(size=(side, side)), (0, 0), scale, borderType=cv2.BORDER_REFLECT_101)
-    return (noise - noise.mean()) / noise.std()
+def _seed(per_mm2: float, world: World) -> list[Cell]:
+    """Cells placed at random without overlap, large ones first; those that find no room are made smaller."""
+    rng, maturity = world.rng, world.maturity
+    living = int(per_mm2 * (world.side_um / 1000) ** 2 + rng.random())
+    shares = np.array([1 - maturity.progenitors - maturity.glia, maturity.progenitors, maturity.glia])
+    kinds = list(rng.choice(["neuron", "progenitor", "glia"], living, p=shares))
+    kinds += ["dead"] * int(rng.poisson(living * maturity.dead))
+    cells: list[Cell] = []
+    for kind in sorted(kinds, key=["glia", "progenitor", "neuron", "dead"].index):
+        for scale in (1.0, 0.75):
+            cell = make_cell(kind, np.zeros(2), world.numbers, maturity, world.parameters, rng, scale)
+            placed = _place(cell, cells, world)
+            if placed:
+                cells.append(placed)
+                break
+    obstacles = Obstacles(cells)
+    cells = [sprout(cell, obstacles, world) if cell.kind == "neuron" else cell for cell in cells]
+    # A culture has some cells amid division at any time.
+    rate = maturity.division_per_h * world.parameters.mitosis_min / 60
+    return [
+        replace(cell, mitosis=rng.uniform(0, 0.3)) if cell.kind in DIVIDING and rng.random() < rate else cell
+        for cell in cells
+    ]
 
 
-def _expose(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """8-bit exposure: background at grey level 100, shot noise of 4,000 electrons there, read noise of 1 level."""
-    shot = rng.normal(size=image.shape) * np.sqrt(np.clip(image, 0, None) / 4000)
-    levels = 100 * (image + shot) + rng.normal(size=image.shape)
-    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+def _place(cell: Cell, cells: list[Cell], world: World) -> Cell | None:
+    """The cell where it overlaps none of the others; None if 40 throws find no such place."""
+    centres = np.array([other.centre for other in cells]).reshape(-1, 2)
+    reach = np.array([other.reach for other in cells])
+    for spot in world.rng.uniform(0, world.side_um, (40, 2)):
+        moved = cell.shifted(spot - cell.centre)
+        distance = np.hypot(*(centres - spot).T)
+        near = np.flatnonzero(distance < reach + cell.reach + 1)
+        if (distance[near] > 0.4 * reach[near]).all() and not any(overlap(moved, cells[i]).any() for i in near):
+            return moved
+    return None
+
+
+def _live(cells: list[Cell], num_frames: int, world: World) -> list[tuple[list[Cell], list[Cell]]]:
+    """Cells of each frame, and the same pieces of them a frame later."""
+    history = []
+    for frame in range(-SETTLING, num_frames):
+        now = divide(cells, world)
+        cells = step(now, world) if frame < num_frames - 1 else now
+        history.append((now, cells))
+    return history[SETTLING:]
+
+
+def _record(
+    scenes: list[Scene],
+    inner: tuple[slice, slice],
+    pixel_size_um: float,
+    microscope: MicroscopeParameters,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images without and with the camera's and the light's faults."""
+    side = len(scenes[0].cells)
+    floor, light = (make(side, pixel_size_um, microscope, rng) for make in (substrate, light_field))
+    images = [
+        phase_contrast(scene.path_difference + floor, pixel_size_um=pixel_size_um, microscope=microscope)[inner]
+        for scene in scenes
+    ]
+    clean = np.stack(images) * microscope.background
+    return clean.astype(np.float32), np.stack([expose(image * light[inner], microscope, rng) for image in images])
+
+
+def _lines(
+    cells: list[Cell], frame: int, labels: Labels, start: int, size: int, pixel_size_um: float
+) -> list[NeuriteLine]:
+    """Centre lines that reach the frame, outside of their cell's body."""
+    found = []
+    for cell in cells:
+        for neurite in cell.neurites:
+            line = neurite.samples(64)[0]
+            if neurite.parent is None:
+                outside = np.linalg.norm(cell.bodies[0].to_material(line), axis=1) > 1
+                line = line[np.argmax(outside) :] if outside.any() else line[-2:]
+            line = line / pixel_size_um - start
+            label = labels.of(cell.number, frame)
+            if label and len(line) > 1 and ((line >= 0) & (line <= size - 1)).all(axis=1).any():
+                found.append(NeuriteLine(label, line))
+    return found

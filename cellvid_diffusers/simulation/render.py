@@ -1,87 +1,133 @@
-"""From cells to what is under the microscope: instance masks, optical phase and exact motion."""
+"""From cells to what lies under the microscope: instance masks, optical path difference and exact motion."""
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.spatial import cKDTree
 
+from .body import Body
 from .cells import Cell
 
 
-def body_profile(cell: Cell, points: np.ndarray) -> np.ndarray:
-    """How far inside the body points `(…, 2)` lie: 1 in the middle, 0 on the outline, negative outside."""
-    local = cell.to_body(points)
-    scaled = local / np.asarray(cell.axes)
-    direction = np.arctan2(scaled[..., 1], scaled[..., 0])
-    amplitude, phase = cell.outline.T
-    wave = amplitude * np.cos(np.arange(2, 5) * direction[..., None] + phase)
-    return 1 - np.linalg.norm(scaled, axis=-1) / (1 + wave.sum(axis=-1))
+@dataclass(frozen=True)
+class Scene:
+    """A field without its microscope, `side` pixels wide.
 
-
-def draw(cells: list[Cell], side: int, texture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a field.
-
-    Parameters
+    Attributes
     ----------
-    cells : list of Cell
-        Cell i is instance i + 1.
-    side : int
-        Of the field in pixels.
-    texture : ndarray of shape (S, S)
-        Granules of the cytoplasm, which move with the cell; mean 0.
-
-    Returns
-    -------
-    masks : ndarray of shape (side, side), int32
-    phase : ndarray of shape (side, side)
-        Radians.
+    bodies : ndarray of shape (side, side), int32
+        Cells' numbers where their bodies lie.
+    cells : ndarray of shape (side, side), int32
+        The same with neurites and growth cones.
+    path_difference : ndarray of shape (side, side), float32
+        Optical path difference, um.
+    flow : ndarray of shape (side, side, 2), float32
+        Where the material at each pixel lies in the next frame, less where it lies now, px; 0 in the background.
     """
-    masks = np.zeros((side, side), np.int32)
-    phase = np.zeros((side, side))
-    depth = np.zeros((side, side))
-    for number, cell in enumerate(cells, start=1):
-        reach = int(1.5 * max(cell.axes)) + 3
-        x0, y0 = (int(np.clip(c - reach, 0, side)) for c in cell.position)
-        x1, y1 = (int(np.clip(c + reach + 1, 0, side)) for c in cell.position)
-        if x1 <= x0 or y1 <= y0:
-            continue
-        points = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), axis=-1)
-        inside = body_profile(cell, points)
-        window = np.s_[y0:y1, x0:x1]
-        first = (inside > 0) & (inside > depth[window])
-        masks[window][first] = number
-        depth[window] = np.maximum(depth[window], inside)
-        dome = np.sqrt(np.clip(inside, 0, None)) if cell.dead else np.clip(inside, 0, None) ** 0.5
-        local = (cell.to_body(points) + 17 * number).astype(np.float32)
-        grain = cv2.remap(texture, local[..., 0], local[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-        phase[window] += cell.thickness * dome * (1 + (0.0 if cell.dead else 1.0) * grain)
-    strands = np.zeros((side, side), np.float32)
+
+    bodies: np.ndarray
+    cells: np.ndarray
+    path_difference: np.ndarray
+    flow: np.ndarray
+
+
+def draw(cells: list[Cell], following: list[Cell], side: int, pixel_size_um: float) -> Scene:
+    """Draw cells, and their motion to the `following` frame's cells."""
+    scene = Scene(
+        bodies=np.zeros((side, side), np.int32),
+        cells=np.zeros((side, side), np.int32),
+        path_difference=np.zeros((side, side), np.float32),
+        flow=np.zeros((side, side, 2), np.float32),
+    )
+    later = {body.uid: body for cell in following for body in cell.bodies}
+    later |= {neurite.cone.uid: neurite.cone for cell in following for neurite in cell.neurites}
+    depth = np.full((side, side), np.inf)
     for cell in cells:
-        for line in cell.drawn_neurites():
-            fixed = (line * 16).round().astype(np.int32)[:, None]
-            cv2.polylines(strands, [fixed], False, 1.0, 1, cv2.LINE_AA, 4)
-            tip = tuple(int(c) for c in fixed[-1, 0])
-            cv2.circle(strands, tip, 26, 1.0, -1, cv2.LINE_AA, 4)  # growth cone
-    phase += 0.3 * cv2.GaussianBlur(strands, (0, 0), 0.6) * (masks == 0)
-    return masks, phase
+        own = np.zeros((side, side), np.float32)  # balls and halves of one cell merge, they do not add up
+        for body in cell.bodies:
+            _draw_body(body, later[body.uid], cell.number, scene, scene.bodies, own, depth, pixel_size_um)
+        scene.path_difference[...] += own
+    scene.cells[...] = scene.bodies
+    depth[scene.bodies > 0] = -1
+    for cell in cells:
+        own = np.zeros((side, side), np.float32)
+        for neurite in cell.neurites:
+            cone = neurite.cone
+            _draw_body(cone, later[cone.uid], cell.number, scene, scene.cells, own, depth, pixel_size_um)
+        scene.path_difference[...] += own
+    _draw_neurites(cells, following, scene, pixel_size_um)
+    return scene
 
 
-def exact_flow(before: list[Cell], after: list[Cell], masks: np.ndarray) -> np.ndarray:
-    """Motion of the material at each pixel: bodies move as rigid wholes, everything else stands still.
+def _draw_body(
+    body: Body,
+    later: Body,
+    number: int,
+    scene: Scene,
+    labels: np.ndarray,
+    own: np.ndarray,
+    depth: np.ndarray,
+    pixel_size_um: float,
+) -> None:
+    """Draw a piece of a cell; where pieces meet, a pixel belongs to the one in which it lies deeper."""
+    low, high = body.outline.min(0) / pixel_size_um, body.outline.max(0) / pixel_size_um
+    x0, y0 = np.clip(np.floor(low), 0, len(depth)).astype(int)
+    x1, y1 = np.clip(np.ceil(high) + 1, 0, len(depth)).astype(int)
+    if x0 >= x1 or y0 >= y1:
+        return
+    window = np.s_[y0:y1, x0:x1]
+    pixels = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), axis=-1).astype(float)
+    material = body.to_material(pixels * pixel_size_um)
+    radius = np.hypot(material[..., 0], material[..., 1])
+    own[window] = np.maximum(own[window], body.path_difference(material))
+    mine = (radius < 1) & (radius < depth[window])
+    depth[window][mine] = radius[mine]
+    labels[window][mine] = number
+    scene.flow[window][mine] = later.to_field(material[mine]) / pixel_size_um - pixels[mine]
 
-    Parameters
-    ----------
-    before, after : list of Cell
-        The same cells in two frames.
-    masks : ndarray of shape (H, W), int32
-        Instances of the first.
 
-    Returns
-    -------
-    ndarray of shape (H, W, 2), float32
-        (u, v) in pixels per frame.
-    """
-    flow = np.zeros((*masks.shape, 2), np.float32)
-    for number, (old, new) in enumerate(zip(before, after, strict=True), start=1):
-        rows, columns = np.nonzero(masks == number)
-        points = np.stack([columns, rows], axis=-1).astype(float)
-        flow[rows, columns] = new.to_field(old.to_body(points)) - points
-    return flow
+def _draw_neurites(cells: list[Cell], following: list[Cell], scene: Scene, pixel_size_um: float) -> None:
+    """Draw all neurites; a pixel takes its material from the nearest point of a centre line."""
+    later = {neurite.uid: neurite for cell in following for neurite in cell.neurites}
+    gathered: list[tuple[np.ndarray, ...]] = []
+    for cell in cells:
+        for neurite in cell.neurites:
+            count = 64 * 2 ** int(np.clip(np.ceil(np.log2(neurite.length / pixel_size_um / 40)), 0, 4))
+            line, normal, radius = neurite.samples(count)
+            next_line, next_normal, _ = later[neurite.uid].samples(count)
+            number, contrast = np.full(count, cell.number), np.full(count, neurite.index_contrast)
+            gathered.append((line, normal, radius, next_line, next_normal, number, contrast))
+    if not gathered:
+        return
+    line, normal, radius, next_line, next_normal, number, contrast = (
+        np.concatenate(parts) for parts in zip(*gathered, strict=True)
+    )
+    line, next_line, radius = line / pixel_size_um, next_line / pixel_size_um, radius / pixel_size_um
+    side = len(scene.cells)
+    near = np.zeros((side, side), np.uint8)
+    inside = ((line > -0.5) & (line < side - 0.5)).all(axis=1)
+    if not inside.any():
+        return
+    near[tuple(np.rint(line[inside]).astype(int).T[::-1])] = 1
+    rows, columns = np.nonzero(cv2.dilate(near, np.ones((9, 9), np.uint8)))
+    pixels = np.stack([columns, rows], axis=1).astype(float)
+    distance, nearest = cKDTree(line).query(pixels)
+    # A line thinner than a pixel is drawn a pixel wide, with the path difference of its own cross-section.
+    thick = radius[nearest]
+    drawn = np.maximum(thick, 0.8)
+    profile = thick / drawn * np.exp(-0.5 * (1.3 * distance / drawn) ** 2)
+    height = contrast[nearest] * 2 * thick * pixel_size_um * profile
+    free = scene.bodies[rows, columns] != number[nearest]
+    held = scene.cells[rows, columns] == number[nearest]
+    path = scene.path_difference[rows, columns]
+    scene.path_difference[rows, columns] = np.where(
+        held & free, np.maximum(path, height), path + free * height * np.clip(4 - distance / drawn, 0, 1)
+    )
+    mine = (distance < np.maximum(1.2 * thick, 0.75)) & (scene.cells[rows, columns] == 0)
+    rows, columns, nearest = rows[mine], columns[mine], nearest[mine]
+    scene.cells[rows, columns] = number[nearest]
+    aside = ((pixels[mine] - line[nearest]) * normal[nearest]).sum(axis=1, keepdims=True)
+    moved = next_line[nearest] + aside * next_normal[nearest]
+    # Less the same point rebuilt from this frame, which for a pixel beside the line is the pixel itself.
+    scene.flow[rows, columns] = moved - (line[nearest] + aside * normal[nearest])

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 
 from cellvid_diffusers.data import decode_flow, decode_frames, load_patches, write_simulated
 from cellvid_diffusers.io import read_ctc, read_ome_tiff
@@ -21,9 +22,24 @@ def test_data_set_and_truth_agree(tmp_path):
     np.testing.assert_allclose(decode_flow(rows[1])[:-1], culture.flow, rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(np.load(out / "flow_00001.npy"), culture.flow)
     np.testing.assert_array_equal(read_ome_tiff(out / "video_00001.ome.tif").video, culture.video)
-    np.testing.assert_array_equal(read_ctc(out / "masks_00001")[0], culture.masks)
-    neurites = json.loads((out / "neurites_00001.json").read_text())
-    assert len(neurites) == 4 and neurites[0][0]["cell"] == culture.neurites[0][0][0]
+    masks, tracks = read_ctc(out / "masks_00001")
+    np.testing.assert_array_equal(masks, culture.masks)
+    np.testing.assert_array_equal(tracks, culture.tracks)
+    np.testing.assert_array_equal(tifffile.imread(out / "cells_00001.ome.tif"), culture.cells)
+    kinds = json.loads((out / "kinds_00001.json").read_text())
+    assert {int(label): kind for label, kind in kinds.items()} == culture.kinds
+
+
+def test_neurites_are_measured(tmp_path):
+    out = write_simulated(tmp_path / "sim", size=64, num_frames=3, density="dense", seed=3, progress=False)
+    culture = simulate(size=64, num_frames=3, density="dense", seed=3)
+    neurites = json.loads((out / "neurites_00000.json").read_text())
+    assert [len(frame) for frame in neurites] == [len(frame) for frame in culture.neurites]
+    for written, known in zip(neurites[0], culture.neurites[0], strict=True):
+        line = np.array(written["line"])
+        assert written["cell"] == known.cell
+        assert written["length"] == pytest.approx(np.linalg.norm(np.diff(line, axis=0), axis=1).sum(), abs=0.5)
+        assert 0 <= written["direction"] <= 360
 
 
 def test_wrong_number_is_named(tmp_path):

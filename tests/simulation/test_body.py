@@ -1,0 +1,56 @@
+"""The map of material onto the field and the neurites' own."""
+
+import numpy as np
+import pytest
+
+from cellvid_diffusers.simulation.body import ANGLES, Body, bump
+from cellvid_diffusers.simulation.cells import make_cell
+from cellvid_diffusers.simulation.crowding import overlap, separate
+from cellvid_diffusers.simulation.motion import Numbers
+from cellvid_diffusers.simulation.parameters import CultureParameters
+
+
+def body(**changes) -> Body:
+    values = {
+        "uid": 1,
+        "centre": np.array([3.0, -2.0]),
+        "angle": 0.7,
+        "stretch": 1.3,
+        "bend": 0.02,
+        "core": 6.0,
+        "lobes": 9 * bump(1.0, 0.3) + 0.02,
+        "relief": np.zeros((65, 65), np.float32),
+    }
+    return Body(**values | changes)
+
+
+@pytest.mark.parametrize("changes", [{}, {"bend": -0.05}, {"lobes": np.full(72, 0.02)}, {"stretch": 0.7}])
+def test_maps_are_inverse(changes):
+    rng = np.random.default_rng(0)
+    material = rng.uniform(-0.7, 0.7, (5, 40, 2))
+    there = body(**changes).to_field(material)
+    np.testing.assert_allclose(body(**changes).to_material(there), material, atol=1e-6)
+
+
+def test_outline_is_the_unit_circle():
+    np.testing.assert_allclose(np.linalg.norm(body().to_material(body().outline), axis=-1), 1, atol=1e-6)
+    assert body().outline.shape == (len(ANGLES), 2)
+
+
+def test_overlapping_cells_part_and_stay_where_they_cannot():
+    parameters, rng, numbers = CultureParameters(), np.random.default_rng(1), Numbers()
+    maturity = parameters.maturities["mature"]
+    cells = [make_cell("neuron", np.array([x, 0.0]), numbers, maturity, parameters, rng) for x in (0.0, 60.0, 120.0)]
+    moved = [cells[0].shifted(np.array([25.0, 0])), cells[1].shifted(np.array([-25.0, 0])), cells[2]]
+    assert overlap(moved[0], moved[1]).any()
+    parted = separate(cells, moved)
+    assert not any(overlap(parted[i], parted[j]).any() for i, j in ((0, 1), (1, 2), (0, 2)))
+    assert parted[2] is cells[2]
+
+
+def test_alone_nothing_is_pushed():
+    parameters, numbers = CultureParameters(), Numbers()
+    cell = make_cell(
+        "glia", np.zeros(2), numbers, parameters.maturities["mature"], parameters, np.random.default_rng(1)
+    )
+    assert separate([cell], [cell])[0] is cell
