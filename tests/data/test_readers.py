@@ -116,6 +116,7 @@ def test_numbered_pictures(tmp_path):
         read_recording(tmp_path / "tif")
 
 
+@pytest.mark.slow
 def test_ome_zarr(tmp_path):
     pytest.importorskip("bioio_ome_zarr")
     from bioio_ome_zarr.writers import OMEZarrWriter
