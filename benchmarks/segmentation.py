@@ -17,8 +17,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from cellvid_diffusers.evaluation.segment import segment_cells, split_cells
-from cellvid_diffusers.evaluation.segmentation_network import predict
+from cellvid_diffusers.evaluation.segment import see_cells, segment_cells, split_cells
 from cellvid_diffusers.evaluation.segmentation_scores import foreground_dice, instance_f1
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
@@ -75,8 +74,8 @@ def calibrate(folder: Path) -> pd.DataFrame:
     for _, frame, labels in read_annotated(folder, "tune"):
         for scale in SCALES:
             image, truth = resize(frame, labels, scale)
-            (maps,) = predict(image[None] / np.float32(255))
-            for threshold, weight, prominence in product((0.4, 0.5), (0, 0.5, 1), (0.05, 0.1, 0.15, 0.2)):
+            (maps,) = see_cells(image[None] / np.float32(255))
+            for threshold, weight, prominence in product((0.4, 0.5, 0.6), (0, 0.5, 1), (0.1, 0.15, 0.2, 0.3)):
                 found = split_cells(*maps, threshold=threshold, contact_weight=weight, prominence=prominence)
                 scores = (foreground_dice(found, truth), instance_f1(found, truth))
                 rows.append((scale, threshold, weight, prominence, *scores))

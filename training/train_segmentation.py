@@ -28,7 +28,7 @@ from cellvid_diffusers.evaluation.segmentation_network import SegmentationUNet, 
 SCALES = (0.3, 1.3)
 SIZES = (64, 96, 128, 160)
 LEVELS = (1.0, 0.7, 0.5, 0.35)
-SHARES = {"usiigaci_annotated": 0.7, "t98g": 0.15, "u373": 0.15}
+SHARES = {"usiigaci_annotated": 0.8, "t98g": 0.1, "u373": 0.1}
 
 
 def frame_use(name: str) -> str:
@@ -93,11 +93,11 @@ def spoil(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:
         noise = 2 * cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.5, 1.0))
     frame = frame + spread * (ramp * rng.uniform(0, 0.3) + noise * rng.choice([0, 1]) * rng.uniform(0, 0.25))
-    squeeze = rng.uniform(1.5, 6)  # soft clipping of bright halos, as 8-bit recordings have it
+    squeeze = rng.uniform(2, 8)  # soft clipping of bright halos, as 8-bit recordings have it
     z = standardize(frame[None])[0]
     z = squeeze * np.tanh(z / squeeze) if rng.random() < 0.5 else z
-    z = -z if rng.random() < 0.15 else z  # on the other side of focus, contrast is reversed
-    return (z * np.exp(rng.normal(0, 0.25)) + rng.normal(0, 0.15)).astype(np.float32)
+    z = -z if rng.random() < 0.12 else z  # on the other side of focus, contrast is reversed
+    return (z * np.exp(rng.normal(0, 0.4)) + rng.normal(0, 0.15)).astype(np.float32)
 
 
 def make_targets(labels: np.ndarray) -> np.ndarray:
@@ -184,7 +184,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data_dir", type=Path, required=True)
     parser.add_argument("--output_dir", type=Path, default=Path("runs/segmentation"))
-    parser.add_argument("--max_train_steps", type=int, default=1600)
+    parser.add_argument("--max_train_steps", type=int, default=2200)
     parser.add_argument("--stop_after", type=int, help="leave off at this step; the next call goes on from there")
     parser.add_argument("--train_batch_size", type=int, default=8)
     parser.add_argument("--learning_rate", type=float, default=3e-3)

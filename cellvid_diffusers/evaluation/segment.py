@@ -45,11 +45,34 @@ def segment_cells(video: np.ndarray, *, pixel_size_um: float | None = None) -> n
     height, width = video.shape[1:]
     size = max(16, width // coarser), max(16, height // coarser)
     small = video if coarser == 1 else np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in video])
-    labels = np.stack([split_cells(*maps) for maps in predict(small)])
+    labels = np.stack([split_cells(*maps) for maps in see_cells(small)])
     if coarser == 1:
         return labels
     rows, columns = np.arange(height) * size[1] // height, np.arange(width) * size[0] // width
     return labels[:, rows[:, None], columns]
+
+
+def see_cells(video: np.ndarray, *, wide: float = LIMITS["wide"]) -> np.ndarray:
+    """Foreground, depth and contact of a video `(F, H, W)` in [0, 1], as `(F, 3, H, W)`.
+
+    If the cells are wider than `wide` px, what the network sees at half resolution is averaged in: texture inside large
+    cells looks like borders from near by.
+    """
+    maps = predict(video)
+    if typical_width(maps[:, 0] > LIMITS["foreground"]) <= wide:
+        return maps
+    height, width = video.shape[1:]
+    half = predict(np.stack([cv2.resize(f, (width // 2, height // 2), interpolation=cv2.INTER_AREA) for f in video]))
+    for fine, coarse in zip(maps.reshape(-1, height, width), half.reshape(-1, *half.shape[2:]), strict=True):
+        fine[:] = (fine + cv2.resize(coarse, (width, height))) / 2
+    return maps
+
+
+def typical_width(foreground: np.ndarray) -> float:
+    """Mean width of the foreground `(F, H, W)` bool in px: four times the mean distance to its edge; 0 if empty."""
+    depths = [cv2.distanceTransform(f.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)[f] for f in foreground]
+    depth = np.concatenate(depths)
+    return 4 * float(depth.mean()) if len(depth) else 0.0
 
 
 def check_video(video: np.ndarray) -> np.ndarray:
@@ -79,6 +102,7 @@ def split_cells(
     threshold: float = LIMITS["foreground"],
     contact_weight: float = LIMITS["contact_weight"],
     prominence: float = LIMITS["prominence"],
+    smoothing: float = LIMITS["smoothing"],
     min_area: int = LIMITS["min_area"],
 ) -> np.ndarray:
     """Label the cells of one frame from what the network sees.
@@ -93,6 +117,8 @@ def split_cells(
         How far a seam lowers the depth.
     prominence : float
         Two summits are two cells if the saddle between them lies this much lower than the lower one.
+    smoothing : float
+        Of the depth, standard deviation in px.
     min_area : int
         Smaller pieces and holes, in px, are dropped and filled.
 
@@ -102,7 +128,7 @@ def split_cells(
         `(H, W)` int32.
     """
     cells = remove_small_holes(foreground > threshold, max_size=min_area)
-    relief = np.where(cells, np.maximum(ndimage.gaussian_filter(depth, 1) - contact_weight * contact, 0), 0)
+    relief = np.where(cells, np.maximum(ndimage.gaussian_filter(depth, smoothing) - contact_weight * contact, 0), 0)
     steps = np.round(relief / prominence * 8).astype(np.uint8)  # h_maxima of floats is slow and not exact
     summits, _ = ndimage.label(h_maxima(steps, 8) & cells, structure=np.ones((3, 3)))
     labels = watershed(-relief, summits, mask=cells)

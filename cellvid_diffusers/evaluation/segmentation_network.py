@@ -63,6 +63,9 @@ def _block(inside: int, outside: int) -> nn.Sequential:
 def standardize(frames: np.ndarray) -> np.ndarray:
     """Median of each frame to 0 and spread of the clip to 1; a flat clip is left flat.
 
+    Beyond 2.5 times the spread, grey values count as if they were there: the wall of a channel and other glare that
+    covers part of a frame would otherwise make cells look faint.
+
     Parameters
     ----------
     frames : ndarray
@@ -74,7 +77,10 @@ def standardize(frames: np.ndarray) -> np.ndarray:
         `(F, H, W)` float32.
     """
     centred = frames - np.median(frames, axis=(1, 2), keepdims=True)
-    return (centred / max(float(centred.std()), MIN_SPREAD)).astype(np.float32)
+    spread = float(centred.std())
+    for _ in range(4):
+        spread = float(np.clip(centred, -2.5 * spread, 2.5 * spread).std())
+    return (centred / max(spread, MIN_SPREAD)).astype(np.float32)
 
 
 @cache

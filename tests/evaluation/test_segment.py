@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellvid_diffusers.evaluation.segment import segment_cells, split_cells
+from cellvid_diffusers.evaluation.segment import see_cells, segment_cells, split_cells, typical_width
 from cellvid_diffusers.evaluation.segmentation_network import WEIGHTS, load_network, predict, standardize
 from cellvid_diffusers.evaluation.segmentation_scores import foreground_dice, instance_f1
 
@@ -72,7 +72,23 @@ def test_bytes_and_floats_agree_and_contrast_does_not_matter(make_clips):
     assert np.array_equal(labels, segment_cells(video / 255.0))
     z = standardize(video / 255)
     assert np.allclose(z, standardize(0.2 + 0.5 * (video / 255)), atol=1e-4)
-    assert z.std() == pytest.approx(1, abs=0.2)
+
+
+def test_glare_in_a_corner_hardly_changes_how_the_rest_looks(make_clips):
+    video = make_clips(1, seed=3, size=96)[0][:2] / 255
+    glaring = video.copy()
+    glaring[:, :9] = np.where(np.arange(9)[:, None] % 2, 1, 0)
+    rest = standardize(glaring)[:, 12:]
+    assert rest.std() > 0.6 * standardize(video)[:, 12:].std()
+
+
+def test_wide_cells_are_also_seen_from_farther_away():
+    y, x = np.mgrid[:64, :64]
+    for radius, width in ((6, 8), (20, 26.7)):  # four times a third of the radius
+        assert typical_width((np.hypot(y - 32, x - 32) < radius)[None]) == pytest.approx(width, rel=0.15)
+    assert typical_width(np.zeros((2, 64, 64), bool)) == 0
+    video = np.random.default_rng(0).random((2, 37, 61), np.float32)
+    assert see_cells(video, wide=-1).shape == (2, 3, 37, 61)
 
 
 def test_any_size_of_frame_keeps_its_size():
