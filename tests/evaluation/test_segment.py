@@ -74,17 +74,16 @@ def test_bytes_and_floats_agree_and_contrast_does_not_matter(make_clips):
     assert np.allclose(z, standardize(0.2 + 0.5 * (video / 255)), atol=1e-4)
 
 
-def test_glare_in_a_corner_hardly_changes_how_the_rest_looks(make_clips):
+def test_glare_at_an_edge_does_not_make_the_rest_faint(make_clips):
     video = make_clips(1, seed=3, size=96)[0][:2] / 255
     glaring = video.copy()
     glaring[:, :9] = np.where(np.arange(9)[:, None] % 2, 1, 0)
-    rest = standardize(glaring)[:, 12:]
-    assert rest.std() > 0.6 * standardize(video)[:, 12:].std()
+    assert standardize(glaring)[:, 12:].std() > 1.5 * (glaring[:, 12:] / glaring.std()).std()
 
 
 def test_wide_cells_are_also_seen_from_farther_away():
     y, x = np.mgrid[:64, :64]
-    for radius, width in ((6, 8), (20, 26.7)):  # four times a third of the radius
+    for radius, width in ((12, 16), (25, 33.3)):  # four times a third of the radius
         assert typical_width((np.hypot(y - 32, x - 32) < radius)[None]) == pytest.approx(width, rel=0.15)
     assert typical_width(np.zeros((2, 64, 64), bool)) == 0
     video = np.random.default_rng(0).random((2, 37, 61), np.float32)
