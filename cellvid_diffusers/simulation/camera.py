@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from scipy import fft
 
 from .parameters import MicroscopeParameters
 
@@ -32,6 +33,15 @@ def light_field(
         distance = np.hypot(rows - y, columns - x) / radius
         light += rng.normal(0, 0.012) * (np.exp(-0.5 * ((distance - 1) / 0.1) ** 2) + np.exp(-8 * distance**2))
     return light
+
+
+def onto_pixels(intensity: np.ndarray, microscope: MicroscopeParameters) -> np.ndarray:
+    """What square pixels integrate of a periodic intensity sampled at their centres, `(H, W)`."""
+    transfer = [
+        np.sinc(f) * np.exp(-2 * (np.pi * microscope.pixel_blur * f) ** 2)
+        for f in (fft.fftfreq(intensity.shape[0]), fft.rfftfreq(intensity.shape[1]))
+    ]
+    return fft.irfft2(fft.rfft2(intensity) * transfer[0][:, None] * transfer[1], s=intensity.shape)
 
 
 def expose(intensity: np.ndarray, microscope: MicroscopeParameters, rng: np.random.Generator) -> np.ndarray:

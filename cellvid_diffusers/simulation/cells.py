@@ -33,6 +33,8 @@ class Cell:
     bodies : tuple of Body
         One; several balls of a dead clump; two halves late in mitosis.
     neurites : tuple of Neurite
+    core : float
+        Radius of the spread body without lobes, um.
     heading : float
         Direction of migration, radians.
     pace : float
@@ -54,6 +56,7 @@ class Cell:
     number: int
     kind: str
     bodies: tuple[Body, ...]
+    core: float
     heading: float
     shape: np.ndarray
     wave: np.ndarray
@@ -126,7 +129,7 @@ def make_cell(
         centre=centre,
         angle=angle,
         stretch=stretch,
-        bend=rng.normal(0, 0.15) / core * (kind == "progenitor"),
+        bend=rng.normal(0, 0.06) / core * (kind == "progenitor"),
         core=core,
         lobes=outline_lobes(shape, wave, core),
         relief=relief,
@@ -135,6 +138,7 @@ def make_cell(
         number=next(numbers.cells),
         kind=kind,
         bodies=(body,),
+        core=core,
         heading=angle,
         shape=shape,
         wave=wave,
@@ -146,8 +150,8 @@ def make_cell(
 
 def outline_noise(kind: str, rng: np.random.Generator) -> np.ndarray:
     """Stationary amplitudes of `HARMONICS`, as shares of the core radius."""
-    size = {"neuron": 0.08, "progenitor": 0.16, "glia": 0.20, "dead": 0.0}[kind]
-    return size * np.sqrt(2 / HARMONICS) * (rng.normal(size=7) + 1j * rng.normal(size=7)) / np.sqrt(2)
+    size = {"neuron": 0.09, "progenitor": 0.16, "glia": 0.20, "dead": 0.0}[kind]
+    return size * (2 / HARMONICS) * (rng.normal(size=7) + 1j * rng.normal(size=7)) / np.sqrt(2)
 
 
 def outline_lobes(shape: np.ndarray, wave: np.ndarray, core: float) -> np.ndarray:
@@ -171,7 +175,7 @@ def make_relief(kind: str, parameters: CultureParameters, rng: np.random.Generat
     }[kind] * rng.uniform(0.75, 1.25)
     lamella = {"neuron": 0.3, "progenitor": 0.25, "glia": 0.3}[kind]
     profile = height * (lamella * edge + (1 - lamella) * np.exp(-((radius / 0.55) ** 4)))
-    profile = profile * (1 + 0.18 * _noise(3.0, rng) + 0.14 * _noise(1.2, rng))
+    profile = profile * (1 + 0.14 * _noise(4.0, rng) + 0.06 * _noise(1.5, rng))
     nx, ny = rng.normal(0, 0.08, 2)
     inside = np.clip((0.36 - np.hypot(x - nx, (y - ny) * 1.15)) / 0.06, 0, 1)
     path = profile * (parameters.index_contrast + parameters.nucleus_contrast * inside)
@@ -183,7 +187,7 @@ def make_relief(kind: str, parameters: CultureParameters, rng: np.random.Generat
     for _ in range(rng.integers(1, 4)):  # nucleoli
         gx, gy = rng.normal(0, 0.13, 2) + (nx, ny)
         granules += 0.8 * np.exp(-((x - gx) ** 2 + (y - gy) ** 2) / (2 * 0.05**2))
-    return ((path + parameters.granule_contrast * granules) * edge).astype(np.float32)
+    return ((path + 1e-3 * parameters.granule_nm * granules) * edge).astype(np.float32)
 
 
 def ball_relief(height: float, parameters: CultureParameters) -> np.ndarray:
@@ -217,6 +221,7 @@ def _make_clump(
         number=next(numbers.cells),
         kind="dead",
         bodies=tuple(bodies),
+        core=bodies[0].core,
         heading=0.0,
         shape=np.zeros(len(ANGLES)),
         wave=np.zeros(7, complex),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import fft
 
-from .camera import expose, light_field, substrate
+from .camera import expose, light_field, onto_pixels, substrate
 from .cells import DIVIDING, Cell, Numbers, make_cell
 from .crowding import overlap
 from .motion import World, divide, sprout, step
@@ -227,7 +227,7 @@ def _live(cells: list[Cell], num_frames: int, world: World) -> list[tuple[list[C
 
 def _record(
     scenes: list[Scene],
-    inner: tuple[slice, slice],
+    inner: tuple[slice, ...],
     pixel_size_um: float,
     microscope: MicroscopeParameters,
     rng: np.random.Generator,
@@ -236,7 +236,10 @@ def _record(
     side = len(scenes[0].cells)
     floor, light = (make(side, pixel_size_um, microscope, rng) for make in (substrate, light_field))
     images = [
-        phase_contrast(scene.path_difference + floor, pixel_size_um=pixel_size_um, microscope=microscope)[inner]
+        onto_pixels(
+            phase_contrast(scene.path_difference + floor, pixel_size_um=pixel_size_um, microscope=microscope),
+            microscope,
+        )[inner]
         for scene in scenes
     ]
     clean = np.stack(images) * microscope.background

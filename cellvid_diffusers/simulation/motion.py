@@ -61,6 +61,7 @@ def divide(cells: list[Cell], world: World) -> list[Cell]:
                         number=next(world.numbers.cells),
                         parent=cell.number,
                         bodies=(body,),
+                        core=0.85 * cell.core,
                         heading=cell.heading + turn,
                         wave=outline_noise(cell.kind, world.rng),
                         relief=make_relief(cell.kind, world.parameters, world.rng),
@@ -104,15 +105,17 @@ def _advance(cell: Cell, world: World) -> Cell:
     turn = (heading - body.angle + np.pi) % (2 * np.pi) - np.pi
     if cell.kind != "progenitor":
         turn = np.clip(turn, -0.06, 0.06) * 0.5
+    rounding = 1.0 if freedom == 1 else np.exp(-minutes / 15)
+    pull = np.exp(0.10 * freedom * (np.sin(stride) - np.sin(before)))
+    core = freedom * cell.core + (1 - freedom) * min(cell.core, parameters.round_um)
     body = replace(
         body,
         centre=body.centre + move * np.array([np.cos(heading), np.sin(heading)]),
         angle=body.angle + freedom * turn * (1 - np.exp(-minutes / 30)),
-        stretch=1
-        + (body.stretch * np.exp(0.10 * freedom * (np.sin(stride) - np.sin(before))) - 1)
-        * (1 if freedom == 1 else np.exp(-minutes / 15)),
-        bend=body.bend * (1 if freedom == 1 else np.exp(-minutes / 15)),
-        lobes=freedom * outline_lobes(cell.shape, wave, body.core) + 0.003 * body.core,
+        stretch=1 + (body.stretch * pull - 1) * rounding,
+        bend=body.bend * rounding,
+        core=core,
+        lobes=freedom * outline_lobes(cell.shape, wave, core) + 0.003 * core,
         relief=_blend(cell, body, 1 - freedom, parameters),
     )
     return replace(cell, bodies=(body,), heading=heading, wave=wave, pace=pace, stride=stride)
@@ -156,7 +159,7 @@ def _draw_apart(cell: Cell, share: float) -> Cell:
 def _blend(cell: Cell, body: Body, round_: float, parameters: CultureParameters) -> np.ndarray:
     if not round_:
         return cell.relief
-    return (1 - round_) * cell.relief + round_ * ball_relief(min(1.5 * body.core, 14.0), parameters)
+    return (1 - round_) * cell.relief + round_ * ball_relief(1.5 * min(body.core, parameters.round_um), parameters)
 
 
 def _with_neurites(cell: Cell, obstacles: Obstacles, world: World) -> Cell:

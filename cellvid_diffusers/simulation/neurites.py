@@ -146,7 +146,7 @@ def grow_new(
         root=root,
         parent=parent,
         pace=_new_pace(parameters, rng),
-        index_contrast=parameters.index_contrast,
+        index_contrast=parameters.neurite_contrast,
         cone=make_cone(uids[1], line, parameters, rng),
     )
 
@@ -158,7 +158,7 @@ def make_cone(uid: int, nodes: np.ndarray, parameters: CultureParameters, rng: n
         rng.uniform(0.6, 2.2) * bump(rng.normal(0, 0.9), rng.uniform(0.10, 0.2)) for _ in range(rng.integers(2, 5))
     )
     x, y = material_grid()
-    relief = 1.1 * parameters.index_contrast * np.clip((1 - np.hypot(x, y)) / 0.3, 0, 1)
+    relief = 1.2 * parameters.neurite_contrast * np.clip((1 - np.hypot(x, y)) / 0.3, 0, 1)
     return Body(
         uid=uid,
         centre=nodes[-1],

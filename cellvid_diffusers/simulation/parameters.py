@@ -70,14 +70,16 @@ class CultureParameters:
     """Refractive index of cytoplasm less that of medium, 1.360 (Curl) - 1.337."""
     nucleus_contrast: float = -0.004
     """Refractive index of the nucleus less that of the cytoplasm (Steelman: it is lower)."""
-    granule_contrast: float = 0.03
-    """Refractive index of vesicles and granules less that of the cytoplasm."""
-    dead_contrast: float = 0.028
+    granule_nm: float = 20.0
+    """Optical path difference of a vesicle or granule beyond that of the cytoplasm, nm."""
+    dead_contrast: float = 0.034
     """Refractive index of shrunken, dense dead cells less that of medium."""
     soma_height_um: float = 5.5
     progenitor_height_um: float = 4.5
     glia_height_um: float = 2.6
     """Greatest thickness of a glial cell, over the nucleus, um; its lamella has a third of it."""
+    neurite_contrast: float = 0.017
+    """Refractive index of a neurite less that of medium: it is thinner than the depth of focus."""
     neurite_radius_um: tuple[float, float] = (0.45, 0.8)
     """Half thickness of a neurite, um."""
     cone_um: tuple[float, float] = (1.4, 2.4)
@@ -98,6 +100,8 @@ class CultureParameters:
     """Share of time for which a neurite that does not rest retracts."""
     switching_min: float = 40.0
     """Mean time between growing, resting and retracting, min."""
+    round_um: float = 7.5
+    """Greatest radius of a cell that is round in mitosis, um."""
     mitosis_min: float = 60.0
     """From the first rounding to two daughters, min."""
 
@@ -114,13 +118,15 @@ class MicroscopeParameters:
     """Inner and outer radius of the phase ring in the pupil, as numerical apertures; its width makes the halo."""
     annulus_na: tuple[float, float] = (0.125, 0.145)
     """Inner and outer radius of the condenser's annulus, which lies within the ring."""
-    transmission: float = 0.25
+    transmission: float = 0.4
     """Share of the direct light's intensity that the ring lets through."""
     defocus_um: float = 2.0
     """Distance of the culture from the focal plane, um."""
     background: float = 104.0
     """Grey level of empty background, of 255 (recordings: 83 to 136)."""
-    full_well: float = 12000.0
+    pixel_blur: float = 0.45
+    """Standard deviation of the camera's response beyond a square pixel's own, px: charge diffusion, relay optics."""
+    full_well: float = 20000.0
     """Electrons of grey level 255; sets the shot noise."""
     read_noise: float = 10.0
     """Electrons, root mean square."""
