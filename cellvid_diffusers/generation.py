@@ -10,6 +10,7 @@ from tqdm import tqdm
 from .flow import flow_to_rgb
 from .io import contact_sheet, write_ctc, write_gif, write_imagej_rois, write_mp4, write_ome_tiff
 from .pipelines import CellVideoPipeline
+from .training_utils import keep_freed_memory
 
 SHOWN = 8
 """Clips on the contact sheet, at most."""
@@ -39,6 +40,7 @@ def generate_clips(
             and `rois_00000.zip` for ImageJ.
         **arguments: Of [`CellVideoPipeline.__call__`].
     """
+    keep_freed_memory()
     pipe = CellVideoPipeline.from_pretrained(checkpoint)
     pipe.set_progress_bar_config(desc="denoising", leave=False)
     out.mkdir(parents=True, exist_ok=True)

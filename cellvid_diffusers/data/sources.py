@@ -86,12 +86,22 @@ def open_tiff(path: Path) -> Source:
     return source
 
 
+class _Collector(logging.Handler):
+    """Puts error messages, each on one line, into a list."""
+
+    def __init__(self, messages: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self.messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(" ".join(record.getMessage().split()))
+
+
 @contextmanager
 def _faults_of_tifffile() -> Iterator[list[str]]:
     """What tifffile logs as errors in the block, instead of printing it."""
     faults: list[str] = []
-    handler = logging.Handler(logging.ERROR)
-    handler.emit = lambda record: faults.append(" ".join(record.getMessage().split()))  # type: ignore[method-assign]
+    handler = _Collector(faults)
     logger = tifffile.logger()
     propagate, logger.propagate = logger.propagate, False
     logger.addHandler(handler)

@@ -3,5 +3,6 @@
 from .cell_video import CellVideoPipeline
 from .output import CellVideoPipelineOutput
 from .roll_out import roll_out
+from .tiling import Tiling
 
-__all__ = ["CellVideoPipeline", "CellVideoPipelineOutput", "roll_out"]
+__all__ = ["CellVideoPipeline", "CellVideoPipelineOutput", "Tiling", "roll_out"]

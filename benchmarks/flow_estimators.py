@@ -1,0 +1,136 @@
+"""Flow estimators against the simulator's exact flow, and beside real frames.
+
+    python benchmarks/flow_estimators.py --data ../shared/data --out docs/flow_estimators.md
+
+End-point error: mean distance to the true flow in px/frame, over pixels of the true speed that the column names, or
+over the moving pixels (0.25 px/frame or more) of a density. Residual: mean difference after warping by the flow, as a
+share of that before; 0 explains everything, 1 nothing. Lucas-Kanade is sparse: its error is over its tracks alone and
+does not compare with the others. One thread; milliseconds for a pair of 128 x 128 frames.
+"""
+
+import argparse
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+import torch
+from skimage.registration import optical_flow_ilk, optical_flow_tvl1
+
+from cellvid_diffusers import horn_schunck, simulate
+from cellvid_diffusers.data import equalize_flicker
+from cellvid_diffusers.flow import dis_flow, lucas_kanade, warp
+
+SIZE, FRAMES, SEEDS = 128, 10, 3
+DENSITIES = ("sparse", "moderate", "very_dense")
+SPEEDS = ((0.0, 0.25), (0.25, 1.0), (1.0, 3.0), (3.0, np.inf))
+"""Px/frame."""
+
+
+def by_pairs(estimate: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Estimate of one pair `(2, H, W)` -> of a clip `(2, F - 1, H, W)`."""
+    return lambda clip: np.stack([estimate(a, b) for a, b in itertools.pairwise(clip)], axis=1)
+
+
+def farneback(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    return cv2.calcOpticalFlowFarneback(one, two, None, 0.5, 3, 15, 3, 5, 1.2, 0).transpose(2, 0, 1)
+
+
+ESTIMATORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "no motion": lambda clip: np.zeros((2, len(clip) - 1, *clip.shape[1:])),
+    "Horn-Schunck, the paper's": lambda clip: horn_schunck(clip, mode="paper").numpy(),
+    "Horn-Schunck, pyramid": lambda clip: horn_schunck(clip).numpy(),
+    "Horn-Schunck, pyramid, stillness 2": lambda clip: horn_schunck(clip, stillness=2).numpy(),
+    "OpenCV DIS": lambda clip: dis_flow(clip).numpy(),
+    "OpenCV Farneback": by_pairs(farneback),
+    "scikit-image TV-L1": by_pairs(lambda a, b: optical_flow_tvl1(a / 255, b / 255, dtype=np.float64)[::-1]),
+    "scikit-image ILK (dense Lucas-Kanade)": by_pairs(
+        lambda a, b: optical_flow_ilk(a / 255, b / 255, dtype=np.float64)[::-1]
+    ),
+}
+
+
+def real_clips(data: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Folder of each recording, and its liveliest of 20 random fields after equalising flicker."""
+    rng = np.random.default_rng(0)
+    for entry in json.loads((data / "INDEX.json").read_text()):
+        if entry["frames"] < FRAMES:
+            continue
+        frames = tifffile.imread(data / entry["file"])[:FRAMES]
+        corners = rng.integers(0, np.array(frames.shape[1:]) - SIZE + 1, (20, 2))
+        fields = [frames[:, y : y + SIZE, x : x + SIZE] for y, x in corners]
+        field = max(fields, key=lambda field: np.abs(np.diff(field.astype(float), axis=0)).mean())
+        yield entry["file"].split("/")[0], equalize_flicker(field)
+
+
+def residual(clip: np.ndarray, flow: np.ndarray) -> float:
+    frames = torch.from_numpy(clip).float()
+    warped = warp(frames[1:], torch.from_numpy(np.ascontiguousarray(flow)).float().transpose(0, 1))
+    return float((warped - frames[:-1]).abs().mean() / (frames[1:] - frames[:-1]).abs().mean())
+
+
+def track_error(clip: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Distance of each step of the sparse tracks to the true flow `(F - 1, H, W, 2)`."""
+    tracks = lucas_kanade(clip, detect_every=1)
+    errors = []
+    for k, flow in enumerate(truth[: len(clip) - 1]):
+        start, end = tracks[:, k], tracks[:, k + 1]
+        seen = np.isfinite(start).all(1) & np.isfinite(end).all(1)
+        x, y = np.clip(start[seen].round().astype(int), 0, SIZE - 1).T
+        errors.append(np.linalg.norm(end[seen] - start[seen] - flow[y, x], axis=1))
+    return np.concatenate(errors)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="recordings with an INDEX.json; without, no residuals")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+    cultures = {
+        density: [simulate(density=density, seed=seed, size=SIZE, num_frames=FRAMES) for seed in range(SEEDS)]
+        for density in DENSITIES
+    }
+    real: dict[str, list[np.ndarray]] = {}
+    for folder, clip in real_clips(arguments.data) if arguments.data else ():
+        real.setdefault(folder, []).append(clip)
+    ranges = [f"{low:g} to {high:g}" if np.isfinite(high) else f"over {low:g}" for low, high in SPEEDS]
+    header = ["estimator", "ms a pair", *(f"{name} px/frame" for name in ranges), *DENSITIES]
+    header += [f"residual, {folder}" for folder in real]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for name, estimate in ESTIMATORS.items():
+        seconds, errors, speeds, by_density = [], [], [], []
+        for videos in cultures.values():
+            of_density = []
+            for culture in videos:
+                start = time.perf_counter()
+                flow = np.asarray(estimate(culture.video))
+                seconds.append((time.perf_counter() - start) / (FRAMES - 1))
+                truth = np.moveaxis(culture.flow[: FRAMES - 1], -1, 0)
+                errors.append(np.linalg.norm(flow - truth, axis=0).ravel())
+                speeds.append(np.linalg.norm(truth, axis=0).ravel())
+                of_density.append(errors[-1][speeds[-1] >= SPEEDS[0][1]])
+            by_density.append(np.concatenate(of_density).mean())
+        error, speed = np.concatenate(errors), np.concatenate(speeds)
+        by_speed = [error[(speed >= low) & (speed < high)].mean() for low, high in SPEEDS]
+        residuals = [np.mean([residual(clip, np.asarray(estimate(clip))) for clip in clips]) for clips in real.values()]
+        cells = [f"{1000 * np.median(seconds):.1f}", *(f"{each:.2f}" for each in [*by_speed, *by_density, *residuals])]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        print(lines[-1], flush=True)
+    sparse = np.concatenate([track_error(c.video, c.flow) for videos in cultures.values() for c in videos])
+    lines += [
+        "",
+        f"Sparse Lucas-Kanade tracks (OpenCV): {len(sparse)} steps, end-point error median {np.median(sparse):.2f}, "
+        f"mean {sparse.mean():.2f} px.",
+    ]
+    arguments.out.write_text(f"# {(__doc__ or '').strip()}\n\n" + "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
