@@ -1,0 +1,132 @@
+"""From the paper's motion model to ours, one change a rung: same data, same number of training clips, same sampler.
+
+    python benchmarks/motion_ladder.py --real data/ladder --clips 40000 --out docs/motion_ladder.md
+    python benchmarks/motion_ladder.py --rungs 1_video 9_joint --seeds 0 1 2 …
+
+Each rung is a file of `training/configs/ladder`. Rungs from 5 on spend the first half of their clips on a video-only
+model. What is finished is kept in `--work` and not run again, and a killed rung goes on where it stopped. Appearance,
+spectrum and motion: distance to the held-out clips over the real-vs-real floor, 95 % interval in brackets (over the
+clips; over seeds where there are several, the range). Explained: share of the motion seen in the generated frames that
+the flow generated with them accounts for (1 all, 0 no better than no flow, below 0 worse).
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cellvid_diffusers import CellVideoPipeline
+from cellvid_diffusers.evaluation import compare_clips
+from cellvid_diffusers.evaluation.clips import load_clips
+from cellvid_diffusers.evaluation.distance import group_clips
+from cellvid_diffusers.evaluation.motion import flow_agreement
+from cellvid_diffusers.io import contact_sheet
+
+ROOT = Path(__file__).parents[1]
+LADDER = ROOT / "training" / "configs" / "ladder"
+RUNGS = tuple(sorted(path.stem for path in LADDER.glob("*.yaml") if path.stem not in ("common", "5_video")))
+WARM = tuple(rung for rung in RUNGS if rung[0] in "5678")
+"""Rungs that start from `5_video`."""
+BATCH = 4
+FAMILIES = ("appearance", "spectrum", "motion")
+
+
+def train(config: str, out: Path, clips: int, seed: int, extra: list[str]) -> None:
+    """Train one configuration for a number of clips, or go on with it."""
+    command = [sys.executable, ROOT / "training" / "train.py", "--config", LADDER / f"{config}.yaml"]
+    command += ["--output_dir", out, "--seed", str(seed), "--max_train_steps", str(clips // BATCH)]
+    command += ["--train_batch_size", str(BATCH), "--resume_from_checkpoint", "latest", *extra]
+    subprocess.run([str(word) for word in command], check=True, cwd=ROOT)
+
+
+def sample(folder: Path, count: int, steps: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Clips `(N, F, H, W)` uint8 and their flow, seeds 0 to N - 1, each class in its turn."""
+    pipe = CellVideoPipeline.from_pretrained(folder)
+    pipe.set_progress_bar_config(disable=True)
+    names: list[Any] = (pipe.config.class_names or {}).get("cell_type", [None])
+    frames, flows = [], []
+    for k, name in enumerate(names):
+        seeds = range(k, count, len(names))
+        out = pipe(
+            cell_type=name,
+            batch_size=len(seeds),
+            num_inference_steps=steps,
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+        )
+        frames.append((out.frames * 255).round().astype(np.uint8))
+        flows.append(out.flow)
+    return np.concatenate(frames), None if flows[0] is None else np.concatenate(flows)
+
+
+def run(rung: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train, sample and measure one rung with one seed; read the result if it is there."""
+    folder = arguments.work / f"{rung}-{seed}"
+    result = folder / "ladder.json"
+    if result.exists():
+        return json.loads(result.read_text())
+    start, clips, options = time.monotonic(), arguments.clips, arguments.train_options
+    if rung in WARM:
+        clips //= 2
+        before = arguments.work / f"5_video-{seed}"
+        train("5_video", before, clips, seed, options)
+        options = [*options, "--pretrained_model_name_or_path", str(before)]
+    train(rung, folder, clips, seed, options)
+    frames, flow = sample(folder, arguments.samples, arguments.steps)
+    real = load_clips(arguments.real, split="validation").crop(*frames.shape[1:])
+    groups, strata, _ = group_clips(real.recordings, kinds=real.cell_types, positions=real.positions, times=real.times)
+    distances = compare_clips(real.frames, frames, real_groups=groups, real_strata=strata, controls=False)["distances"]
+    agreement = None
+    if flow is not None:
+        each = [flow_agreement(clip.astype(np.float32), motion) for clip, motion in zip(frames, flow, strict=True)]
+        agreement = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+    contact_sheet(list(frames[:: max(1, len(frames) // 4)][:4]), path=folder / "samples.png")
+    row = {
+        "distances": {family: {k: distances[family][k] for k in ("ratio", "interval")} for family in FAMILIES},
+        "flow_agreement": agreement,
+        "minutes": (time.monotonic() - start) / 60,
+    }
+    result.write_text(json.dumps(row, indent=1))
+    return row
+
+
+def table(rows: dict[str, list[dict[str, Any]]], clips: int) -> str:
+    """Markdown of all rungs that were run."""
+    lines = [f"{clips:,} training clips a rung.\n", "| rung | seeds | appearance | spectrum | motion | explained |"]
+    lines.append("|---|---|---|---|---|---|")
+    for rung, runs in rows.items():
+        cells = []
+        for family in FAMILIES:
+            ratios = [run["distances"][family]["ratio"] for run in runs]
+            ends = runs[0]["distances"][family]["interval"] if len(runs) == 1 else (min(ratios), max(ratios))
+            cells.append(f"{np.mean(ratios):.1f} [{ends[0]:.1f}, {ends[1]:.1f}]")
+        known = [run["flow_agreement"]["explained"] for run in runs if run["flow_agreement"]]
+        lines.append(f"| {rung} | {len(runs)} | {' | '.join(cells)} | {f'{np.mean(known):.2f}' if known else '—'} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--real", type=Path, required=True, help="data set whose validation split is compared with")
+    parser.add_argument("--rungs", nargs="+", default=RUNGS, choices=RUNGS, metavar="RUNG")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--clips", type=int, default=40_000, help="training clips of each rung")
+    parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "ladder")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments, arguments.train_options = parser.parse_known_args()
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for rung in arguments.rungs:
+        rows[rung] = [run(rung, seed, arguments) for seed in arguments.seeds]
+        arguments.out.write_text(f"# {(__doc__ or '').strip()}\n\n{table(rows, arguments.clips)}\n")
+    print(table(rows, arguments.clips))
+
+
+if __name__ == "__main__":
+    main()

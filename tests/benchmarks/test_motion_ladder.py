@@ -1,0 +1,36 @@
+"""The ladder climbs from end to end at a tiny size, and does not climb a finished rung again."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cellvid_diffusers.data import write_simulated
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_first_rung_and_a_warm_started_one(tmp_path):
+    data, work, page = tmp_path / "data", tmp_path / "work", tmp_path / "ladder.md"
+    write_simulated(data, num_videos=24, size=48, num_frames=10, seed=0)
+    command = [sys.executable, "benchmarks/motion_ladder.py", "--real", data, "--work", work, "--out", page]
+    command += ["--rungs", "1_video", "6_weights", "--clips", "16", "--samples", "4", "--steps", "2"]
+    command += ["--dataset_name", data, "--class_columns", "{}", "--balance", "null"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    for _ in range(2):
+        done = subprocess.run(
+            [str(word) for word in command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        finished = {path: path.stat().st_mtime_ns for path in work.glob("*/ladder.json")}
+        assert len(finished) == 2
+    assert (work / "5_video-0" / "model_index.json").exists()
+    log = (work / "6_weights-0" / "train_log.jsonl").read_text().splitlines()
+    assert json.loads(log[-1])["clips"] == 8  # the other half went into the video-only model
+    video, joint = page.read_text().splitlines()[-2:]
+    assert video.startswith("| 1_video | 1 |") and video.endswith("| — |")
+    assert joint.startswith("| 6_weights | 1 |") and not joint.endswith("| — |")
