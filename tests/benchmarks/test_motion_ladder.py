@@ -19,7 +19,7 @@ def test_first_rung_and_a_warm_started_one(tmp_path):
     write_simulated(data, num_videos=24, size=48, num_frames=10, seed=0)
     command = [sys.executable, "benchmarks/motion_ladder.py", "--real", data, "--work", work, "--out", page]
     command += ["--rungs", "1_video", "6_weights", "--clips", "16", "--samples", "4", "--steps", "2"]
-    command += ["--dataset_name", data, "--class_columns", "{}", "--balance", "null"]
+    command += ["--dataset_name", data, "--class_columns", "{}", "--balance", "null", "--logging_steps", "1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     for _ in range(2):
         done = subprocess.run(
