@@ -47,6 +47,7 @@ DEFAULTS: dict[str, Any] = {
     # How
     "train_batch_size": 8,  # of each process
     "gradient_accumulation_steps": 1,
+    "optimizer": "adamw",  # or "muon" (muon.py)
     "learning_rate": 1.0e-3,
     "lr_scheduler": "constant_with_warmup",
     "lr_warmup_steps": 200,

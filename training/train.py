@@ -33,6 +33,7 @@ from cellvid_diffusers.training_utils import (
     keep_freed_memory,
 )
 from config import load_config
+from muon import Muon
 from validation import make_pipeline, write_samples
 
 MODELS = {"UNet3DModel": UNet3DModel, "MotionUNet3DModel": MotionUNet3DModel}
@@ -116,6 +117,20 @@ def save_checkpoint(accelerator: Accelerator, config: dict[str, Any], step: int)
             shutil.rmtree(old)
 
 
+def build_optimizer(model: torch.nn.Module, config: dict[str, Any]) -> torch.optim.Optimizer:
+    """AdamW, or `muon.Muon` on top of it."""
+    options = {
+        "lr": config["learning_rate"],
+        "betas": (config["adam_beta1"], config["adam_beta2"]),
+        "weight_decay": config["adam_weight_decay"],
+    }
+    if config["optimizer"] == "adamw":
+        return torch.optim.AdamW(model.parameters(), **options)
+    if config["optimizer"] == "muon":
+        return Muon(model.named_parameters(), **options)
+    raise ValueError(f"optimizer must be 'adamw' or 'muon', got {config['optimizer']!r}")
+
+
 def main() -> None:
     """Read the configuration, train, and leave a pipeline in `output_dir`."""
     config = load_config(sys.argv[1:])
@@ -144,12 +159,7 @@ def main() -> None:
         config["flow_weight"],
         config["snr_gamma"],
     )
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=config["learning_rate"],
-        betas=(config["adam_beta1"], config["adam_beta2"]),
-        weight_decay=config["adam_weight_decay"],
-    )
+    optimizer = build_optimizer(model, config)
     lr_scheduler = get_scheduler(
         config["lr_scheduler"],
         optimizer,

@@ -1,0 +1,67 @@
+"""Muon: AdamW whose weight matrices are stepped along the nearest orthogonal matrix of their momentum."""
+
+import torch
+
+
+def orthogonalize(matrix: torch.Tensor, iterations: int = 5) -> torch.Tensor:
+    """Nearest orthogonal matrix `(M, N)`, singular values within about 0.7 to 1.2.
+
+    Newton-Schulz iteration with the coefficients of Jordan et al., Muon: An optimizer for hidden layers in neural
+    networks (2024), in bfloat16.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrix.bfloat16()
+    tall = x.shape[0] > x.shape[1]
+    x = x.mT if tall else x
+    x = x / (x.norm() + 1e-7)
+    for _ in range(iterations):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return (x.mT if tall else x).to(matrix.dtype)
+
+
+class Muon(torch.optim.AdamW):
+    """AdamW for gains, biases, embeddings and small kernels; orthogonal steps for all larger weights.
+
+    A convolution's weight counts as a matrix of outputs x (inputs x taps). The step is scaled to the root mean square
+    of AdamW's, 0.2 lr, so that learning rates and weight decay carry over (Liu et al., Muon is Scalable for LLM
+    Training, 2025).
+
+    Args:
+        named_parameters (iterable of `(str, torch.nn.Parameter)`): Of the network. Those whose name holds `embed` or
+            `head`, and those with fewer than 16 rows or columns, go to AdamW.
+        lr (`float`), weight_decay (`float`): For both.
+        betas (`(float, float)`): AdamW's.
+        momentum (`float`): Of the orthogonal steps (Nesterov).
+    """
+
+    def __init__(self, named_parameters, lr=1e-3, weight_decay=0.01, betas=(0.9, 0.99), momentum=0.95):
+        groups = [{"params": [], "momentum": momentum}, {"params": [], "momentum": None}]
+        for name, parameter in named_parameters:
+            large = parameter.ndim > 1 and min(len(parameter), parameter[0].numel()) >= 16
+            is_matrix = large and not any(part in name for part in ("embed", "head"))
+            groups[0 if is_matrix else 1]["params"].append(parameter)
+        super().__init__([group for group in groups if group["params"]], lr=lr, weight_decay=weight_decay, betas=betas)
+
+    def step(self, closure=None):
+        """Step the matrices, then leave the rest to AdamW."""
+        for group in self.param_groups:
+            if group["momentum"] is not None:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        self._step_matrix(parameter, group)
+                        parameter.grad = None
+        return super().step(closure)
+
+    @torch.no_grad()
+    def _step_matrix(self, parameter: torch.nn.Parameter, group: dict) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+            state["step"] = torch.tensor(0.0)  # AdamW looks for it when a state is loaded
+        state["step"] += 1
+        average = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
+        direction = parameter.grad.lerp(average, group["momentum"]).flatten(1)
+        step = orthogonalize(direction) * (0.2 * max(direction.shape) ** 0.5)
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        parameter.add_(step.view_as(parameter), alpha=-group["lr"])
