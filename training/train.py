@@ -20,6 +20,7 @@ from accelerate.utils import set_seed
 from diffusers import DDPMScheduler
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
+from muon import Muon
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -33,7 +34,6 @@ from cellvid_diffusers.training_utils import (
     keep_freed_memory,
 )
 from config import load_config
-from muon import Muon
 from validation import make_pipeline, write_samples
 
 MODELS = {"UNet3DModel": UNet3DModel, "MotionUNet3DModel": MotionUNet3DModel}
