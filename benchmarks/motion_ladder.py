@@ -1,7 +1,7 @@
 """From the paper's motion model to ours, one change a rung: same data, same number of training clips, same sampler.
 
     python benchmarks/motion_ladder.py --real data/ladder --clips 40000 --out docs/motion_ladder.md
-    python benchmarks/motion_ladder.py --rungs 1_video 9_joint --seeds 0 1 2 …
+    python benchmarks/motion_ladder.py --rungs 9_joint 9_without_flow --seeds 1 2 …
 
 Each rung is a file of `training/configs/ladder`. Rungs from 5 on spend the first half of their clips on a video-only
 model. What is finished is kept in `--work` and not run again, and a killed rung goes on where it stopped. Appearance,
@@ -95,6 +95,12 @@ def run(rung: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     return row
 
 
+def seeds_of(rung: str, arguments: argparse.Namespace) -> list[int]:
+    """The seeds that are asked for and those that earlier calls have finished."""
+    finished = arguments.work.glob(f"{rung}-*/ladder.json")
+    return sorted({*arguments.seeds, *(int(path.parent.name.rpartition("-")[2]) for path in finished)})
+
+
 def table(rows: dict[str, list[dict[str, Any]]], clips: int) -> str:
     """Markdown of all rungs that were run."""
     lines = [f"{clips:,} training clips a rung.\n", "| rung | seeds | appearance | spectrum | motion | explained |"]
@@ -123,7 +129,7 @@ def main() -> None:
     arguments, arguments.train_options = parser.parse_known_args()
     rows: dict[str, list[dict[str, Any]]] = {}
     for rung in arguments.rungs:
-        rows[rung] = [run(rung, seed, arguments) for seed in arguments.seeds]
+        rows[rung] = [run(rung, seed, arguments) for seed in seeds_of(rung, arguments)]
         arguments.out.write_text(f"# {(__doc__ or '').strip()}\n\n{table(rows, arguments.clips)}\n")
     print(table(rows, arguments.clips))
 

@@ -1,0 +1,267 @@
+"""Every conditional task of a checkpoint on held-out clips, beside what needs no network.
+
+    python benchmarks/tasks.py --real data/tiny_validation --out docs/tasks.md --figure docs/images/tasks.png
+
+Frame error: root mean square difference to the real frame, in units of the standard deviation of the real clips of its
+cell type, 1.41 for two clips that have nothing to do with each other. A sample of a future that cannot be known is
+judged unfairly by it (a blurred mean wins), so the mean of `--futures` samples stands beside one sample.
+Flow error: mean end-point error, px/frame. Roll-out: distance of window after window of long videos to held-out clips
+over the real-vs-real floor.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import numpy as np
+import torch
+from matplotlib import pyplot as plt
+
+from cellvid_diffusers import CellVideoPipeline
+from cellvid_diffusers.evaluation import compare_clips
+from cellvid_diffusers.evaluation.clips import ClipSet, load_clips
+from cellvid_diffusers.evaluation.distance import group_clips
+from cellvid_diffusers.flow import dis_flow, horn_schunck, warp
+from cellvid_diffusers.pipelines import roll_out
+
+GIVEN = 3
+"""Frames that prediction starts from; frames at each end that interpolation is given."""
+Curves = dict[str, np.ndarray]
+"""Name of a method -> error at each frame."""
+
+
+def flow_between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Flow `(N, 2, H, W)` from `(N, H, W)` frames in [0, 1] to later ones."""
+    pairs = (np.stack([first, second], axis=1) * 255).astype(np.float32)
+    return np.asarray(horn_schunck(pairs))[:, :, 0]
+
+
+def moved(frames: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """`(N, H, W)` frames sampled where `(N, 2, H, W)` flow points."""
+    return warp(torch.as_tensor(frames), torch.as_tensor(flow, dtype=torch.float32)).numpy()
+
+
+def extrapolate(clips: np.ndarray, given: int) -> np.ndarray:
+    """Clips `(N, F, H, W)` whose frames from `given` on carry the last one along its last flow."""
+    back = flow_between(clips[:, given - 1], clips[:, given - 2])
+    result = clips.copy()
+    for k in range(given, clips.shape[1]):
+        result[:, k] = moved(clips[:, given - 1], (k - given + 1) * back)
+    return result
+
+
+def between(clips: np.ndarray, given: int, *, follow_flow: bool) -> np.ndarray:
+    """Clips whose middle is blended from the frames around it, each carried along the flow between them or not."""
+    left, right = given - 1, clips.shape[1] - given
+    first, last = clips[:, left], clips[:, right]
+    forward, back = flow_between(first, last), flow_between(last, first)
+    result = clips.copy()
+    for k in range(given, right):
+        share = (k - left) / (right - left)
+        ends = (moved(first, share * back), moved(last, (1 - share) * forward)) if follow_flow else (first, last)
+        result[:, k] = (1 - share) * ends[0] + share * ends[1]
+    return result
+
+
+class Tasks:
+    """A checkpoint and the held-out clips, cell type by cell type."""
+
+    def __init__(self, pipe: CellVideoPipeline, real: ClipSet, count: int, futures: int, steps: int):
+        self.pipe, self.futures, self.steps = pipe, futures, steps
+        known = (pipe.config.class_names or {}).get("cell_type", [])
+        kinds = [kind for kind in sorted(set(real.cell_types)) if kind in known]
+        self.kinds: list[str | None] = list(kinds) or [None]
+        self.clips, self.flow, self.scale = {}, {}, {}
+        for kind in self.kinds:
+            chosen = np.flatnonzero(real.cell_types == kind) if kind else np.arange(len(real))
+            chosen = chosen[np.linspace(0, len(chosen) - 1, count).round().astype(int)]
+            self.clips[kind] = real.frames[chosen].astype(np.float32) / 255
+            self.flow[kind] = np.stack([real.flow[i] for i in chosen])
+            self.scale[kind] = self.clips[kind].std(axis=(-2, -1)).mean()
+
+    def sample(self, kind: str | None, seed: int, **conditions: Any) -> Any:
+        """The pipeline's answer for all clips of a cell type."""
+        count = len(self.clips[kind])
+        generator = [torch.Generator().manual_seed(1000 * seed + k) for k in range(count)]
+        options = {"batch_size": count, "num_inference_steps": self.steps, "generator": generator, "cell_type": kind}
+        return self.pipe(**options, **conditions)
+
+    def error(self, kind: str | None, frames: np.ndarray) -> np.ndarray:
+        """Frame error `(F,)` of clips."""
+        return np.sqrt(((frames - self.clips[kind]) ** 2).mean(axis=(0, 2, 3))) / self.scale[kind]
+
+    def frame_errors(self, mask: np.ndarray, baselines: dict[str, Any]) -> Curves:
+        """Error of samples, of their mean and of the baselines at each frame that is not given."""
+        each: list[Curves] = []
+        for kind in self.kinds:
+            clips = self.clips[kind]
+            drawn = [
+                self.sample(kind, seed, frames=clips, frame_mask=mask, num_frames=clips.shape[1]).frames
+                for seed in range(self.futures)
+            ]
+            curves = {
+                "one sample": np.mean([self.error(kind, one) for one in drawn], axis=0),
+                f"mean of {self.futures} samples": self.error(kind, np.mean(drawn, axis=0)),
+            }
+            curves |= {name: self.error(kind, make(clips)) for name, make in baselines.items()}
+            each.append(curves)
+        return {name: np.mean([curves[name] for curves in each], axis=0)[~mask] for name in each[0]}
+
+    def first_frame(self) -> Curves:
+        mask = np.arange(self.length) < 1
+        return self.frame_errors(mask, {"persistence": lambda clips: np.repeat(clips[:, :1], clips.shape[1], axis=1)})
+
+    def prediction(self) -> Curves:
+        def persist(clips: np.ndarray) -> np.ndarray:
+            return np.repeat(clips[:, GIVEN - 1 : GIVEN], clips.shape[1], axis=1)
+
+        mask = np.arange(self.length) < GIVEN
+        baselines = {"persistence": persist, "flow extrapolation": lambda clips: extrapolate(clips, GIVEN)}
+        return self.frame_errors(mask, baselines)
+
+    def interpolation(self) -> Curves:
+        position = np.arange(self.length)
+        baselines = {
+            "linear blending": lambda clips: between(clips, GIVEN, follow_flow=False),
+            "flow warping": lambda clips: between(clips, GIVEN, follow_flow=True),
+        }
+        return self.frame_errors((position < GIVEN) | (position >= self.length - GIVEN), baselines)
+
+    def flow_to_video(self) -> dict[str, float]:
+        """The flow that was asked for against the flow seen in the frames."""
+        return self._flow_errors(lambda kind: (self.flow[kind], self.sample(kind, 0, flow=self.flow[kind]).frames))
+
+    def video_to_flow(self) -> dict[str, float]:
+        """The flow that the checkpoint finds in real clips against the flow seen in them."""
+
+        def answer(kind):
+            clips = self.clips[kind]
+            return self.sample(kind, 0, frames=clips, num_frames=clips.shape[1]).flow, clips
+
+        return self._flow_errors(answer)
+
+    def flow_of_recordings(self) -> dict[str, float]:
+        """The same for the flow that came with the real clips: what can be reached."""
+        return self._flow_errors(lambda kind: (self.flow[kind], self.clips[kind]))
+
+    def _flow_errors(self, answer) -> dict[str, float]:
+        rows = []
+        for kind in self.kinds:
+            flow, frames = answer(kind)
+            seen = np.moveaxis(np.asarray(dis_flow(frames)), 1, -1)
+            given = flow[:, : seen.shape[1]]
+            rows.append(
+                (
+                    np.linalg.norm(given - seen, axis=-1).mean(),
+                    np.linalg.norm(seen, axis=-1).mean(),
+                    np.corrcoef(given.ravel(), seen.ravel())[0, 1],
+                )
+            )
+        return dict(zip(("error", "error of no motion", "correlation"), np.mean(rows, axis=0).tolist(), strict=True))
+
+    def roll_outs(self, real: ClipSet, num_frames: int, videos: int) -> Curves:
+        """Distances over the floor of each window of long videos, each cell type making its share."""
+        long = []
+        for index, kind in enumerate(self.kinds):
+            seeds = range(index, videos, len(self.kinds))
+            generator = [torch.Generator().manual_seed(seed) for seed in seeds]
+            options = {"batch_size": len(seeds), "cell_type": kind, "num_inference_steps": self.steps}
+            long.append(roll_out(self.pipe, num_frames, generator=generator, **options).frames)
+        frames = (np.concatenate(long) * 255).round().astype(np.uint8)
+        parts = {"kinds": real.cell_types, "positions": real.positions, "times": real.times}
+        groups, strata, _ = group_clips(real.recordings, **parts)
+        windows = [frames[:, k : k + self.length] for k in range(0, num_frames - self.length + 1, self.length)]
+        found = [
+            compare_clips(real.frames, window, real_groups=groups, real_strata=strata, controls=False)["distances"]
+            for window in windows
+        ]
+        return {family: np.array([one[family]["ratio"] for one in found]) for family in found[0]}
+
+    @property
+    def length(self) -> int:
+        return self.clips[self.kinds[0]].shape[1]
+
+
+def curve_table(curves: Curves, positions: np.ndarray) -> str:
+    """Markdown: a row for each method, a column for each frame."""
+    lines = ["| | " + " | ".join(str(p) for p in positions) + " | mean |", "|---|" + "---|" * (len(positions) + 1)]
+    for name, values in curves.items():
+        lines.append(f"| {name} | " + " | ".join(f"{value:.2f}" for value in [*values, values.mean()]) + " |")
+    return "\n".join(lines)
+
+
+def draw(path: Path, panels: dict[str, tuple[np.ndarray, Curves, str, str]]) -> None:
+    """One panel a task."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.4), layout="constrained")
+    for axis, (title, (positions, curves, across, up)) in zip(np.atleast_1d(axes), panels.items(), strict=True):
+        for name, values in curves.items():
+            network = "sample" in name or up.startswith("distance")
+            axis.plot(positions, values, "o-" if network else "s--", label=name, markersize=4)
+        axis.set(title=title, xlabel=across, ylabel=up, ylim=(0, None))
+        axis.legend(fontsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=Path(__file__).parents[1] / "checkpoints" / "cellvid-tiny")
+    parser.add_argument("--real", type=Path, required=True, help="data set whose validation split is held out")
+    parser.add_argument("--clips", type=int, default=12, help="of each cell type")
+    parser.add_argument("--futures", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--roll-out", type=int, default=100, metavar="FRAMES")
+    parser.add_argument("--videos", type=int, default=16, help="rolled out")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--figure", type=Path, required=True)
+    arguments = parser.parse_args()
+
+    pipe = CellVideoPipeline.from_pretrained(arguments.checkpoint)
+    pipe.set_progress_bar_config(disable=True)
+    side = pipe.unet.config.sample_size
+    real = load_clips(arguments.real, split="validation").crop(10, side, side)
+    tasks = Tasks(pipe, real, arguments.clips, arguments.futures, arguments.steps)
+    error = "error over the clips' standard deviation"
+    ahead = {1: tasks.first_frame(), GIVEN: tasks.prediction()}
+    middle = tasks.interpolation()
+    drift = tasks.roll_outs(real, arguments.roll_out, arguments.videos)
+    inner = np.arange(GIVEN, tasks.length - GIVEN)
+    starts = tasks.length * np.arange(len(next(iter(drift.values()))))
+    panels = {
+        "First frame given": (np.arange(1, tasks.length), ahead[1], "frame", error),
+        f"First {GIVEN} frames given": (np.arange(GIVEN, tasks.length), ahead[GIVEN], "frame", error),
+        f"{GIVEN} frames at both ends given": (inner, middle, "frame", error),
+        "Roll-out": (starts, drift, "first frame of the window", "distance over the real-vs-real floor"),
+    }
+    arguments.figure.parent.mkdir(parents=True, exist_ok=True)
+    draw(arguments.figure, panels)
+    count = arguments.clips * len(tasks.kinds)
+    lines = [f"# {(__doc__ or '').strip()}", f"{count} held-out clips; {arguments.videos} videos rolled out."]
+    picture = os.path.relpath(arguments.figure, arguments.out.parent)
+    lines.append(f"![One panel a task]({picture})")
+    for title, (positions, curves, across, up) in panels.items():
+        lines += [f"## {title}", f"{up.capitalize()} by {across}:", curve_table(curves, positions)]
+    rows = {
+        "flow given, video asked for": tasks.flow_to_video(),
+        "video given, flow asked for": tasks.video_to_flow(),
+        "flow of the recordings": tasks.flow_of_recordings(),
+    }
+    lines += ["## Flow", "Against OpenCV's DIS on the frames, which training did not use:"]
+    lines.append("\n".join(flow_table(rows)))
+    arguments.out.write_text("\n\n".join(lines) + "\n")
+
+
+def flow_table(rows: dict[str, dict[str, float]]) -> list[str]:
+    """Markdown lines."""
+    columns = list(next(iter(rows.values())))
+    head = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    return head + [f"| {name} | " + " | ".join(f"{row[c]:.2f}" for c in columns) + " |" for name, row in rows.items()]
+
+
+if __name__ == "__main__":
+    main()
