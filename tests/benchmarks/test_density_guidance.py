@@ -1,0 +1,58 @@
+"""The count and the correlation against known answers; the whole page at a tiny size."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from density_guidance import correlation, count_cells  # noqa: E402
+
+
+@pytest.mark.parametrize("cells", [0, 1, 9])
+def test_dark_bodies_are_counted(cells):
+    rows, columns = np.mgrid[:64, :64]
+    frame = 128 + np.random.default_rng(0).normal(0, 2, (64, 64))
+    for index in range(cells):
+        y, x = 10 + 20 * (index // 3), 10 + 20 * (index % 3)
+        frame -= 40 * np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / (2 * 2**2))
+    assert count_cells(frame) == cells
+
+
+def test_correlation():
+    rising = {"few": [1, 2, 3], "some": [5, 6, 7], "many": [9, 10, 11]}
+    value, low, high = correlation(rising)
+    assert value > 0.9 and low > 0.7 and high <= 1
+    value, low, high = correlation({"few": [5, 1, 9], "some": [9, 5, 1], "many": [1, 9, 5]})
+    assert abs(value) < 1e-9 and low < 0 < high
+
+
+@pytest.mark.slow
+def test_page(tmp_path):
+    command = [
+        sys.executable,
+        "benchmarks/density_guidance.py",
+        "--work",
+        tmp_path / "work",
+        "--out",
+        tmp_path / "d.md",
+    ]
+    command += ["--picture", tmp_path / "images" / "d.png", "--cultures", "5", "--field", "64", "--clips", "2"]
+    command += ["--steps", "2", "--guidance", "1", "--max_train_steps", "2", "--train_batch_size", "2"]
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    page = (tmp_path / "d.md").read_text()
+    assert "| simulated, held out |" in page and "| generated, guidance 1 |" in page and "(images/d.png)" in page
+    assert (tmp_path / "images" / "d.png").exists()
