@@ -1,8 +1,12 @@
 """How fast data is prepared and read: patches/s of `prepare`, the share that flow takes, and clips/s of the loaders.
 
-python benchmarks/data_throughput.py            # a simulated recording, in a temporary folder
+    python benchmarks/data_throughput.py --out docs/data_throughput.md
+
+The recording is simulated and lies in a temporary folder.
 """
 
+import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -22,7 +26,7 @@ def prepared_per_second(recording: Path, out: Path, **options) -> float:
     return sum(report.rows.values()) / (time.perf_counter() - start)
 
 
-def read_per_second(clips, workers: int, count: int = 400) -> float:
+def read_per_second(clips, workers: int, count: int) -> float:
     """Clips per second of a loader, after its first batch."""
     batches = iter(DataLoader(clips, batch_size=8, num_workers=workers))
     next(batches)
@@ -35,20 +39,31 @@ def read_per_second(clips, workers: int, count: int = 400) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=480, help="side of the recording")
+    parser.add_argument("--reads", type=int, default=400, help="clips that each loader reads")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    size = arguments.size
+    lines = [
+        f"# {(__doc__ or '').strip()}\n",
+        f"60 frames of {size} x {size} in rows of 30 x 128 x 128, {os.cpu_count()} cores:\n",
+    ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         recording = folder / "recording.tif"
         tile = np.asarray(simulate(num_frames=60, size=160, seed=0).video)
-        tifffile.imwrite(recording, np.tile(tile, (1, 2, 2)), metadata={"axes": "TYX"})
-        print("60 frames of 320 x 320, rows of 30 x 128 x 128\n\n| workers | flow | patches/s |\n|---|---|---|")
+        repeats = -(-size // 160)
+        tifffile.imwrite(recording, np.tile(tile, (1, repeats, repeats))[:, :size, :size], metadata={"axes": "TYX"})
+        lines += ["| workers | flow | patches/s |", "|---|---|---|"]
         speeds = {}
         for workers in (1, 2):
             for flow in ("pyramid", "dis", "none"):
                 out = folder / f"{flow}-{workers}"
                 speeds[workers, flow] = prepared_per_second(recording, out, num_frames=30, flow=flow, workers=workers)
-                print(f"| {workers} | {flow} | {speeds[workers, flow]:.2f} |")
+                lines.append(f"| {workers} | {flow} | {speeds[workers, flow]:.2f} |")
         share = 1 - speeds[1, "pyramid"] / speeds[1, "none"]
-        print(f"\nFlow takes {100 * share:.0f} % of the preparation with one worker.\n")
+        lines.append(f"\nFlow takes {100 * share:.0f} % of the preparation with one worker.\n")
         rows = load_patches(folder / "pyramid-1")
         options = {"num_frames": 10, "size": 64, "scales": Scales(), "length": 100_000}
         stream = ClipStream(
@@ -61,9 +76,13 @@ def main() -> None:
             "from disk, wanted window only": ClipDataset(rows, preload=False, **options),
             "streamed": stream,
         }
-        print("Clips of 10 x 64 x 64 at any angle\n\n| loader | 0 workers | 1 worker | 2 workers |\n|---|---|---|---|")
+        lines.append("Random windows of 10 x 64 x 64, at any angle:\n")
+        lines += ["| loader | 0 workers | 1 worker | 2 workers |", "|---|---|---|---|"]
         for kind, clips in kinds.items():
-            print(f"| {kind} | " + " | ".join(f"{read_per_second(clips, n):.0f}/s" for n in (0, 1, 2)) + " |")
+            speeds_of = (f"{read_per_second(clips, workers, arguments.reads):.0f}/s" for workers in (0, 1, 2))
+            lines.append(f"| {kind} | " + " | ".join(speeds_of) + " |")
+    arguments.out.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
