@@ -43,6 +43,9 @@ def draw_noise_levels(
 ) -> torch.Tensor:
     """Draw each clip's pattern of noise levels.
 
+    The clips of a batch share the range of levels evenly, which makes their mean loss less noisy (Kingma et al.,
+    Variational Diffusion Models, 2021, Appendix I.1).
+
     Args:
         patterns (`dict[str, float]`): Weight of each of `NOISE_PATTERNS`.
         batch_size (`int`), num_frames (`int`): Clips, and frames in each.
@@ -68,17 +71,17 @@ def draw_noise_levels(
     def integer(low: int, high: int) -> int:
         return int(torch.randint(low, high, (1,), generator=generator))
 
-    def level() -> int:
-        uniform = float(torch.rand(1, generator=generator))
+    def level(uniform: float) -> int:
         shifted = 2 / math.pi * math.atan(level_shift * math.tan(math.pi / 2 * uniform))
-        return 1 + int(shifted * (num_train_timesteps - 1))
+        return min(1 + int(shifted * (num_train_timesteps - 1)), num_train_timesteps - 1)
 
     levels = torch.empty(batch_size, num_frames, 2, dtype=torch.int64)
-    for clip, choice in zip(levels, chosen.tolist(), strict=True):
+    even = (torch.arange(batch_size) + torch.rand(1, generator=generator)) / batch_size
+    for clip, choice, uniform in zip(levels, chosen.tolist(), even.tolist(), strict=True):
         name = names[choice]
-        clip[:] = level()
+        clip[:] = level(uniform)
         if name == "modalities":
-            clip[:, 1] = level()
+            clip[:, 1] = level(float(torch.rand(1, generator=generator)))
         elif name == "first_frame":
             clip[0, 0] = 0
         elif name == "prediction" and num_frames > 2:

@@ -64,6 +64,11 @@ class TestNoiseLevels:
         median = SCHEDULER.alphas_cumprod[int(levels.median())]
         assert median / (1 - median) * shift**2 == pytest.approx(1, rel=0.15)
 
+    def test_a_batch_covers_the_range_evenly(self):
+        for seed in range(5):
+            levels = draw_noise_levels({"joint": 1.0}, 8, 1, 1001, torch.Generator().manual_seed(seed))[:, 0, 0]
+            assert ((levels - 1) * 8 // 1000).tolist() == list(range(8))
+
     def test_unknown_pattern(self):
         with pytest.raises(ValueError, match="among"):
             draw_noise_levels({"jiont": 1.0}, 1, 2, 1000)
