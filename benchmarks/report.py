@@ -157,7 +157,7 @@ def data(rows: dict[str, Any]) -> str:
 
 
 def evaluation(row: dict[str, Any]) -> str:
-    return f"## Evaluation\n\n`cellvid evaluate` on {row['clips']} simulated clips: {seconds(row)}."
+    return f"## Evaluation\n\n`cellvid evaluate` on {row['clips']} simulated clips, half a side: {seconds(row)}."
 
 
 def start_up(rows: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 import torch
 from diffusers import DDIMScheduler
 from networks import autocast, make
@@ -15,6 +16,7 @@ from timing import stopwatch, summarise, take_turns
 
 from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.data import ClipDataset, load_patches, write_simulated
+from cellvid_diffusers.simulation import simulate
 
 ROOT = Path(__file__).parent.parent
 CHECKPOINT = ROOT / "checkpoints" / "cellvid-tiny"
@@ -85,14 +87,25 @@ def data_loading(quick: bool, repeats: int) -> dict[str, Any]:
 
 
 def evaluation(quick: bool) -> dict[str, Any]:
-    """`cellvid evaluate` on two folders of simulated clips, as a user calls it."""
+    """`cellvid evaluate` on two folders of 100 clips of 10 x 128 x 128, as a user calls it.
+
+    The clips are quarters of simulated cultures and their mirror images.
+    """
+    count, side = (8, 48) if quick else (100, 128)
     with tempfile.TemporaryDirectory() as folder:
-        count, size = (4, 48) if quick else (12, 96)
-        for side, seed in (("real", 0), ("synth", 100)):
-            write_simulated(Path(folder, side), num_videos=count, size=size, num_frames=10, seed=seed, progress=False)
-        sides = [str(Path(folder, side)) for side in ("real", "synth")]
-        options = ["--split", "train", "--out", f"{folder}/out"]
-        seconds = stopwatch(lambda: command("-m", "cellvid_diffusers.cli", "evaluate", *sides, *options))
+        for name, seed in (("real", 0), ("synth", 100)):
+            Path(folder, name).mkdir()
+            for index in range(-(-count // 8)):
+                video = simulate(num_frames=10, size=2 * side, seed=seed + index).video
+                quarters = [video[:, y : y + side, x : x + side] for y in (0, side) for x in (0, side)]
+                for number, clip in enumerate(quarters + [quarter[:, :, ::-1] for quarter in quarters]):
+                    if 8 * index + number < count:
+                        path = Path(folder, name, f"{index:02d}_{number}.tif")
+                        tifffile.imwrite(path, np.ascontiguousarray(clip), metadata={"axes": "TYX"})
+        sides = [str(Path(folder, name)) for name in ("real", "synth")]
+        seconds = stopwatch(
+            lambda: command("-m", "cellvid_diffusers.cli", "evaluate", *sides, "--out", f"{folder}/out")
+        )
     return {"clips": 2 * count, **summarise([seconds])}
 
 
