@@ -47,6 +47,9 @@ def generate(
     density: Annotated[str | None, typer.Option(help="Class that the checkpoint knows.")] = None,
     maturity: Annotated[str | None, typer.Option(help="Class that the checkpoint knows.")] = None,
     guidance_scale: Annotated[float, typer.Option(help="Classifier-free guidance; 1 is none.")] = 1.0,
+    num_restarts: Annotated[
+        int | None, typer.Option(min=0, help="Noised and denoised again; default: the checkpoint's.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Clips made at a time; changes no clip.")] = 4,
     seed: Seed = 0,
     annotate: Annotated[bool, typer.Option("--annotate", help="Write cell masks, tracks and outlines too.")] = False,
@@ -69,6 +72,7 @@ def generate(
         density=density,
         maturity=maturity,
         guidance_scale=guidance_scale,
+        num_restarts=num_restarts,
     )
 
 

@@ -72,6 +72,7 @@ DEFAULTS: dict[str, Any] = {
     "validation_steps": 500,
     "validation_clips": 4,
     "num_inference_steps": 25,
+    "num_restarts": 0,  # of the pipeline that is left (CellVideoPipeline)
     "report_to": None,  # "tensorboard"
     "push_to_hub": False,
     "hub_model_id": None,

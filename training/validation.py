@@ -40,6 +40,7 @@ def make_pipeline(
         class_weights=clips.class_weights() if names else None,
         pixel_size_um=clips.common_value("pixel_size_um"),
         frame_interval_min=clips.common_value("frame_interval_min"),
+        num_restarts=config["num_restarts"],
     )
 
 

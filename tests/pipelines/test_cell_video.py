@@ -5,7 +5,13 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    UniPCMultistepScheduler,
+)
 
 from cellvid_diffusers import CellVideoPipeline, MotionUNet3DModel, UNet3DModel
 from cellvid_diffusers.training_utils import NOISE_PATTERNS
@@ -99,6 +105,39 @@ def test_zero_in_the_model_is_no_motion():
     pipe = make_pipe(video_mean=0.4, video_std=0.2)
     video, flow = pipe._decode(torch.zeros(1, 3, 2, 4, 4))
     assert torch.all(flow == 0) and torch.allclose(video, torch.tensor(0.4))
+
+
+class TestRestarts:
+    @pytest.mark.parametrize("scheduler", [*SCHEDULERS, EulerDiscreteScheduler])
+    def test_stronger_restarts_change_more(self, scheduler):
+        pipe = make_pipe()
+        pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
+        arguments = {**SHORT, "num_inference_steps": 20}
+        clip = pipe(**arguments, generator=seeded()).frames
+        change = [
+            np.abs(pipe(**arguments, num_restarts=1, restart_strength=by, generator=seeded()).frames - clip).mean()
+            for by in (0.1, 0.9)
+        ]
+        assert 0 < change[0] < change[1]
+
+    def test_given_frames_and_flow_stay(self):
+        frame, flow = np.random.default_rng(0).random((16, 24)), np.full((4, 16, 24, 2), 0.5, np.float32)
+        out = make_pipe()(**SHORT, first_frame=frame, num_restarts=2, generator=seeded())
+        np.testing.assert_array_equal(out.frames[0, 0], frame.astype(np.float32))
+        out = make_pipe()(**SHORT, flow=flow, num_restarts=2, generator=seeded())
+        np.testing.assert_array_equal(out.flow[0], flow)
+
+    def test_the_checkpoint_says_how_many(self):
+        one = make_pipe(num_restarts=1)(**SHORT, generator=seeded()).frames
+        np.testing.assert_array_equal(one, make_pipe()(**SHORT, num_restarts=1, generator=seeded()).frames)
+        none = make_pipe(num_restarts=1)(**SHORT, num_restarts=0, generator=seeded()).frames
+        np.testing.assert_array_equal(none, make_pipe()(**SHORT, generator=seeded()).frames)
+        assert np.abs(one - none).max() > 0
+
+    @pytest.mark.parametrize("arguments", [{"num_restarts": -1}, {"restart_strength": 0}, {"restart_strength": 1.1}])
+    def test_wrong_numbers_are_named(self, arguments):
+        with pytest.raises(ValueError, match="num_restarts must be at least 0 and restart_strength in"):
+            make_pipe()(**SHORT, **arguments)
 
 
 class TestConditions:
