@@ -65,6 +65,7 @@ def load_clips(config: dict[str, Any], accelerator: Accelerator) -> ClipDataset:
         num_frames=config["num_frames"],
         size=config["resolution"],
         transform=config["transform"],
+        scale_by_cell_type=config["scale_by_cell_type"],
         normalization=config["normalization"],
         flow=config["flow"],
         class_columns=config["class_columns"],

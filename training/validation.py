@@ -26,13 +26,16 @@ def make_pipeline(
         ema.copy_to(unet.parameters())
     scales, names = clips.scales, config["class_columns"]
     fixed = config["normalization"] == "fixed"
+    of_type = clips.scales_by_cell_type
+    mean = {name: each.video_mean for name, each in of_type.items()} or scales.video_mean
+    std = {name: each.video_std for name, each in of_type.items()} or scales.video_std
     return CellVideoPipeline(
         unet,
         # Steps of equal size in log(SNR) (Lu et al., DPM-Solver++, 2022): 25 of them come as close to 200 steps of DDIM
         # as no other spacing does (docs/training_log.md).
         DPMSolverMultistepScheduler.from_config(scheduler.config, use_lu_lambdas=True),
-        video_mean=scales.video_mean if fixed else 0.5,
-        video_std=scales.video_std if fixed else 0.5,
+        video_mean=mean if fixed else 0.5,
+        video_std=std if fixed else 0.5,
         # The paper's per-sample extremes are lost; the data set's own extremes stand in for them.
         flow_scale=scales.flow_scale if fixed else scales.flow_clip,
         noise_patterns=list(config["noise_patterns"]),

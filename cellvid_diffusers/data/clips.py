@@ -1,6 +1,7 @@
 """Training clips of a data set's rows as torch data sets: of a data set at hand, or of a stream."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,9 @@ class ClipDataset(Dataset):
         The transform, or options of it beside `num_frames` and `size`.
     scales : Scales, optional
         By default `Scales.estimate` over the rows.
+    scale_by_cell_type : bool
+        Give the video of each cell type its own mean and spread, so that flat cells do not drown in noise that
+        others stand out from. Needs `cell_type` among the `class_columns`.
     normalization : "fixed" or "paper"
         Fixed scales, or each sample's own extremes (`minmax_normalize`).
     flow : bool
@@ -52,6 +56,7 @@ class ClipDataset(Dataset):
         size: int = 64,
         transform: ClipTransform | Mapping[str, Any] | None = None,
         scales: Scales | None = None,
+        scale_by_cell_type: bool = False,
         normalization: str = "fixed",
         flow: bool = True,
         class_columns: Mapping[str, Sequence[str]] | None = None,
@@ -80,7 +85,30 @@ class ClipDataset(Dataset):
         self.balance = balance
         self._rows_of_class = self._group_rows()
         self._decoded = [self._decode(i) for i in range(len(rows))] if preload else None
+        if scale_by_cell_type and "cell_type" not in self.class_columns:
+            raise ValueError(f"scale_by_cell_type needs class_columns with cell_type, got {list(self.class_columns)}")
         self.scales = scales or Scales.estimate(self._measurable(index) for index in range(256))
+        self.scales_by_cell_type = self._estimate_by_cell_type() if scale_by_cell_type else {}
+
+    def _estimate_by_cell_type(self) -> dict[str, Scales]:
+        """Scales of each cell type's drawn clips, with the flow's scale of them all."""
+        column, names = list(self.class_columns).index("cell_type"), self.class_columns["cell_type"]
+        clips: list[list] = [[] for _ in names]
+        for index in range(256 * len(names)):
+            clip, row = self._draw(index)
+            if self._labels[row, column] >= 0:
+                clips[self._labels[row, column]].append(((clip[0] * 255).astype(np.uint8), None))
+        of_type = {name: Scales.estimate(c) if c else self.scales for name, c in zip(names, clips, strict=True)}
+        shared = {"flow_scale": self.scales.flow_scale, "flow_clip": self.scales.flow_clip}
+        return {name: replace(scales, **shared) for name, scales in of_type.items()}
+
+    def scales_of(self, class_labels: torch.Tensor | np.ndarray) -> Scales:
+        """Scales of a clip with these labels `(K,)`."""
+        if not self.scales_by_cell_type:
+            return self.scales
+        number = int(class_labels[list(self.class_columns).index("cell_type")])
+        name = self.class_columns["cell_type"][number] if number >= 0 else ""
+        return self.scales_by_cell_type.get(name, self.scales)
 
     def _check(self, rows: Any) -> None:
         """The rows hold what the clips need; the first row stands for all, as `prepare` writes them alike."""
@@ -148,8 +176,10 @@ class ClipDataset(Dataset):
         """`video` float32 `(C, F, H, W)` in model units, and `class_labels` int64 `(K,)`."""
         clip, row = self._draw(index)
         sample = torch.from_numpy(clip)
-        sample = self.scales.normalize(sample) if self.normalization == "fixed" else minmax_normalize(sample)
-        return {"video": sample, "class_labels": torch.from_numpy(self._labels[row])}
+        labels = self._labels[row]
+        fixed = self.normalization == "fixed"
+        sample = self.scales_of(labels).normalize(sample) if fixed else minmax_normalize(sample)
+        return {"video": sample, "class_labels": torch.from_numpy(labels)}
 
     def _draw(self, index: int) -> tuple[np.ndarray, int]:
         """Clip `(C, F, H, W)`, video in [0, 1] and flow in px/frame, and the row that it comes from."""

@@ -26,7 +26,8 @@ class CellVideoPipeline(DiffusionPipeline):
     Parameters:
         unet ([`UNet3DModel`]): Denoises clips `(batch_size, 1 or 3, num_frames, height, width)`: video, u, v.
         scheduler ([`SchedulerMixin`]): Any diffusers scheduler of the prediction type that the model was trained for.
-        video_mean (`float`), video_std (`float`): Grey value in [0, 1] = model value * `video_std` + `video_mean`.
+        video_mean (`float` or `dict[str, float]`), video_std (the same): Grey value in [0, 1] = model value *
+            `video_std` + `video_mean`; for all clips, or for each cell type.
         flow_scale (`float`): Flow in pixels per frame = model value * `flow_scale`. Zero motion is zero in the model.
         flow_offset (`float`): Added to the flow after scaling; 0 unless the model was trained with the paper's min-max
             normalisation, where zero motion is not zero.
@@ -46,8 +47,8 @@ class CellVideoPipeline(DiffusionPipeline):
         self,
         unet: UNet3DModel,
         scheduler: SchedulerMixin,
-        video_mean: float = 0.5,
-        video_std: float = 0.5,
+        video_mean: float | dict[str, float] = 0.5,
+        video_std: float | dict[str, float] = 0.5,
         flow_scale: float = 1.0,
         flow_offset: float = 0.0,
         noise_patterns: list[str] = ["joint"],  # noqa: B006 (a config key: JSON has no tuples)
@@ -182,10 +183,11 @@ class CellVideoPipeline(DiffusionPipeline):
             )
         generators = self._clip_generators(generator, batch_size)
         shape = (batch_size, self.unet.config.in_channels, num_frames, height, width)
-        conditions = Conditions.from_arguments(
-            self.config, shape, first_frame=first_frame, frames=frames, frame_mask=frame_mask, flow=flow
-        ).to(self.device, self.unet.dtype)
         labels = self._labels({"cell_type": cell_type, "density": density, "maturity": maturity}, generators)
+        scale = self._video_scale(labels)
+        conditions = Conditions.from_arguments(
+            self.config, shape, scale, first_frame=first_frame, frames=frames, frame_mask=frame_mask, flow=flow
+        ).to(self.device, self.unet.dtype)
 
         clip = randn_tensor(shape, generator=generators, device=self.device, dtype=self.unet.dtype)
         self.scheduler.set_timesteps(num_inference_steps, device=self.device)
@@ -201,7 +203,7 @@ class CellVideoPipeline(DiffusionPipeline):
             clip = conditions.impose(self.scheduler.add_noise(clip, noise, timesteps[:1].expand(batch_size)))
             clip = self._denoise(clip, timesteps, conditions, labels, guidance_scale, generators)
 
-        video, motion = self._decode(clip)
+        video, motion = self._decode(clip, scale)
         video, motion = conditions.restore(video, motion)
         self.maybe_free_model_hooks()
         return self._output(video, motion, output_type, return_dict)
@@ -258,6 +260,19 @@ class CellVideoPipeline(DiffusionPipeline):
                 columns.append(torch.cat(draws))
         return torch.stack(columns, dim=1).to(self.device) if columns else None
 
+    def _video_scale(self, labels: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation of the video, each `(1 or B, 1, 1, 1)`."""
+        values = []
+        for of_video in (self.config.video_mean, self.config.video_std):
+            if isinstance(of_video, dict):
+                assert labels is not None  # cell types come first among the labels
+                table = torch.tensor([of_video[name] for name in self.config.class_names["cell_type"]])
+                values.append(table[labels[:, 0].cpu()])
+            else:
+                values.append(torch.tensor([of_video]))
+        mean, std = (value[:, None, None, None] for value in values)
+        return mean, std
+
     def _predict(
         self, clip: torch.Tensor, levels: torch.Tensor, labels: torch.Tensor | None, guidance_scale: float
     ) -> torch.Tensor:
@@ -294,10 +309,13 @@ class CellVideoPipeline(DiffusionPipeline):
         above = int((self.scheduler.timesteps > strength * self.scheduler.config.num_train_timesteps).sum())
         return min(above, len(self.scheduler.timesteps) - 1)
 
-    def _decode(self, clip: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _decode(
+        self, clip: torch.Tensor, scale: tuple[torch.Tensor, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Model values -> video `(B, F, H, W)` in [0, 1] and flow `(B, F, H, W, 2)` in px/frame."""
         clip = clip.float()
-        video = (clip[:, 0] * self.config.video_std + self.config.video_mean).clamp(0, 1)
+        mean, std = (value.to(clip.device) for value in scale)
+        video = (clip[:, 0] * std + mean).clamp(0, 1)
         if clip.shape[1] == 1:
             return video, None
         return video, clip[:, 1:].permute(0, 2, 3, 4, 1) * self.config.flow_scale + self.config.flow_offset

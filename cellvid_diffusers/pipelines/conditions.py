@@ -31,6 +31,7 @@ class Conditions:
         cls,
         config: Mapping[str, Any],
         shape: tuple[int, int, int, int, int],
+        video_scale: tuple[torch.Tensor, torch.Tensor],
         *,
         first_frame: Array | None,
         frames: Array | None,
@@ -38,6 +39,8 @@ class Conditions:
         flow: Array | None,
     ) -> "Conditions":
         """Check the pipeline's conditional arguments and put them into the model's scale.
+
+        `video_scale` holds the mean and standard deviation of the video, each `(1 or B, 1, 1, 1)`.
 
         Raises:
             ValueError: If a shape or value does not fit, or the checkpoint was not trained for the task.
@@ -78,9 +81,10 @@ class Conditions:
             raise ValueError(
                 f"given frames must be in [0, 1], got {float(video.min()):.3g} to {float(video.max()):.3g}"
             )
+        mean, std = video_scale
         values = torch.cat(
             [
-                ((video - config["video_mean"]) / config["video_std"])[:, None],
+                ((video - mean) / std)[:, None],
                 ((motion - config["flow_offset"]) / config["flow_scale"]).permute(0, 4, 1, 2, 3),
             ],
             dim=1,

@@ -96,6 +96,31 @@ def test_labels_follow_the_row_and_balance_evens_them(folder):
     assert abs(np.mean([int(i["class_labels"][0]) for i in items]) - 1 / 3) < 0.12 and abs(share - 1 / 2) < 0.12
 
 
+def test_each_cell_type_has_its_own_video_scale(tmp_path):
+    features = patch_features(["flat", "high"])
+    rng, rows = np.random.default_rng(0), []
+    for index in range(12):
+        high = index % 2
+        frames = rng.normal(150 if high else 80, 30 if high else 5, (6, 48, 48)).clip(0, 255).astype(np.uint8)
+        known = {"recording": f"r{index}", "x": 0, "y": 0, "t0": 0, "frame_stride": 1}
+        flow = np.full((*frames.shape, 2), 0.5, np.float16)
+        rows.append(encode_row(features, frames=frames, flow=flow, cell_type=("flat", "high")[high], **known))
+    data = load_patches(write_patches({"train": rows}, tmp_path / "set", features))
+    options = {"num_frames": 5, "size": 32, "length": 40, "transform": {"any_angle": False}}
+    columns = {"cell_type": ["flat", "high"]}
+    clips = ClipDataset(data, class_columns=columns, scale_by_cell_type=True, **options)
+    for index in range(40):
+        item = clips[index]
+        assert abs(item["video"][0].mean()) < 0.1 and abs(item["video"][0].std() - 1) < 0.1
+        scales = clips.scales_of(item["class_labels"])
+        assert scales.flow_scale == clips.scales.flow_scale
+        grey = scales.denormalize(item["video"])[0].mean() * 255
+        assert abs(grey - (80, 150)[int(item["class_labels"][0])]) < 2
+    assert clips.scales_of(torch.tensor([-1])) == clips.scales
+    with pytest.raises(ValueError, match="scale_by_cell_type needs class_columns with cell_type"):
+        ClipDataset(data, scale_by_cell_type=True, **options)
+
+
 def test_stream_draws_from_each_row(folder):
     rows = load_patches(folder, streaming=True)
     stream = ClipStream(

@@ -103,8 +103,28 @@ def test_a_clip_is_the_same_whatever_the_batch_size(scheduler, as_list):
 
 def test_zero_in_the_model_is_no_motion():
     pipe = make_pipe(video_mean=0.4, video_std=0.2)
-    video, flow = pipe._decode(torch.zeros(1, 3, 2, 4, 4))
+    video, flow = pipe._decode(torch.zeros(1, 3, 2, 4, 4), pipe._video_scale(None))
     assert torch.all(flow == 0) and torch.allclose(video, torch.tensor(0.4))
+
+
+class TestVideoScaleOfEachCellType:
+    @staticmethod
+    def make(**config) -> CellVideoPipeline:
+        return make_pipe(class_names={"cell_type": ["flat", "high"], "density": ["a", "b", "c"]}, **config)
+
+    def test_a_cell_types_clip_has_its_mean_and_contrast(self):
+        options = {**SHORT, "generator": seeded(), "density": "a"}
+        pipe = self.make(video_mean={"flat": 0.3, "high": 0.6}, video_std={"flat": 0.01, "high": 0.02})
+        plain = self.make(video_mean=0.6, video_std=0.02)
+        same = pipe(**{**options, "generator": seeded()}, cell_type="high").frames
+        np.testing.assert_allclose(same, plain(**{**options, "generator": seeded()}, cell_type="high").frames)
+        assert abs(pipe(**options, cell_type="flat").frames.mean() - 0.3) < 0.1
+
+    def test_given_frames_enter_in_it_and_come_back(self):
+        pipe = self.make(video_mean={"flat": 0.3, "high": 0.6}, video_std={"flat": 0.01, "high": 0.02})
+        frame = np.random.default_rng(0).random((16, 24)).astype(np.float32)
+        out = pipe(**SHORT, batch_size=4, first_frame=frame, generator=seeded())  # both types, drawn
+        np.testing.assert_array_equal(out.frames[:, 0], np.stack([frame] * 4))
 
 
 class TestRestarts:
