@@ -9,7 +9,8 @@ Each pass writes into buffers made once, and `cached_pairs` cuts the work so tha
 cache: allocating them afresh, or taking nine frames of 128 x 128 at a time, is several times slower.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch.nn import functional
@@ -27,7 +28,7 @@ def cached_pairs(flow: torch.Tensor) -> Iterator[slice]:
 
 
 def relax(
-    flow: torch.Tensor,
+    flow: torch.Tensor | None,
     gradient: torch.Tensor,
     offset: torch.Tensor,
     *,
@@ -41,8 +42,8 @@ def relax(
 
     Parameters
     ----------
-    flow : torch.Tensor, shape (2, N, H, W)
-        Where to start.
+    flow : torch.Tensor, shape (2, N, H, W), optional
+        Where to start; None is no motion, whose first pass needs no neighbours.
     gradient, offset : torch.Tensor, shapes (2, N, H, W) and (N, H, W)
         g and c of the module's docstring.
     num_iterations : int
@@ -57,32 +58,73 @@ def relax(
     border : {"continue", "zero"}
         What the flow is outside the frame: its outermost values, or nothing.
     """
-    now = functional.pad(flow, (1, 1, 1, 1), mode="replicate" if border == "continue" else "constant")
-    before = now.clone()
-    mean, residual = torch.empty_like(flow), torch.empty_like(offset)
-    other = torch.empty_like(now[..., 1:-1] if eight_neighbours else flow)
-    weight = 1.0
-    for k in range(num_iterations):
-        if eight_neighbours:
-            # The binomial 3x3 is separable; extrapolated away from its centre it weighs edges 1/6 and corners 1/12.
-            torch.lerp(now[..., :-2], now[..., 2:], 0.5, out=other).lerp_(now[..., 1:-1], 0.5)
-            torch.lerp(other[..., :-2, :], other[..., 2:, :], 0.5, out=mean).lerp_(other[..., 1:-1, :], 0.5)
-            torch.lerp(now[..., 1:-1, 1:-1], mean, 4 / 3, out=mean)
-        else:
-            torch.lerp(now[..., :-2, 1:-1], now[..., 2:, 1:-1], 0.5, out=mean)
-            torch.lerp(now[..., 1:-1, :-2], now[..., 1:-1, 2:], 0.5, out=other)
-            mean.lerp_(other, 0.5)
+    mode = "replicate" if border == "continue" else "constant"
+    start = -gradient * offset if flow is None else flow
+    padded = functional.pad(start, (1, 1, 1, 1), mode=mode)
+    fields = (padded, torch.zeros_like(padded))
+    averages = (_eight_neighbours if eight_neighbours else _four_neighbours)(fields)
+    # Views are made once: making them costs as much as the arithmetic.
+    now, before = (
+        (average, field[..., 1:-1, 1:-1], _edges(field)) for average, field in zip(averages, fields, strict=True)
+    )
+    residual, weight = torch.empty_like(offset), 1.0
+    (along_x, along_y) = gradient
+    for k in range(0 if flow is not None else 1, num_iterations):
+        mean = now[0]()
         if keep is not None:
             mean.mul_(keep)
-        torch.addcmul(offset, gradient[0], mean[0], out=residual).addcmul_(gradient[1], mean[1])
-        inner = before[..., 1:-1, 1:-1]
+        torch.addcmul(offset, along_x, mean[0], out=residual).addcmul_(along_y, mean[1])
+        _, inner, edges = before
         if radius == 0 or k == 0:
             torch.addcmul(mean, gradient, residual, value=-1, out=inner)
         else:
             weight = 1 / (1 - radius**2 * (0.5 if k == 1 else weight / 4))
             inner.lerp_(mean.addcmul_(gradient, residual, value=-1), weight)
         if border == "continue":
-            before[..., 0, :], before[..., -1, :] = before[..., 1, :], before[..., -2, :]
-            before[..., 0], before[..., -1] = before[..., 1], before[..., -2]
+            for outer, nearest in edges:
+                outer.copy_(nearest)
         before, now = now, before
-    return now[..., 1:-1, 1:-1]
+    return now[1]
+
+
+def _four_neighbours(fields: Sequence[torch.Tensor]) -> list[Callable[[], torch.Tensor]]:
+    """For each padded field a function that gives the mean of the four neighbours of inner pixels, in one buffer.
+
+    A pixel's left and upper neighbours are the lower and right ones of the pixel one up and one left: the mean of
+    either pair is taken once.
+    """
+    pairs = torch.empty_like(fields[0][..., 1:, 1:])
+    first, second = pairs[..., :-1, :-1], pairs[..., 1:, 1:]
+    mean = torch.empty_like(first)
+
+    def average(above: torch.Tensor, beside: torch.Tensor) -> torch.Tensor:
+        torch.lerp(above, beside, 0.5, out=pairs)
+        return torch.lerp(first, second, 0.5, out=mean)
+
+    return [partial(average, field[..., :-1, 1:], field[..., 1:, :-1]) for field in fields]
+
+
+def _eight_neighbours(fields: Sequence[torch.Tensor]) -> list[Callable[[], torch.Tensor]]:
+    """The same for edge neighbours at 1/6 and corners at 1/12.
+
+    The binomial 3x3 is separable; extrapolated away from its centre it weighs edges 1/6 and corners 1/12.
+    """
+    rows = torch.empty_like(fields[0][..., 1:-1])
+    mean = torch.empty_like(rows[..., 1:-1, :])
+
+    def average(field: torch.Tensor) -> torch.Tensor:
+        torch.lerp(field[..., :-2], field[..., 2:], 0.5, out=rows).lerp_(field[..., 1:-1], 0.5)
+        torch.lerp(rows[..., :-2, :], rows[..., 2:, :], 0.5, out=mean).lerp_(rows[..., 1:-1, :], 0.5)
+        return torch.lerp(field[..., 1:-1, 1:-1], mean, 4 / 3, out=mean)
+
+    return [partial(average, field) for field in fields]
+
+
+def _edges(field: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Each border of a padded field and the pixels next to it; rows first, so that columns settle the corners."""
+    return [
+        (field[..., 0, :], field[..., 1, :]),
+        (field[..., -1, :], field[..., -2, :]),
+        (field[..., 0], field[..., 1]),
+        (field[..., -1], field[..., -2]),
+    ]
