@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
-from test_train import launch
+from test_train import ROOT, launch
 from typer.testing import CliRunner
 
 from cellvid_diffusers.cli import app
 from cellvid_diffusers.io import read_ome_tiff, write_ome_tiff
+
+CONFIGS = ROOT / "training" / "configs"
 
 
 def run(*words: object) -> None:
@@ -29,7 +31,7 @@ def test_recording_to_new_clips(tmp_path):
 
     data, model, clips = tmp_path / "data", tmp_path / "model", tmp_path / "clips"
     run("prepare", tmp_path / "mine.ome.tif", "--out", data, "--patch-size", 16, "--num-frames", 6, "--downscale", 2)
-    launch(model, dataset_name=data, class_columns="{}", balance="null", validation_steps=100)
+    launch(model, config=CONFIGS / "own.yaml", dataset_name=data, validation_steps=100)
     run("generate", "--checkpoint", model, "--num-videos", 2, "--num-frames", 4, "--out", clips)
 
     made = read_ome_tiff(clips / "video_00001.ome.tif")
