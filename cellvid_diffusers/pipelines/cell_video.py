@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..models import UNet3DModel
 from .conditions import Conditions
+from .flow_refinement import expected_flow
 from .output import CellVideoPipelineOutput
 from .tiling import Tiling
 
@@ -37,7 +38,8 @@ class CellVideoPipeline(DiffusionPipeline):
         class_weights (`dict[str, list[float]]`, *optional*): Their share of the training mix.
         pixel_size_um (`float`, *optional*): Size of a generated pixel in micrometres, if the training data had one.
         frame_interval_min (`float`, *optional*): Minutes between frames, likewise.
-        num_restarts (`int`): Restarts of a call that names none: what the checkpoint's evaluation found best.
+        num_restarts (`int`), flow_strength (`float`): Of a call that names none: what the checkpoint's evaluation
+            found best.
     """
 
     model_cpu_offload_seq = "unet"
@@ -57,6 +59,7 @@ class CellVideoPipeline(DiffusionPipeline):
         pixel_size_um: float | None = None,
         frame_interval_min: float | None = None,
         num_restarts: int = 0,
+        flow_strength: float = 0.0,
     ) -> None:
         super().__init__()
         self.register_modules(unet=unet, scheduler=scheduler)
@@ -71,6 +74,7 @@ class CellVideoPipeline(DiffusionPipeline):
             pixel_size_um=pixel_size_um,
             frame_interval_min=frame_interval_min,
             num_restarts=num_restarts,
+            flow_strength=flow_strength,
         )
 
     @classmethod
@@ -129,6 +133,7 @@ class CellVideoPipeline(DiffusionPipeline):
         guidance_scale: float = 1.0,
         num_restarts: int | None = None,
         restart_strength: float = 0.94,
+        flow_strength: float | None = None,
         generator: torch.Generator | list[torch.Generator] | None = None,
         output_type: str = "np",
         return_dict: bool = True,
@@ -156,6 +161,9 @@ class CellVideoPipeline(DiffusionPipeline):
                 2023); the checkpoint's own number if not given.
             restart_strength (`float`, defaults to 0.94): Noise level of a restart as a share of all levels, in (0, 1]:
                 nearer 1 changes more.
+            flow_strength (`float`, *optional*): Noise level, as a share of all levels in [0, 1], from which the flow is
+                predicted once more from the finished video, all at once (`flow_refinement`); 0 leaves the flow that
+                was sampled. The checkpoint's own if not given. Given flow stays.
             generator (`torch.Generator` or `list[torch.Generator]`, *optional*): Makes the clips reproducible. With one
                 generator a clip is the same whatever the batch size; a list has one for each clip.
             output_type (`str`, defaults to `"np"`): `"np"`, `"pt"` or `"pil"`.
@@ -175,12 +183,9 @@ class CellVideoPipeline(DiffusionPipeline):
         """
         height, width = height or self.unet.config.sample_size, width or self.unet.config.sample_size
         num_restarts = self.config.num_restarts if num_restarts is None else num_restarts
+        flow_strength = self.config.flow_strength if flow_strength is None else flow_strength
         self._check_inputs(num_frames, height, width, batch_size, num_inference_steps, output_type)
-        if num_restarts < 0 or not 0 < restart_strength <= 1:
-            raise ValueError(
-                "num_restarts must be at least 0 and restart_strength in (0, 1], "
-                f"got {num_restarts} and {restart_strength}"
-            )
+        self._check_strengths(num_restarts, restart_strength, flow_strength)
         generators = self._clip_generators(generator, batch_size)
         shape = (batch_size, self.unet.config.in_channels, num_frames, height, width)
         labels = self._labels({"cell_type": cell_type, "density": density, "maturity": maturity}, generators)
@@ -202,6 +207,17 @@ class CellVideoPipeline(DiffusionPipeline):
             noise = randn_tensor(shape, generator=generators, device=self.device, dtype=clip.dtype)
             clip = conditions.impose(self.scheduler.add_noise(clip, noise, timesteps[:1].expand(batch_size)))
             clip = self._denoise(clip, timesteps, conditions, labels, guidance_scale, generators)
+
+        if flow_strength > 0 and shape[1] > 1:
+            level = round(flow_strength * self.scheduler.config.num_train_timesteps) - 1
+            levels = conditions.levels(torch.tensor(level, device=self.device))
+            levels[..., 0] = 0
+            noise = randn_tensor(shape, generator=generators, device=self.device, dtype=clip.dtype)
+
+            def predict(noisy: torch.Tensor) -> torch.Tensor:
+                return self._predict(conditions.impose(noisy), levels, labels, guidance_scale)
+
+            clip = torch.cat([clip[:, :1], expected_flow(predict, clip, noise, level, self.scheduler)], dim=1)
 
         video, motion = self._decode(clip, scale)
         video, motion = conditions.restore(video, motion)
@@ -229,6 +245,20 @@ class CellVideoPipeline(DiffusionPipeline):
             raise ValueError(f"height and width must be positive multiples of {multiple}, got {height} x {width}")
         if output_type not in ("np", "pt", "pil"):
             raise ValueError(f"output_type must be 'np', 'pt' or 'pil', got {output_type!r}")
+
+    def _check_strengths(self, num_restarts: int, restart_strength: float, flow_strength: float) -> None:
+        if num_restarts < 0 or not 0 < restart_strength <= 1:
+            raise ValueError(
+                "num_restarts must be at least 0 and restart_strength in (0, 1], "
+                f"got {num_restarts} and {restart_strength}"
+            )
+        if not 0 <= flow_strength <= 1:
+            raise ValueError(f"flow_strength must be in [0, 1], got {flow_strength}")
+        if flow_strength > 0 and "modalities" not in self.config.noise_patterns:
+            raise ValueError(
+                "flow_strength must be 0: this checkpoint was trained without noise levels of their own for video "
+                f"and flow (noise pattern modalities), got {flow_strength}"
+            )
 
     def _clip_generators(
         self, generator: torch.Generator | list[torch.Generator] | None, batch_size: int

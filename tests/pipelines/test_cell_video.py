@@ -14,6 +14,7 @@ from diffusers import (
 )
 
 from cellvid_diffusers import CellVideoPipeline, MotionUNet3DModel, UNet3DModel
+from cellvid_diffusers.pipelines.flow_refinement import expected_flow
 from cellvid_diffusers.training_utils import NOISE_PATTERNS
 
 SMALL = {"block_out_channels": [8, 16], "spatial_attention": [False, True], "temporal_layers": ["conv", "both"]}
@@ -105,6 +106,44 @@ def test_zero_in_the_model_is_no_motion():
     pipe = make_pipe(video_mean=0.4, video_std=0.2)
     video, flow = pipe._decode(torch.zeros(1, 3, 2, 4, 4), pipe._video_scale(None))
     assert torch.all(flow == 0) and torch.allclose(video, torch.tensor(0.4))
+
+
+class TestFlowRefinement:
+    def test_frames_stay_and_flow_changes(self):
+        plain = make_pipe()(**SHORT, generator=seeded())
+        refined = make_pipe()(**SHORT, flow_strength=0.9, generator=seeded())
+        np.testing.assert_array_equal(plain.frames, refined.frames)
+        assert np.abs(plain.flow - refined.flow).max() > 0.01
+
+    def test_given_flow_stays(self):
+        flow = np.full((4, 16, 24, 2), 0.5, np.float32)
+        np.testing.assert_array_equal(
+            make_pipe()(**SHORT, flow=flow, flow_strength=0.9, generator=seeded()).flow[0], flow
+        )
+
+    def test_the_checkpoint_says_how_strong(self):
+        own = make_pipe(flow_strength=0.9)(**SHORT, generator=seeded()).flow
+        np.testing.assert_array_equal(own, make_pipe()(**SHORT, flow_strength=0.9, generator=seeded()).flow)
+
+    @pytest.mark.parametrize("prediction_type", ["v_prediction", "epsilon", "sample"])
+    def test_a_perfect_network_gives_the_flow_back(self, prediction_type):
+        scheduler = DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type=prediction_type)
+        clip, noise = torch.randn(2, 2, 3, 4, 8, 8).unbind()
+        signal, spread = scheduler.alphas_cumprod[700].sqrt(), (1 - scheduler.alphas_cumprod[700]).sqrt()
+        truth = {"v_prediction": signal * noise - spread * clip, "epsilon": noise, "sample": clip}[prediction_type]
+
+        def predict(noisy: torch.Tensor) -> torch.Tensor:
+            torch.testing.assert_close(noisy[:, 0], clip[:, 0])  # the video is clean
+            torch.testing.assert_close(noisy[:, 1:], (signal * clip + spread * noise)[:, 1:])
+            return truth
+
+        torch.testing.assert_close(expected_flow(predict, clip, noise, 700, scheduler), clip[:, 1:])
+
+    def test_what_cannot_be(self):
+        with pytest.raises(ValueError, match="flow_strength must be in"):
+            make_pipe()(**SHORT, flow_strength=1.2)
+        with pytest.raises(ValueError, match="flow_strength must be 0: this checkpoint was trained without"):
+            make_pipe(noise_patterns=["joint"])(**SHORT, flow_strength=0.9)
 
 
 class TestVideoScaleOfEachCellType:
