@@ -116,6 +116,7 @@ def save_checkpoint(accelerator: Accelerator, config: dict[str, Any], step: int)
         kept = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
         for old in kept[: -config["checkpoints_total_limit"]]:
             shutil.rmtree(old)
+    accelerator.wait_for_everyone()  # no process begins the next one under the same name before this one has its own
 
 
 def build_optimizer(model: torch.nn.Module, config: dict[str, Any]) -> torch.optim.Optimizer:
@@ -181,7 +182,8 @@ def main() -> None:
         return make_pipeline(accelerator.unwrap_model(model), ema, noise_scheduler, clips, config)
 
     train(accelerator, config, clips, network, objective, optimizer, lr_scheduler, progress, ema, pipeline)
-    save_checkpoint(accelerator, config, progress.step)
+    if progress.step % config["checkpointing_steps"]:  # else it has just been saved
+        save_checkpoint(accelerator, config, progress.step)
     if accelerator.is_main_process:
         pipeline().save_pretrained(
             folder, push_to_hub=config["push_to_hub"], repo_id=config["hub_model_id"] or folder.name

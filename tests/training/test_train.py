@@ -103,6 +103,11 @@ class TestTraining:
         launch(tmp_path, processes=2, max_train_steps=2, train_batch_size=1)
         assert [line["clips"] for line in read_log(tmp_path)] == [2, 4]
 
+    def test_two_processes_wait_for_each_others_checkpoints(self, tmp_path):
+        launch(tmp_path, processes=2, max_train_steps=8, train_batch_size=1, checkpointing_steps=1)
+        for step in (7, 8):
+            assert len(list((tmp_path / f"checkpoint-{step}").glob("random_states_*.pkl"))) == 2
+
     @pytest.mark.parametrize(
         "options, message",
         [
