@@ -74,6 +74,7 @@ DEFAULTS: dict[str, Any] = {
     "validation_clips": 4,
     "num_inference_steps": 25,
     "num_restarts": 0,  # of the pipeline that is left (CellVideoPipeline)
+    "residual_noise": 0.0,  # likewise
     "flow_strength": 0.0,  # likewise
     "report_to": None,  # "tensorboard"
     "push_to_hub": False,

@@ -44,6 +44,7 @@ def make_pipeline(
         pixel_size_um=clips.common_value("pixel_size_um"),
         frame_interval_min=clips.common_value("frame_interval_min"),
         num_restarts=config["num_restarts"],
+        residual_noise=config["residual_noise"],
         flow_strength=config["flow_strength"],
     )
 

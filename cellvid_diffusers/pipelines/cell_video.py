@@ -1,6 +1,7 @@
 """The pipeline that makes cell videos and their optical flow out of noise."""
 
 import inspect
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 
 from ..models import UNet3DModel
 from .conditions import Conditions
-from .flow_refinement import expected_flow
+from .finishing import expected_flow, level_of_noise, without_residue
 from .output import CellVideoPipelineOutput
 from .tiling import Tiling
 
@@ -38,8 +39,8 @@ class CellVideoPipeline(DiffusionPipeline):
         class_weights (`dict[str, list[float]]`, *optional*): Their share of the training mix.
         pixel_size_um (`float`, *optional*): Size of a generated pixel in micrometres, if the training data had one.
         frame_interval_min (`float`, *optional*): Minutes between frames, likewise.
-        num_restarts (`int`), flow_strength (`float`): Of a call that names none: what the checkpoint's evaluation
-            found best.
+        num_restarts (`int`), residual_noise (`float`), flow_strength (`float`): Of a call that names none: what the
+            checkpoint's evaluation found best.
     """
 
     model_cpu_offload_seq = "unet"
@@ -59,6 +60,7 @@ class CellVideoPipeline(DiffusionPipeline):
         pixel_size_um: float | None = None,
         frame_interval_min: float | None = None,
         num_restarts: int = 0,
+        residual_noise: float = 0.0,
         flow_strength: float = 0.0,
     ) -> None:
         super().__init__()
@@ -74,6 +76,7 @@ class CellVideoPipeline(DiffusionPipeline):
             pixel_size_um=pixel_size_um,
             frame_interval_min=frame_interval_min,
             num_restarts=num_restarts,
+            residual_noise=residual_noise,
             flow_strength=flow_strength,
         )
 
@@ -133,6 +136,7 @@ class CellVideoPipeline(DiffusionPipeline):
         guidance_scale: float = 1.0,
         num_restarts: int | None = None,
         restart_strength: float = 0.94,
+        residual_noise: float | None = None,
         flow_strength: float | None = None,
         generator: torch.Generator | list[torch.Generator] | None = None,
         output_type: str = "np",
@@ -161,9 +165,12 @@ class CellVideoPipeline(DiffusionPipeline):
                 2023); the checkpoint's own number if not given.
             restart_strength (`float`, defaults to 0.94): Noise level of a restart as a share of all levels, in (0, 1]:
                 nearer 1 changes more.
+            residual_noise (`float`, *optional*): Standard deviation of the noise that a sampled clip still holds and
+                that a last prediction takes off, in units of the video's own; 0 leaves it. The checkpoint's own if not
+                given.
             flow_strength (`float`, *optional*): Noise level, as a share of all levels in [0, 1], from which the flow is
-                predicted once more from the finished video, all at once (`flow_refinement`); 0 leaves the flow that
-                was sampled. The checkpoint's own if not given. Given flow stays.
+                predicted once more from the finished video, all at once (`finishing`); 0 leaves the flow that was
+                sampled. The checkpoint's own if not given. Given flow stays.
             generator (`torch.Generator` or `list[torch.Generator]`, *optional*): Makes the clips reproducible. With one
                 generator a clip is the same whatever the batch size; a list has one for each clip.
             output_type (`str`, defaults to `"np"`): `"np"`, `"pt"` or `"pil"`.
@@ -185,7 +192,8 @@ class CellVideoPipeline(DiffusionPipeline):
         num_restarts = self.config.num_restarts if num_restarts is None else num_restarts
         flow_strength = self.config.flow_strength if flow_strength is None else flow_strength
         self._check_inputs(num_frames, height, width, batch_size, num_inference_steps, output_type)
-        self._check_strengths(num_restarts, restart_strength, flow_strength)
+        residual_noise = self.config.residual_noise if residual_noise is None else residual_noise
+        self._check_strengths(num_restarts, restart_strength, residual_noise, flow_strength)
         generators = self._clip_generators(generator, batch_size)
         shape = (batch_size, self.unet.config.in_channels, num_frames, height, width)
         labels = self._labels({"cell_type": cell_type, "density": density, "maturity": maturity}, generators)
@@ -208,17 +216,19 @@ class CellVideoPipeline(DiffusionPipeline):
             clip = conditions.impose(self.scheduler.add_noise(clip, noise, timesteps[:1].expand(batch_size)))
             clip = self._denoise(clip, timesteps, conditions, labels, guidance_scale, generators)
 
+        def predict(noisy: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+            return self._predict(conditions.impose(noisy), levels, labels, guidance_scale)
+
+        if residual_noise > 0:
+            level = level_of_noise(self.scheduler, residual_noise)
+            levels = conditions.levels(torch.tensor(level, device=self.device))
+            clip = conditions.impose(without_residue(partial(predict, levels=levels), clip, level, self.scheduler))
         if flow_strength > 0 and shape[1] > 1:
             level = round(flow_strength * self.scheduler.config.num_train_timesteps) - 1
             levels = conditions.levels(torch.tensor(level, device=self.device))
             levels[..., 0] = 0
             noise = randn_tensor(shape, generator=generators, device=self.device, dtype=clip.dtype)
-
-            def predict(noisy: torch.Tensor) -> torch.Tensor:
-                return self._predict(conditions.impose(noisy), levels, labels, guidance_scale)
-
-            clip = torch.cat([clip[:, :1], expected_flow(predict, clip, noise, level, self.scheduler)], dim=1)
-
+            clip = expected_flow(partial(predict, levels=levels), clip, noise, level, self.scheduler)
         video, motion = self._decode(clip, scale)
         video, motion = conditions.restore(video, motion)
         self.maybe_free_model_hooks()
@@ -246,12 +256,16 @@ class CellVideoPipeline(DiffusionPipeline):
         if output_type not in ("np", "pt", "pil"):
             raise ValueError(f"output_type must be 'np', 'pt' or 'pil', got {output_type!r}")
 
-    def _check_strengths(self, num_restarts: int, restart_strength: float, flow_strength: float) -> None:
+    def _check_strengths(
+        self, num_restarts: int, restart_strength: float, residual_noise: float, flow_strength: float
+    ) -> None:
         if num_restarts < 0 or not 0 < restart_strength <= 1:
             raise ValueError(
                 "num_restarts must be at least 0 and restart_strength in (0, 1], "
                 f"got {num_restarts} and {restart_strength}"
             )
+        if residual_noise < 0:
+            raise ValueError(f"residual_noise must be at least 0, got {residual_noise}")
         if not 0 <= flow_strength <= 1:
             raise ValueError(f"flow_strength must be in [0, 1], got {flow_strength}")
         if flow_strength > 0 and "modalities" not in self.config.noise_patterns:

@@ -14,7 +14,7 @@ from diffusers import (
 )
 
 from cellvid_diffusers import CellVideoPipeline, MotionUNet3DModel, UNet3DModel
-from cellvid_diffusers.pipelines.flow_refinement import expected_flow
+from cellvid_diffusers.pipelines.finishing import expected_flow, level_of_noise, without_residue
 from cellvid_diffusers.training_utils import NOISE_PATTERNS
 
 SMALL = {"block_out_channels": [8, 16], "spatial_attention": [False, True], "temporal_layers": ["conv", "both"]}
@@ -137,13 +137,44 @@ class TestFlowRefinement:
             torch.testing.assert_close(noisy[:, 1:], (signal * clip + spread * noise)[:, 1:])
             return truth
 
-        torch.testing.assert_close(expected_flow(predict, clip, noise, 700, scheduler), clip[:, 1:])
+        torch.testing.assert_close(expected_flow(predict, clip, noise, 700, scheduler), clip)
 
     def test_what_cannot_be(self):
         with pytest.raises(ValueError, match="flow_strength must be in"):
             make_pipe()(**SHORT, flow_strength=1.2)
         with pytest.raises(ValueError, match="flow_strength must be 0: this checkpoint was trained without"):
             make_pipe(noise_patterns=["joint"])(**SHORT, flow_strength=0.9)
+
+
+class TestResidualNoise:
+    def test_a_perfect_denoiser_takes_off_what_is_left(self):
+        """The best one for Gaussian clips shrinks them by their share of what it sees."""
+        scheduler = DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample")
+        level = level_of_noise(scheduler, 0.3)
+        ratio = ((1 - scheduler.alphas_cumprod) / scheduler.alphas_cumprod).sqrt()
+        assert ratio[level - 1] < 0.3 <= ratio[level]
+        clip = torch.randn(2, 3, 4, 32, 32)
+        kept = 1 / (1 + ratio[level] ** 2)
+
+        def predict(scaled: torch.Tensor) -> torch.Tensor:
+            return kept * scaled / scheduler.alphas_cumprod[level].sqrt()
+
+        worse = clip + 0.3 * torch.randn(clip.shape)
+        better = without_residue(predict, worse, level, scheduler)
+        assert (better - clip).std() < 0.97 * (worse - clip).std()
+
+    def test_given_frames_stay_and_the_rest_changes(self):
+        frame = np.random.default_rng(0).random((16, 24)).astype(np.float32)
+        plain = make_pipe()(**SHORT, first_frame=frame, generator=seeded())
+        rid = make_pipe()(**SHORT, first_frame=frame, residual_noise=0.2, generator=seeded())
+        np.testing.assert_array_equal(rid.frames[0, 0], frame)
+        assert 0 < np.abs(rid.frames - plain.frames).max() < 0.5
+
+    def test_the_checkpoint_says_how_much(self):
+        own = make_pipe(residual_noise=0.2)(**SHORT, generator=seeded()).frames
+        np.testing.assert_array_equal(own, make_pipe()(**SHORT, residual_noise=0.2, generator=seeded()).frames)
+        with pytest.raises(ValueError, match="residual_noise must be at least 0"):
+            make_pipe()(**SHORT, residual_noise=-0.1)
 
 
 class TestVideoScaleOfEachCellType:
