@@ -6,7 +6,7 @@ Chebyshev's weights, for a Jacobi iteration of spectral radius `radius`, bring t
 radius 0 makes each weight 1 and leaves plain Jacobi.
 
 Each pass writes into buffers made once, and `cached_pairs` cuts the work so that they stay in the processor's
-cache: allocating them afresh, or taking nine frames of 128 x 128 at a time, is several times slower.
+cache; a third as many pixels at a time, or twice as many, is 10 to 20 % slower.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 __all__ = ["cached_pairs", "relax"]
 
-_CACHED_PIXELS = 3 * 128 * 128
+_CACHED_PIXELS = 9 * 128 * 128
 
 
 def cached_pairs(flow: torch.Tensor) -> Iterator[slice]:
