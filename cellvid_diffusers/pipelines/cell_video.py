@@ -224,7 +224,7 @@ class CellVideoPipeline(DiffusionPipeline):
             levels = conditions.levels(torch.tensor(level, device=self.device))
             clip = conditions.impose(without_residue(partial(predict, levels=levels), clip, level, self.scheduler))
         if flow_strength > 0 and shape[1] > 1:
-            level = round(flow_strength * self.scheduler.config.num_train_timesteps) - 1
+            level = max(1, round(flow_strength * self.scheduler.config.num_train_timesteps) - 1)  # 0 says given
             levels = conditions.levels(torch.tensor(level, device=self.device))
             levels[..., 0] = 0
             noise = randn_tensor(shape, generator=generators, device=self.device, dtype=clip.dtype)

@@ -26,15 +26,20 @@ Predict = Callable[[torch.Tensor], torch.Tensor]
 def level_of_noise(scheduler: SchedulerMixin, deviation: float) -> int:
     """First timestep of training whose noise, over its signal, has at least this standard deviation."""
     ratio = ((1 - scheduler.alphas_cumprod) / scheduler.alphas_cumprod).sqrt()
-    return min(int((ratio < deviation).sum()), len(ratio) - 1)
+    return min(max(1, int((ratio < deviation).sum())), len(ratio) - 1)  # level 0 says that all is given
+
+
+def signal_and_spread(scheduler: SchedulerMixin, level: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """alpha and sigma at a timestep of training, on the device and in the dtype of a clip."""
+    alpha_bar = scheduler.alphas_cumprod[level]
+    return alpha_bar.sqrt().to(like), (1 - alpha_bar).sqrt().to(like)
 
 
 def clean_estimate(
     noisy: torch.Tensor, prediction: torch.Tensor, level: int, scheduler: SchedulerMixin
 ) -> torch.Tensor:
     """The clean clip that a prediction at a timestep stands for."""
-    signal = scheduler.alphas_cumprod[level].sqrt().to(noisy)
-    spread = (1 - scheduler.alphas_cumprod[level]).sqrt().to(noisy)
+    signal, spread = signal_and_spread(scheduler, level, noisy)
     kind = scheduler.config.prediction_type
     if kind == "v_prediction":
         return signal * noisy - spread * prediction
@@ -46,7 +51,7 @@ def clean_estimate(
 
 def without_residue(predict: Predict, clip: torch.Tensor, level: int, scheduler: SchedulerMixin) -> torch.Tensor:
     """The clip without the noise that it still holds; `predict` is for clips at `level`."""
-    scaled = scheduler.alphas_cumprod[level].sqrt().to(clip) * clip
+    scaled = signal_and_spread(scheduler, level, clip)[0] * clip
     return clean_estimate(scaled, predict(scaled), level, scheduler)
 
 
@@ -54,8 +59,7 @@ def expected_flow(
     predict: Predict, clip: torch.Tensor, noise: torch.Tensor, level: int, scheduler: SchedulerMixin
 ) -> torch.Tensor:
     """The clip with the flow that the network expects; `predict` is for clean video and flow at `level`."""
-    signal = scheduler.alphas_cumprod[level].sqrt().to(clip)
-    spread = (1 - scheduler.alphas_cumprod[level]).sqrt().to(clip)
+    signal, spread = signal_and_spread(scheduler, level, clip)
     noisy = torch.cat([clip[:, :1], signal * clip[:, 1:] + spread * noise[:, 1:]], dim=1)
     flow = clean_estimate(noisy[:, 1:], predict(noisy)[:, 1:], level, scheduler)
     return torch.cat([clip[:, :1], flow], dim=1)

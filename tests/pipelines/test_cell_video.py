@@ -115,6 +115,15 @@ class TestFlowRefinement:
         np.testing.assert_array_equal(plain.frames, refined.frames)
         assert np.abs(plain.flow - refined.flow).max() > 0.01
 
+    def test_the_least_strength_hardly_changes_the_flow(self):
+        """Level 0 would say that the flow is given, and -1 is the strongest of all."""
+        plain = make_pipe()(**SHORT, generator=seeded()).flow
+        change = [
+            np.abs(make_pipe()(**SHORT, flow_strength=by, generator=seeded()).flow - plain).mean()
+            for by in (1e-6, 0.002, 0.9)
+        ]
+        assert change[0] == change[1] < 0.1 * change[2]
+
     def test_given_flow_stays(self):
         flow = np.full((4, 16, 24, 2), 0.5, np.float32)
         np.testing.assert_array_equal(
@@ -183,12 +192,12 @@ class TestVideoScaleOfEachCellType:
         return make_pipe(class_names={"cell_type": ["flat", "high"], "density": ["a", "b", "c"]}, **config)
 
     def test_a_cell_types_clip_has_its_mean_and_contrast(self):
-        options = {**SHORT, "generator": seeded(), "density": "a"}
         pipe = self.make(video_mean={"flat": 0.3, "high": 0.6}, video_std={"flat": 0.01, "high": 0.02})
         plain = self.make(video_mean=0.6, video_std=0.02)
-        same = pipe(**{**options, "generator": seeded()}, cell_type="high").frames
-        np.testing.assert_allclose(same, plain(**{**options, "generator": seeded()}, cell_type="high").frames)
-        assert abs(pipe(**options, cell_type="flat").frames.mean() - 0.3) < 0.1
+        high = [p(**SHORT, density="a", cell_type="high", generator=seeded()).frames for p in (pipe, plain)]
+        np.testing.assert_allclose(*high)
+        flat = pipe(**SHORT, density="a", cell_type="flat", generator=seeded()).frames
+        assert abs(flat.mean() - 0.3) < 0.1
 
     def test_given_frames_enter_in_it_and_come_back(self):
         pipe = self.make(video_mean={"flat": 0.3, "high": 0.6}, video_std={"flat": 0.01, "high": 0.02})
