@@ -32,12 +32,14 @@ SEEN = 3
 """Frames that the network is shown."""
 ARMS = ("real", "real + generated", "generated", "real, repeated", "real, augmented")
 BATCH_SIZE = 32
+CONTRAST = 50
+"""Grey levels that the networks see as 1."""
 
 
 class FramePredictor(nn.Module):
-    """`(B, SEEN, H, W)` grey levels -> `(B, H, W)`: what is to be added to the last frame.
+    """`(B, SEEN, H, W)` normalised frames -> the one to come, `(B, H, W)`: the last one and what a network adds to it.
 
-    Convolutions at half resolution that see some 30 px each way.
+    Convolutions at half resolution that see some 20 px each way.
     """
 
     def __init__(self, channels: int = 32, layers: int = 6):
@@ -65,7 +67,7 @@ def windows(clips: np.ndarray, ahead: int) -> np.ndarray:
 
 def normalised(batch: np.ndarray) -> torch.Tensor:
     """Grey levels 0 to 255 as about -1 to 1 in cells."""
-    return (torch.from_numpy(batch).float() - 100) / 50
+    return (torch.from_numpy(batch).float() - 100) / CONTRAST
 
 
 def augmented(batch: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
@@ -97,8 +99,8 @@ def train(runs: np.ndarray, steps: int, seed: int, *, augment: bool = False) -> 
 @torch.no_grad()
 def squared_errors(model: FramePredictor, clips: np.ndarray, ahead: int) -> np.ndarray:
     """Mean squared error `(N,)` of the frame `ahead` of the first ones of each clip, grey levels squared."""
-    run = normalised(clips[:, [*range(SEEN), SEEN - 1 + ahead]])
-    return 2500 * ((model(run[:, :SEEN]) - run[:, SEEN]) ** 2).mean(dim=(1, 2)).numpy()
+    run = normalised(windows(clips[:, : SEEN + ahead], ahead))
+    return CONTRAST**2 * ((model(run[:, :SEEN]) - run[:, SEEN]) ** 2).mean(dim=(1, 2)).numpy()
 
 
 def baseline_errors(clips: np.ndarray, ahead: int) -> dict[str, np.ndarray]:
@@ -148,14 +150,16 @@ def measure(
     """Squared errors `(seeds, N)` of every arm at every share. Generated clips are the same at each share."""
     errors: dict[tuple[str, float], list[np.ndarray]] = {}
     made = windows(generated, ahead)
-    for share, seed, arm in tqdm(list(itertools.product(shares, range(seeds), ARMS)), unit="network"):
-        if arm == "generated" and share != shares[-1]:
-            continue
+    for share, seed in tqdm(list(itertools.product(shares, range(seeds))), unit="share"):
         seen = windows(share_of(real.frames, real.cell_types, share, seed), ahead)
-        data = {"generated": made, "real + generated": np.concatenate([seen, made])}.get(arm, seen)
-        length = steps if arm != "real" else max(1, round(steps * len(seen) / (len(seen) + len(made))))
-        model = train(data, length, seed, augment=arm == "real, augmented")
-        errors.setdefault((arm, share), []).append(squared_errors(model, held_out.frames, ahead))
+        both = np.concatenate([seen, made])
+        data = {"real + generated": both, "generated": made}
+        for arm in ARMS:
+            if arm == "generated" and share != shares[-1]:
+                continue
+            length = steps if arm != "real" else max(1, round(steps * len(seen) / len(both)))
+            model = train(data.get(arm, seen), length, seed, augment=arm == "real, augmented")
+            errors.setdefault((arm, share), []).append(squared_errors(model, held_out.frames, ahead))
     return {key: np.stack(value) for key, value in errors.items()}
 
 

@@ -68,7 +68,7 @@ def relax(
         (average, field[..., 1:-1, 1:-1], _edges(field)) for average, field in zip(averages, fields, strict=True)
     )
     residual, weight = torch.empty_like(offset), 1.0
-    (along_x, along_y) = gradient
+    along_x, along_y = gradient
     for k in range(0 if flow is not None else 1, num_iterations):
         mean = now[0]()
         if keep is not None:
