@@ -1,17 +1,14 @@
 """The count and the correlation against known answers; the whole page at a tiny size."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from script import ROOT, run_script
 
-ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from density_guidance import correlation, count_cells  # noqa: E402
+from density_guidance import correlation, count_cells
 
 
 @pytest.mark.parametrize("cells", [0, 1, 9])
@@ -35,8 +32,7 @@ def test_correlation():
 @pytest.mark.slow
 def test_page(tmp_path):
     command = [
-        sys.executable,
-        "benchmarks/density_guidance.py",
+        "density_guidance.py",
         "--work",
         tmp_path / "work",
         "--out",
@@ -44,15 +40,7 @@ def test_page(tmp_path):
     ]
     command += ["--picture", tmp_path / "images" / "d.png", "--cultures", "5", "--field", "64", "--clips", "2"]
     command += ["--steps", "2", "--guidance", "1", "--max_train_steps", "2", "--train_batch_size", "2"]
-    done = subprocess.run(
-        [str(word) for word in command],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_script(*command)
     page = (tmp_path / "d.md").read_text()
     assert "| simulated, held out |" in page and "| generated, guidance 1 |" in page and "(images/d.png)" in page
     assert (tmp_path / "images" / "d.png").exists()

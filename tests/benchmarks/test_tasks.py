@@ -1,20 +1,17 @@
 """The baselines of the conditional tasks on a texture of known motion; the whole page at a tiny size."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from script import ROOT, run_script
 
 from cellvid_diffusers.data import write_simulated
 
-ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from tasks import between, extrapolate  # noqa: E402
+from tasks import between, extrapolate
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +39,10 @@ def test_flow_warping_beats_blending(drifting):
 @pytest.mark.slow
 def test_page(tmp_path):
     write_simulated(tmp_path / "data", num_videos=24, size=64, num_frames=10, seed=0)
-    command = [sys.executable, "benchmarks/tasks.py", "--real", tmp_path / "data", "--out", tmp_path / "tasks.md"]
+    command = ["tasks.py", "--real", tmp_path / "data", "--out", tmp_path / "tasks.md"]
     command += ["--figure", tmp_path / "images" / "tasks.png", "--clips", "2", "--futures", "2", "--steps", "2"]
     command += ["--videos", "4", "--roll-out", "20"]
-    done = subprocess.run(
-        [str(word) for word in command],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_script(*command)
     page = (tmp_path / "tasks.md").read_text()
     assert "(images/tasks.png)" in page and (tmp_path / "images" / "tasks.png").exists()
     for row in (

@@ -1,21 +1,18 @@
 """The frame predictor learns a drift; the arms see what they should; the whole page at a tiny size."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from script import ROOT, run_script
 
 from cellvid_diffusers.data import write_simulated
 from cellvid_diffusers.io import write_ome_tiff
 
-ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from usefulness import (  # noqa: E402
+from usefulness import (
     baseline_errors,
     difference,
     share_of,
@@ -80,18 +77,10 @@ def test_page(tmp_path):
     (tmp_path / "clips").mkdir()
     for index, clip in enumerate(made):
         write_ome_tiff(tmp_path / "clips" / f"video_{index:05d}.ome.tif", clip)
-    command = [sys.executable, "benchmarks/usefulness.py", "--train", tmp_path / "data", "--real", tmp_path / "data"]
+    command = ["usefulness.py", "--train", tmp_path / "data", "--real", tmp_path / "data"]
     command += ["--clips", tmp_path / "clips", "--shares", "0.5", "1", "--seeds", "2", "--steps", "2"]
     command += ["--out", tmp_path / "usefulness.md", "--figure", tmp_path / "images" / "usefulness.png"]
-    done = subprocess.run(
-        [str(word) for word in command],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_script(*command)
     page = (tmp_path / "usefulness.md").read_text()
     assert "(images/usefulness.png)" in page and (tmp_path / "images" / "usefulness.png").exists()
     for row in ("| 50% | real |", "| 50% | real + generated |", "| 100% | real, augmented |", "| none | generated |"):
