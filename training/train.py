@@ -134,7 +134,7 @@ def build_optimizer(model: torch.nn.Module, config: dict[str, Any]) -> torch.opt
 
 
 def main() -> None:
-    """Read the configuration, train, and leave a pipeline in `output_dir`."""
+    """Read the configuration, train, and leave the processes together."""
     config = load_config(sys.argv[1:])
     keep_freed_memory()
     accelerator = Accelerator(
@@ -143,6 +143,15 @@ def main() -> None:
         log_with=config["report_to"],
         project_dir=config["output_dir"],
     )
+    run(accelerator, config)
+    # The distributed model goes before its process group: the last owner of a group joins its threads, and only the
+    # group's own destructor lets go of the interpreter's lock for it, which those threads may be waiting for.
+    accelerator.free_memory()
+    accelerator.end_training()
+
+
+def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
+    """Train, and leave a pipeline in `output_dir`."""
     folder = Path(config["output_dir"])
     folder.mkdir(parents=True, exist_ok=True)
     set_seed(config["seed"])
@@ -188,7 +197,6 @@ def main() -> None:
         pipeline().save_pretrained(
             folder, push_to_hub=config["push_to_hub"], repo_id=config["hub_model_id"] or folder.name
         )
-    accelerator.end_training()
 
 
 def train(accelerator, config, clips, network, objective, optimizer, lr_scheduler, progress, ema, pipeline):
