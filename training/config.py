@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "resolution": 64,
     "flow": True,  # train on video and flow; False: video only
     "scale_by_cell_type": False,  # video of each cell type to zero mean and unit variance of its own
+    "measure_density": False,  # label density by how crowded a clip is among those of its cell type (data.crowding)
     "normalization": "fixed",  # or "paper": each channel of each sample to its own extremes
     "transform": {},  # options of data.ClipTransform
     "class_columns": {},  # label column -> class names, in the order cell_type, density, maturity

@@ -66,6 +66,7 @@ def load_clips(config: dict[str, Any], accelerator: Accelerator) -> ClipDataset:
         size=config["resolution"],
         transform=config["transform"],
         scale_by_cell_type=config["scale_by_cell_type"],
+        measure_density=config["measure_density"],
         normalization=config["normalization"],
         flow=config["flow"],
         class_columns=config["class_columns"],

@@ -8,10 +8,14 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from .crowding import Crowding
 from .dataset import EncodedFrames, decode_flow, decode_frames
 from .patches import block_contrast
 from .scales import Scales, minmax_normalize
 from .transforms import STRUCTURE, ClipTransform
+
+SURVEYED = 256
+"""Clips that scales are estimated from, for each cell type that has scales of its own."""
 
 
 class ClipDataset(Dataset):
@@ -33,6 +37,9 @@ class ClipDataset(Dataset):
     scale_by_cell_type : bool
         Give the video of each cell type its own mean and spread, so that flat cells do not drown in noise that
         others stand out from. Needs `cell_type` among the `class_columns`.
+    measure_density : bool
+        Label each clip with how crowded it is among clips of its cell type (`Crowding`) instead of with its row's
+        density. Needs `density` among the `class_columns`.
     normalization : "fixed" or "paper"
         Fixed scales, or each sample's own extremes (`minmax_normalize`).
     flow : bool
@@ -57,6 +64,7 @@ class ClipDataset(Dataset):
         transform: ClipTransform | Mapping[str, Any] | None = None,
         scales: Scales | None = None,
         scale_by_cell_type: bool = False,
+        measure_density: bool = False,
         normalization: str = "fixed",
         flow: bool = True,
         class_columns: Mapping[str, Sequence[str]] | None = None,
@@ -85,22 +93,53 @@ class ClipDataset(Dataset):
         self.balance = balance
         self._rows_of_class = self._group_rows()
         self._decoded = [self._decode(i) for i in range(len(rows))] if preload else None
-        if scale_by_cell_type and "cell_type" not in self.class_columns:
-            raise ValueError(f"scale_by_cell_type needs class_columns with cell_type, got {list(self.class_columns)}")
-        self.scales = scales or Scales.estimate(self._measurable(index) for index in range(256))
-        self.scales_by_cell_type = self._estimate_by_cell_type() if scale_by_cell_type else {}
+        for asked, option, column in (
+            (scale_by_cell_type, "scale_by_cell_type", "cell_type"),
+            (measure_density, "measure_density", "density"),
+        ):
+            if asked and column not in self.class_columns:
+                raise ValueError(f"{option} needs class_columns with {column}, got {list(self.class_columns)}")
+        types: Sequence[str] = self.class_columns["cell_type"] if scale_by_cell_type else ()
+        drawn = self._draw_some(SURVEYED * max(1, len(types)), scales is None or scale_by_cell_type or measure_density)
+        self.scales = scales or Scales.estimate(clip[:2] for clip in drawn[:SURVEYED])
+        self.scales_by_cell_type = self._estimate_by_cell_type(types, drawn)
+        self.crowding: Crowding | None = None
+        if measure_density:
+            each = ((self._kind(row), video, 255 * self._scales_of_row(row).video_std) for video, _, row in drawn)
+            self.crowding = Crowding(each, len(self.class_columns["density"]))
 
-    def _estimate_by_cell_type(self) -> dict[str, Scales]:
-        """Scales of each cell type's drawn clips, with the flow's scale of them all."""
-        column, names = list(self.class_columns).index("cell_type"), self.class_columns["cell_type"]
-        clips: list[list] = [[] for _ in names]
-        for index in range(256 * len(names)):
+    def _draw_some(self, count: int, wanted: bool) -> list[tuple[np.ndarray, np.ndarray | None, int]]:
+        """The first clips as `Scales.estimate` wants them, so that scales are those of what the model will see.
+
+        Video `(F, H, W)` uint8, flow `(F, H, W, 2)` of the first `SURVEYED`, and the row.
+        """
+        drawn: list[tuple[np.ndarray, np.ndarray | None, int]] = []
+        for index in range(count if wanted else 0):
             clip, row = self._draw(index)
-            if self._labels[row, column] >= 0:
-                clips[self._labels[row, column]].append(((clip[0] * 255).astype(np.uint8), None))
+            flow = np.moveaxis(clip[1:], 0, -1) if self.flow and index < SURVEYED else None
+            drawn.append(((clip[0] * 255).astype(np.uint8), flow, row))
+        return drawn
+
+    def _estimate_by_cell_type(
+        self, names: Sequence[str], drawn: list[tuple[np.ndarray, np.ndarray | None, int]]
+    ) -> dict[str, Scales]:
+        """Scales of each cell type's drawn clips, with the flow's scale of them all."""
+        clips: list[list] = [[] for _ in names]
+        for video, _, row in drawn if names else ():
+            if self._kind(row) >= 0:
+                clips[self._kind(row)].append((video, None))
         of_type = {name: Scales.estimate(c) if c else self.scales for name, c in zip(names, clips, strict=True)}
         shared = {"flow_scale": self.scales.flow_scale, "flow_clip": self.scales.flow_clip}
         return {name: replace(scales, **shared) for name, scales in of_type.items()}
+
+    def _kind(self, row: int) -> int:
+        """Number of a row's cell type; -1 = unknown."""
+        if "cell_type" not in self.class_columns:
+            return -1
+        return int(self._labels[row, list(self.class_columns).index("cell_type")])
+
+    def _scales_of_row(self, row: int) -> Scales:
+        return self.scales_of(self._labels[row])
 
     def scales_of(self, class_labels: torch.Tensor | np.ndarray) -> Scales:
         """Scales of a clip with these labels `(K,)`."""
@@ -153,6 +192,8 @@ class ClipDataset(Dataset):
         shares = {}
         for (column, names), labels in zip(self.class_columns.items(), self._labels.T, strict=True):
             counts = np.bincount(labels[labels >= 0], minlength=len(names))
+            if column == "density" and self.crowding:
+                counts = np.ones(len(names))
             if column == self.balance:
                 counts = np.minimum(counts, 1)
             shares[column] = (counts / max(1, counts.sum())).tolist()
@@ -176,9 +217,11 @@ class ClipDataset(Dataset):
         """`video` float32 `(C, F, H, W)` in model units, and `class_labels` int64 `(K,)`."""
         clip, row = self._draw(index)
         sample = torch.from_numpy(clip)
-        labels = self._labels[row]
-        fixed = self.normalization == "fixed"
-        sample = self.scales_of(labels).normalize(sample) if fixed else minmax_normalize(sample)
+        labels, scales = self._labels[row].copy(), self._scales_of_row(row)
+        if self.crowding:
+            density = self.crowding(self._kind(row), (clip[0] * 255).astype(np.uint8), 255 * scales.video_std)
+            labels[list(self.class_columns).index("density")] = density
+        sample = scales.normalize(sample) if self.normalization == "fixed" else minmax_normalize(sample)
         return {"video": sample, "class_labels": torch.from_numpy(labels)}
 
     def _draw(self, index: int) -> tuple[np.ndarray, int]:
@@ -186,11 +229,6 @@ class ClipDataset(Dataset):
         rng = np.random.default_rng((self.seed, index))
         row = self._draw_row(rng)
         return self.transform(*self._row(row), rng), row
-
-    def _measurable(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """A drawn clip as `Scales.estimate` wants it, so that scales are those of what the model will see."""
-        clip = self._draw(index)[0]
-        return (clip[0] * 255).astype(np.uint8), np.moveaxis(clip[1:], 0, -1) if self.flow else None
 
 
 def _labels(rows: Any, column: str, names: Sequence[str]) -> np.ndarray:

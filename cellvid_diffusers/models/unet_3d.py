@@ -124,19 +124,23 @@ class UNet3DModel(ModelMixin, ConfigMixin):
         return self.config.patch_size * 2 ** (len(self.config.block_out_channels) - 1)
 
     def load_weights_from(self, other: "UNet3DModel") -> None:
-        """Start from the weights of a model of the same configuration, or of one with fewer blocks a stage.
+        """Start from the weights of a model of the same configuration, or of one with fewer blocks or kinds of label.
 
-        A new block's last convolution is zero, so that a grown model starts as the one that it grew from.
+        A new block's last convolution is zero, and so is the embedding of a new kind of label, so that a grown model
+        starts as the one that it grew from.
 
         Raises:
             ValueError: If the other model's weights do not fit.
         """
         missing, unexpected = self.load_state_dict(other.state_dict(), strict=False)
-        wrong = [name for name in missing if ".blocks." not in name] + list(unexpected)
+        new_labels = [name for name in missing if name.startswith("class_embeddings.")]
+        wrong = [name for name in missing if ".blocks." not in name and name not in new_labels] + list(unexpected)
         if wrong:
             raise ValueError(
                 f"weights of the same configuration but for layers_per_block are wanted, {wrong[0]} differs"
             )
+        for name in new_labels:
+            nn.init.zeros_(self.get_parameter(name))
 
     def embed(
         self, timestep: torch.Tensor | float | int, class_labels: torch.Tensor | None, sample: torch.Tensor

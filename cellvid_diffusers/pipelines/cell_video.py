@@ -1,6 +1,7 @@
 """The pipeline that makes cell videos and their optical flow out of noise."""
 
 import inspect
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -158,7 +159,8 @@ class CellVideoPipeline(DiffusionPipeline):
             frame_mask (`np.ndarray` or `torch.Tensor` of shape `(F,)`, bool, *optional*): Which of `frames` are given.
             flow (`np.ndarray` or `torch.Tensor` of shape `(F, H, W, 2)` or `(batch_size, F, H, W, 2)`, *optional*):
                 Flow to make the video for, in pixels per frame.
-            cell_type, density, maturity (`str`, *optional*): Class names; `None` draws from the training mix.
+            cell_type, density, maturity (`str`, *optional*): Class names; `None` draws from the training mix. Beside
+                given frames or flow, which show the culture, density and maturity are left open instead.
             guidance_scale (`float`, defaults to 1.0): Classifier-free guidance (Ho and Salimans, 2022); 1 is none.
             num_restarts (`int`, *optional*): Times that the finished clip is noised again and denoised from there, to
                 mend what early steps got wrong (after Xu et al., Restart Sampling for Improving Generative Processes,
@@ -196,7 +198,9 @@ class CellVideoPipeline(DiffusionPipeline):
         self._check_strengths(num_restarts, restart_strength, residual_noise, flow_strength)
         generators = self._clip_generators(generator, batch_size)
         shape = (batch_size, self.unet.config.in_channels, num_frames, height, width)
-        labels = self._labels({"cell_type": cell_type, "density": density, "maturity": maturity}, generators)
+        asked = {"cell_type": cell_type, "density": density, "maturity": maturity}
+        shown = any(each is not None for each in (first_frame, frames, flow))
+        labels = self._labels(asked, generators, left_open=("density", "maturity") if shown else ())
         scale = self._video_scale(labels)
         conditions = Conditions.from_arguments(
             self.config, shape, scale, first_frame=first_frame, frames=frames, frame_mask=frame_mask, flow=flow
@@ -286,8 +290,10 @@ class CellVideoPipeline(DiffusionPipeline):
         seeds = [int(torch.randint(2**62, (1,), generator=generator, device=device)) for _ in range(batch_size)]
         return [torch.Generator(device).manual_seed(seed) for seed in seeds]
 
-    def _labels(self, asked: dict[str, str | None], generators: list[torch.Generator]) -> torch.Tensor | None:
-        """Class indices `(batch_size, kinds)`, drawn from the training mix where nothing is asked."""
+    def _labels(
+        self, asked: dict[str, str | None], generators: list[torch.Generator], left_open: Collection[str] = ()
+    ) -> torch.Tensor | None:
+        """Class indices `(batch_size, kinds)`; what is not asked is drawn from the training mix, or -1, left open."""
         known: dict[str, list[str]] = self.config.class_names or {}
         for kind, name in asked.items():
             if name is not None and name not in known.get(kind, []):
@@ -298,6 +304,8 @@ class CellVideoPipeline(DiffusionPipeline):
             name = asked[kind]
             if name is not None:
                 columns.append(torch.full((len(generators),), known[kind].index(name)))
+            elif kind in left_open:
+                columns.append(torch.full((len(generators),), -1))
             else:
                 weights = torch.tensor((self.config.class_weights or {}).get(kind) or [1.0] * len(known[kind]))
                 draws = [torch.multinomial(weights.to(each.device), 1, generator=each).cpu() for each in generators]

@@ -4,6 +4,7 @@ import torch
 from moving_blobs import blobs
 
 from cellvid_diffusers.data import ClipDataset, ClipStream, ClipTransform, Scales, load_patches, patch_features
+from cellvid_diffusers.data.crowding import Crowding, structured_share
 from cellvid_diffusers.data.dataset import encode_row, write_patches
 from cellvid_diffusers.flow import warp
 
@@ -119,6 +120,52 @@ def test_each_cell_type_has_its_own_video_scale(tmp_path):
     assert clips.scales_of(torch.tensor([-1])) == clips.scales
     with pytest.raises(ValueError, match="scale_by_cell_type needs class_columns with cell_type"):
         ClipDataset(data, scale_by_cell_type=True, **options)
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory):
+    """Twelve rows of one cell type, textured in 0 to 11 of their 36 blocks, and blank elsewhere."""
+    features = patch_features(["neuron"])
+    rng, rows = np.random.default_rng(0), []
+    for index in range(12):
+        frames = np.full((6, 6, 8, 6, 8), 100, np.uint8)
+        for block in range(index):
+            frames[:, block // 6, :, block % 6] = rng.integers(0, 255, (6, 8, 8), dtype=np.uint8)
+        known = {"recording": f"r{index}", "x": 0, "y": 0, "t0": 0, "frame_stride": 1, "cell_type": "neuron"}
+        rows.append(encode_row(features, frames=frames.reshape(6, 48, 48), flow=None, density="dense", **known))
+    return write_patches({"train": rows}, tmp_path_factory.mktemp("crowded") / "set", features)
+
+
+@pytest.mark.parametrize("columns", [{"density": ["sparse", "moderate", "dense"]}, {"cell_type": ["neuron"]}])
+def test_measured_density_ranks_clips_by_their_structure(crowded, columns):
+    options = {"num_frames": 6, "size": 48, "flow": False, "transform": PLAIN, "length": 60, "measure_density": True}
+    rows = load_patches(crowded)
+    if "density" not in columns:
+        with pytest.raises(ValueError, match=r"measure_density needs class_columns with density, got \['cell_type'\]"):
+            ClipDataset(rows, class_columns=columns, **options)
+        return
+    columns = {"cell_type": ["neuron"], **columns}
+    clips = ClipDataset(rows, class_columns=columns, **options)
+    classes, shares = [], []
+    for index in range(60):
+        item = clips[index]
+        video = clips.scales.denormalize(item["video"])[0].numpy()
+        classes.append(int(item["class_labels"][1]))
+        shares.append(structured_share(video, clips.scales.video_std))
+    for lower, upper in ((0, 1), (1, 2)):
+        most = max(share for share, each in zip(shares, classes, strict=True) if each == lower)
+        assert most < min(share for share, each in zip(shares, classes, strict=True) if each == upper)
+    assert min(np.bincount(classes)) > 60 / 3 / 2
+    assert clips.class_weights() == {"cell_type": [1.0], "density": pytest.approx([1 / 3] * 3)}
+
+
+def test_crowding_says_what_it_cannot_rank():
+    video = np.zeros((2, 16, 16), np.uint8)
+    assert Crowding([(0, video, 1.0)], 2)(1, video, 1.0) == -1
+    with pytest.raises(ValueError, match="classes must be at least 2, got 1"):
+        Crowding([(0, video, 1.0)], 1)
+    with pytest.raises(ValueError, match="clips must hold at least one clip, got none"):
+        Crowding([], 2)
 
 
 def test_stream_draws_from_each_row(folder):

@@ -147,6 +147,16 @@ def test_gated_model_starts_as_the_baseline():
         assert torch.equal(gated(sample, 30).sample[:, :1], expected)
 
 
+def test_new_kind_of_label_starts_without_effect():
+    old = UNet3DModel(**EFFICIENT, num_class_embeds=[2]).eval()
+    new = UNet3DModel(**EFFICIENT, num_class_embeds=[2, 3]).eval()
+    new.load_weights_from(old)
+    clip, level = torch.randn(2, 3, 4, 16, 16), torch.tensor([300, 700])
+    before = old(clip, level, torch.tensor([[0], [1]])).sample
+    for density in range(-1, 3):
+        torch.testing.assert_close(new(clip, level, torch.tensor([[0, density], [1, density]])).sample, before)
+
+
 def test_deeper_model_starts_as_the_one_it_grew_from():
     model = build("joint")
     deeper = UNet3DModel(**EFFICIENT, layers_per_block=2).eval()

@@ -323,6 +323,19 @@ class TestClasses:
         drawn = pipe._labels({"cell_type": None, "density": None, "maturity": None}, [seeded(i) for i in range(5)])
         assert drawn.tolist() == [[1, 2]] * 5
 
+    def test_given_frames_leave_density_open(self, monkeypatch):
+        pipe, seen = make_pipe(class_names=self.NAMES), []
+        forward = pipe.unet.forward
+        monkeypatch.setattr(
+            pipe.unet, "forward", lambda clip, levels, labels, **k: seen.append(labels) or forward(clip, levels, labels, **k)
+        )
+        frame = np.full((16, 24), 0.5, np.float32)
+        pipe(**SHORT, cell_type="b", first_frame=frame, generator=seeded())
+        assert all(labels.tolist() == [[1, -1]] for labels in seen) and seen
+        seen.clear()
+        pipe(**SHORT, cell_type="b", density="z", first_frame=frame, generator=seeded())
+        assert all(labels.tolist() == [[1, 2]] for labels in seen) and seen
+
     def test_guidance_moves_away_from_the_unlabelled_clip(self):
         pipe = make_pipe(class_names=self.NAMES)
         arguments = {**SHORT, "cell_type": "a", "density": "x"}
