@@ -38,7 +38,7 @@ def generate_clips(
         seed (`int`): Clip i is made with seed `seed + i`.
         annotate (`bool`): Also segment and track the cells: `masks_00000/` in the layout of the Cell Tracking Challenge
             and `rois_00000.zip` for ImageJ.
-        **arguments: Of [`CellVideoPipeline.__call__`].
+        **arguments: Of [`CellVideoPipeline.__call__`]; classes may be lists with one for each clip.
     """
     keep_freed_memory()
     pipe = CellVideoPipeline.from_pretrained(checkpoint)
@@ -46,12 +46,16 @@ def generate_clips(
     out.mkdir(parents=True, exist_ok=True)
     videos: list[np.ndarray] = []
     flows: list[np.ndarray] = []
+    labels: list[str] = []
     with tqdm(total=num_videos, unit="clip") as bar:
         for start in range(0, num_videos, batch_size):
-            seeds = range(seed + start, seed + min(start + batch_size, num_videos))
+            part = slice(start, min(start + batch_size, num_videos))
+            seeds = range(seed, seed + num_videos)[part]
+            of_part = {name: each[part] if isinstance(each, list) else each for name, each in arguments.items()}
             result = pipe(
-                batch_size=len(seeds), generator=[torch.Generator().manual_seed(each) for each in seeds], **arguments
+                batch_size=len(seeds), generator=[torch.Generator().manual_seed(each) for each in seeds], **of_part
             )
+            labels += [clip_label(start + n, each) for n, each in enumerate(result.classes or [{}] * len(seeds))]
             for offset, frames in enumerate(result.frames):
                 video = (frames * 255).round().astype(np.uint8)
                 flow = None if result.flow is None else result.flow[offset]
@@ -60,8 +64,13 @@ def generate_clips(
                     videos.append(video)
                     flows.extend([] if flow is None else [flow])
                 bar.update()
-    contact_sheet(videos, flows or None, path=out / "contact_sheet.png")
+    contact_sheet(videos, flows or None, path=out / "contact_sheet.png", labels=labels[:SHOWN])
     print(f"Wrote {num_videos} clip(s) to {out}")
+
+
+def clip_label(index: int, classes: dict[str, str | None]) -> str:
+    """Number and classes of a clip, for its row on a contact sheet."""
+    return "\n".join([f"clip {index}", *(name for name in classes.values() if name)])
 
 
 def write_clip(

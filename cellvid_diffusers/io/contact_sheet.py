@@ -108,7 +108,7 @@ def _draw(groups: list[list[Strip]], captions: list[str], scale: int, legend: st
     for top, group in enumerate(groups):
         for below, (label, tiles) in enumerate(group):
             y = MARGIN_TOP + top * group_height + below * height
-            pen.text((MARGIN_LEFT - 8, y + height // 2), label, INK, font, anchor="rm")
+            pen.text((MARGIN_LEFT - 8, y + height // 2), label, INK, font, anchor="rm", align="right")
             for x, tile in zip(columns, tiles, strict=True):
                 enlarged = tile.repeat(scale, axis=0).repeat(scale, axis=1)
                 sheet.paste(Image.fromarray(enlarged).convert("RGB"), (x, y))

@@ -1,7 +1,6 @@
 """The pipeline that makes cell videos and their optical flow out of noise."""
 
 import inspect
-from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -14,12 +13,11 @@ from huggingface_hub import snapshot_download
 from PIL import Image
 
 from ..models import UNet3DModel
+from .classes import Asked, draw_classes, names_of
 from .conditions import Conditions
 from .finishing import expected_flow, level_of_noise, without_residue
 from .output import CellVideoPipelineOutput
 from .tiling import Tiling
-
-LABEL_KINDS = ("cell_type", "density", "maturity")
 
 
 class CellVideoPipeline(DiffusionPipeline):
@@ -131,9 +129,9 @@ class CellVideoPipeline(DiffusionPipeline):
         frames: np.ndarray | torch.Tensor | None = None,
         frame_mask: np.ndarray | torch.Tensor | None = None,
         flow: np.ndarray | torch.Tensor | None = None,
-        cell_type: str | None = None,
-        density: str | None = None,
-        maturity: str | None = None,
+        cell_type: Asked = None,
+        density: Asked = None,
+        maturity: Asked = None,
         guidance_scale: float = 1.0,
         num_restarts: int | None = None,
         restart_strength: float = 0.94,
@@ -159,8 +157,9 @@ class CellVideoPipeline(DiffusionPipeline):
             frame_mask (`np.ndarray` or `torch.Tensor` of shape `(F,)`, bool, *optional*): Which of `frames` are given.
             flow (`np.ndarray` or `torch.Tensor` of shape `(F, H, W, 2)` or `(batch_size, F, H, W, 2)`, *optional*):
                 Flow to make the video for, in pixels per frame.
-            cell_type, density, maturity (`str`, *optional*): Class names; `None` draws from the training mix. Beside
-                given frames or flow, which show the culture, density and maturity are left open instead.
+            cell_type, density, maturity (`str` or `list[str]`, *optional*): Class name, or a list of one for each clip;
+                `None` draws from the training mix (the output's `classes` say what). Beside given frames or flow, which
+                show the culture, density and maturity are left open instead.
             guidance_scale (`float`, defaults to 1.0): Classifier-free guidance (Ho and Salimans, 2022); 1 is none.
             num_restarts (`int`, *optional*): Times that the finished clip is noised again and denoised from there, to
                 mend what early steps got wrong (after Xu et al., Restart Sampling for Improving Generative Processes,
@@ -200,8 +199,9 @@ class CellVideoPipeline(DiffusionPipeline):
         shape = (batch_size, self.unet.config.in_channels, num_frames, height, width)
         asked = {"cell_type": cell_type, "density": density, "maturity": maturity}
         shown = any(each is not None for each in (first_frame, frames, flow))
-        labels = self._labels(asked, generators, left_open=("density", "maturity") if shown else ())
-        scale = self._video_scale(labels)
+        labels = draw_classes(self.config, asked, generators, left_open=("density", "maturity") if shown else ())
+        scale, classes = self._video_scale(labels), names_of(self.config, labels)
+        labels = None if labels is None else labels.to(self.device)
         conditions = Conditions.from_arguments(
             self.config, shape, scale, first_frame=first_frame, frames=frames, frame_mask=frame_mask, flow=flow
         ).to(self.device, self.unet.dtype)
@@ -236,7 +236,8 @@ class CellVideoPipeline(DiffusionPipeline):
         video, motion = self._decode(clip, scale)
         video, motion = conditions.restore(video, motion)
         self.maybe_free_model_hooks()
-        return self._output(video, motion, output_type, return_dict)
+        made = self._as(output_type, video, motion)
+        return CellVideoPipelineOutput(*made, classes=classes) if return_dict else made
 
     def _check_inputs(
         self,
@@ -290,28 +291,6 @@ class CellVideoPipeline(DiffusionPipeline):
         seeds = [int(torch.randint(2**62, (1,), generator=generator, device=device)) for _ in range(batch_size)]
         return [torch.Generator(device).manual_seed(seed) for seed in seeds]
 
-    def _labels(
-        self, asked: dict[str, str | None], generators: list[torch.Generator], left_open: Collection[str] = ()
-    ) -> torch.Tensor | None:
-        """Class indices `(batch_size, kinds)`; what is not asked is drawn from the training mix, or -1, left open."""
-        known: dict[str, list[str]] = self.config.class_names or {}
-        for kind, name in asked.items():
-            if name is not None and name not in known.get(kind, []):
-                can = f"one of {known[kind]}" if kind in known else "None: this checkpoint was not trained with it"
-                raise ValueError(f"{kind} must be {can}, got {name!r}")
-        columns = []
-        for kind in (kind for kind in LABEL_KINDS if kind in known):
-            name = asked[kind]
-            if name is not None:
-                columns.append(torch.full((len(generators),), known[kind].index(name)))
-            elif kind in left_open:
-                columns.append(torch.full((len(generators),), -1))
-            else:
-                weights = torch.tensor((self.config.class_weights or {}).get(kind) or [1.0] * len(known[kind]))
-                draws = [torch.multinomial(weights.to(each.device), 1, generator=each).cpu() for each in generators]
-                columns.append(torch.cat(draws))
-        return torch.stack(columns, dim=1).to(self.device) if columns else None
-
     def _video_scale(self, labels: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation of the video, each `(1 or B, 1, 1, 1)`."""
         values = []
@@ -319,7 +298,7 @@ class CellVideoPipeline(DiffusionPipeline):
             if isinstance(of_video, dict):
                 assert labels is not None  # cell types come first among the labels
                 table = torch.tensor([of_video[name] for name in self.config.class_names["cell_type"]])
-                values.append(table[labels[:, 0].cpu()])
+                values.append(table[labels[:, 0]])
             else:
                 values.append(torch.tensor([of_video]))
         mean, std = (value[:, None, None, None] for value in values)
@@ -372,15 +351,12 @@ class CellVideoPipeline(DiffusionPipeline):
             return video, None
         return video, clip[:, 1:].permute(0, 2, 3, 4, 1) * self.config.flow_scale + self.config.flow_offset
 
-    def _output(
-        self, video: torch.Tensor, flow: torch.Tensor | None, output_type: str, return_dict: bool
-    ) -> CellVideoPipelineOutput | tuple[Any, Any]:
-        frames: Any = video
-        motion: Any = flow
-        if output_type != "pt":
-            frames = video.cpu().numpy()
-            motion = None if flow is None else flow.cpu().numpy()
-        if output_type == "pil":
-            grey = (frames * 255).round().astype(np.uint8)
-            frames = [[Image.fromarray(frame) for frame in each] for each in grey]
-        return CellVideoPipelineOutput(frames=frames, flow=motion) if return_dict else (frames, motion)
+    def _as(self, output_type: str, video: torch.Tensor, flow: torch.Tensor | None) -> tuple[Any, Any]:
+        """Video and flow as NumPy arrays, tensors or pictures."""
+        if output_type == "pt":
+            return video, flow
+        frames, motion = video.cpu().numpy(), None if flow is None else flow.cpu().numpy()
+        if output_type == "np":
+            return frames, motion
+        grey = (frames * 255).round().astype(np.uint8)
+        return [[Image.fromarray(frame) for frame in each] for each in grey], motion

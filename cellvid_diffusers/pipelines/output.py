@@ -16,7 +16,11 @@ class CellVideoPipelineOutput(BaseOutput):
         flow (`np.ndarray` or `torch.Tensor` of shape `(batch_size, num_frames, height, width, 2)`, *optional*):
             Optical flow (u, v) in pixels per frame, u to the right, v down; that of frame k goes to frame k + 1.
             `None` where the model knows video only.
+        classes (`list[dict[str, str | None]]`, *optional*):
+            Cell type, density and maturity of each clip, asked for or drawn; `None` for a kind that was left open. Of a
+            checkpoint without classes it is `None` itself.
     """
 
     frames: Any
     flow: Any | None
+    classes: list[dict[str, str | None]] | None = None

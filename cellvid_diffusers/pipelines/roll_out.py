@@ -27,8 +27,8 @@ def roll_out(
         overlap (`int`): Frames of a window that are given: the last ones of the window before. More remember motion
             better, fewer are faster.
         generator (`torch.Generator` or `list[torch.Generator]`, *optional*): As for the pipeline.
-        **arguments: Of [`CellVideoPipeline.__call__`]; `first_frame` starts the first window. Name the class
-            (`cell_type`, …) if the checkpoint has some: each window would otherwise draw one of its own.
+        **arguments: Of [`CellVideoPipeline.__call__`]; `first_frame` starts the first window. Classes that are not
+            asked for are drawn once, for all windows.
 
     Returns:
         [`CellVideoPipelineOutput`] with frames `(batch_size, num_frames, H, W)` and their flow.
@@ -40,7 +40,10 @@ def roll_out(
         raise ValueError(f"overlap must lie between 1 and window - 1 = {window - 1}, got {overlap}")
     first = min(window, num_frames)
     arguments = {**arguments, "generator": generator, "output_type": "pt"}
-    frames, flow = pipe(num_frames=first, return_dict=False, **arguments)
+    start = pipe(num_frames=first, **arguments)
+    frames, flow = start.frames, start.flow
+    if start.classes:  # of all windows those of the first
+        arguments |= {kind: [each[kind] for each in start.classes] for kind in start.classes[0]}
     arguments.pop("first_frame", None)
     while frames.shape[1] < num_frames:
         shape = (frames.shape[0], window, *frames.shape[2:])
@@ -52,4 +55,5 @@ def roll_out(
         if flow is not None:  # the flow of the last given frame leads into the new ones
             flow = torch.cat([flow[:, :-1], new_flow[:, overlap - 1 :]], dim=1)
     frames = frames[:, :num_frames].cpu().numpy()
-    return CellVideoPipelineOutput(frames=frames, flow=None if flow is None else flow[:, :num_frames].cpu().numpy())
+    flow = None if flow is None else flow[:, :num_frames].cpu().numpy()
+    return CellVideoPipelineOutput(frames=frames, flow=flow, classes=start.classes)

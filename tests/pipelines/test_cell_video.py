@@ -320,8 +320,20 @@ class TestClasses:
 
     def test_nothing_asked_draws_from_the_training_mix(self):
         pipe = make_pipe(class_names=self.NAMES, class_weights={"cell_type": [0.0, 1.0], "density": [0.0, 0.0, 1.0]})
-        drawn = pipe._labels({"cell_type": None, "density": None, "maturity": None}, [seeded(i) for i in range(5)])
-        assert drawn.tolist() == [[1, 2]] * 5
+        out = pipe(**{**SHORT, "batch_size": 5}, generator=seeded())
+        assert out.classes == [{"cell_type": "b", "density": "z"}] * 5
+
+    def test_each_clip_can_have_a_class_of_its_own(self):
+        pipe = make_pipe(class_names=self.NAMES)
+        asked = {"cell_type": ["a", "b", None], "density": "x"}
+        out = pipe(**{**SHORT, "batch_size": 3}, **asked, generator=[seeded(4)] * 2 + [seeded(1)])
+        assert [each["density"] for each in out.classes] == ["x"] * 3
+        assert [each["cell_type"] for each in out.classes[:2]] == ["a", "b"]
+        alone = pipe(**{**SHORT, "batch_size": 1}, cell_type="a", density="x", generator=[seeded(4)])
+        again = pipe(**{**SHORT, "batch_size": 2}, cell_type=["a", "b"], density="x", generator=[seeded(4), seeded(5)])
+        np.testing.assert_allclose(again.frames[:1], alone.frames, atol=1e-5)
+        with pytest.raises(ValueError, match="cell_type must be one name or a list of one for each of the 3 clips"):
+            pipe(**{**SHORT, "batch_size": 3}, cell_type=["a", "b"], generator=seeded())
 
     def test_given_frames_leave_density_open(self, monkeypatch):
         pipe, seen = make_pipe(class_names=self.NAMES), []
