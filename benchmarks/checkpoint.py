@@ -1,0 +1,130 @@
+"""Figures of a checkpoint that `cellvid evaluate` does not give: contrast, flow, and whether density is met.
+
+    python benchmarks/checkpoint.py --train data/tiny_still --real data/tiny_validation --out docs/checkpoint.md
+
+Clips of the checkpoint (seeds 0 to N - 1, classes drawn), of the data set it was trained on and of the held-out one:
+
+* the distances of the *training* clips to the held-out ones over the real-vs-real floor: what even copies would come to;
+* contrast: standard deviation of a clip in grey levels, median over clips;
+* flow: end-point error against flow that OpenCV's DIS measures in the frames (training used another estimator), beside
+  the error of no flow at all, in px/frame, and their correlation;
+* density: structure (`data.crowding.structured_share`) of clips asked for at each density, and Spearman's correlation of
+  the asked density with it, 95 % interval over the clips of each density.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from cellvid_diffusers import CellVideoPipeline
+from cellvid_diffusers.data.crowding import structured_share
+from cellvid_diffusers.evaluation import compare_clips
+from cellvid_diffusers.evaluation.clips import ClipSet, load_clips
+from cellvid_diffusers.evaluation.distance import group_clips
+from cellvid_diffusers.flow import dis_flow
+from cellvid_diffusers.training_utils import keep_freed_memory
+
+ROOT = Path(__file__).parents[1]
+Sample = tuple[np.ndarray, np.ndarray, np.ndarray, list[str | None]]
+"""Video `(N, F, H, W)` uint8, flow `(N, F, H, W, 2)` in px/frame, cell types `(N,)`, asked densities."""
+
+
+def generate(pipe: CellVideoPipeline, seeds: range, **asked: list[str]) -> Sample:
+    """Clips of these seeds, eight at a time, each with its own of the asked classes."""
+    frames, flows, types, densities = [], [], [], []
+    for start in range(0, len(seeds), 8):
+        part = seeds[start : start + 8]
+        classes = {kind: names[start : start + 8] for kind, names in asked.items()}
+        out = pipe(batch_size=len(part), generator=[torch.Generator().manual_seed(seed) for seed in part], **classes)
+        frames.append((out.frames * 255).round().astype(np.uint8))
+        flows.append(out.flow)
+        types += [each["cell_type"] for each in out.classes]
+        densities += [each.get("density") for each in out.classes]
+    return np.concatenate(frames), np.concatenate(flows), np.array(types), densities
+
+
+def rows_by_type(samples: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Iterator[str]:
+    """Table of contrast and flow, a line for each cell type of each sample."""
+    yield "| clips | cell type | number | contrast | flow's error | no flow's error | correlation |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, (frames, flow, types) in samples.items():
+        for kind in (*sorted(set(types)), "all"):
+            chosen = np.flatnonzero((types == kind) | (kind == "all"))
+            contrast = np.median([frames[index].std() for index in chosen])
+            measured = dis_flow(frames[chosen]).permute(0, 2, 3, 4, 1).numpy()
+            given = flow[chosen][:, : measured.shape[1]].astype(np.float32)
+            error = np.linalg.norm(given - measured, axis=-1).mean()
+            nothing = np.linalg.norm(measured, axis=-1).mean()
+            together = np.corrcoef(given.ravel(), measured.ravel())[0, 1]
+            yield (
+                f"| {name} | {kind} | {len(chosen)} | {contrast:.1f} | {error:.2f} | {nothing:.2f} | {together:.2f} |"
+            )
+
+
+def distances(real: ClipSet, clips: np.ndarray) -> str:
+    """The three distances over the floor."""
+    groups, strata, _ = group_clips(real.recordings, kinds=real.cell_types, positions=real.positions, times=real.times)
+    found = compare_clips(real.frames, clips, real_groups=groups, real_strata=strata, controls=False)["distances"]
+    return ", ".join(
+        f"{family} {of['ratio']:.1f} [{of['interval'][0]:.1f}, {of['interval'][1]:.1f}]" for family, of in found.items()
+    )
+
+
+def rows_of_density(pipe: CellVideoPipeline, count: int) -> Iterator[str]:
+    """Structure of clips asked for at each density, and the correlation, by cell type."""
+    names = pipe.config.class_names["density"]
+    yield f"| cell type | {' | '.join(names)} | Spearman |"
+    yield "|---|" + "---|" * (len(names) + 1)
+    for kind in pipe.config.class_names["cell_type"]:
+        asked = [name for name in names for _ in range(count)]
+        frames, *_ = generate(pipe, range(1000, 1000 + len(asked)), cell_type=[kind] * len(asked), density=asked)
+        spread = 255 * pipe.config.video_std[kind]
+        shares = np.array([structured_share(video, spread) for video in frames])
+        order = np.array([names.index(name) for name in asked])
+        rng = np.random.default_rng(0)
+        draws = (order * count + rng.integers(count, size=len(order)) for _ in range(2000))
+        low, high = np.quantile([spearmanr(order[draw], shares[draw]).statistic for draw in draws], (0.025, 0.975))
+        cells = " | ".join(f"{shares[order == level].mean():.2f}" for level in range(len(names)))
+        yield f"| {kind} | {cells} | {spearmanr(order, shares).statistic:.2f} [{low:.2f}, {high:.2f}] |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=ROOT / "checkpoints" / "cellvid-tiny")
+    parser.add_argument("--train", type=Path, required=True, help="data set that it was trained on")
+    parser.add_argument("--real", type=Path, required=True, help="data set with the held-out clips")
+    parser.add_argument("--clips", type=int, default=64, help="generated clips, and training clips")
+    parser.add_argument("--per-density", type=int, default=16, help="clips of each cell type at each density")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    keep_freed_memory()
+    pipe = CellVideoPipeline.from_pretrained(arguments.checkpoint)
+    pipe.set_progress_bar_config(disable=True)
+    frames, flow, types, _ = generate(pipe, range(arguments.clips))
+    shape = frames.shape[1:]
+    real = load_clips(arguments.real, split="validation", max_clips=100).crop(*shape)
+    train = load_clips(arguments.train, split="train", max_clips=400).crop(*shape)
+    rng = np.random.default_rng(0)
+    kinds = sorted(set(train.cell_types))
+    chosen = np.concatenate(
+        [rng.permutation(np.flatnonzero(train.cell_types == kind))[: arguments.clips // len(kinds)] for kind in kinds]
+    )
+    of_real = (real.frames, np.stack(real.flow), real.cell_types)
+    lines = [f"# {(__doc__ or '').strip()}", ""]
+    lines += [f"Training clips ({len(chosen)}) against held-out ones ({len(real)}): "]
+    lines[-1] += f"{distances(real, train.frames[chosen])}.\n"
+    lines += list(rows_by_type({"generated": (frames, flow, types), "held out": of_real}))
+    if "density" in pipe.config.class_names:
+        lines += ["", *rows_of_density(pipe, arguments.per_density)]
+    arguments.out.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines[1:]))
+
+
+if __name__ == "__main__":
+    main()
