@@ -91,9 +91,14 @@ def build_model(config: dict[str, Any]) -> UNet3DModel:
         arguments["num_class_embeds"] = [len(names) for names in config["class_columns"].values()]
     model = model_class(**arguments)
     if config["pretrained_model_name_or_path"]:
-        start = CellVideoPipeline.from_pretrained(config["pretrained_model_name_or_path"]).unet
-        model.load_weights_from(start)
+        start = CellVideoPipeline.from_pretrained(config["pretrained_model_name_or_path"])
+        model.load_weights_from(start.unet, same_kinds(config["class_columns"], start.config.class_names or {}))
     return model
+
+
+def same_kinds(columns: dict[str, list[str]], known: dict[str, list[str]]) -> list[int | None]:
+    """For each label column, which of a checkpoint's kinds of label has the same classes."""
+    return [list(known).index(kind) if known.get(kind) == names else None for kind, names in columns.items()]
 
 
 def find_checkpoint(config: dict[str, Any]) -> Path | None:

@@ -1,5 +1,6 @@
 """The baseline: a 3D U-Net that denoises clips (Ho et al., Video Diffusion Models, 2022)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,24 +124,35 @@ class UNet3DModel(ModelMixin, ConfigMixin):
         """Height and width of a clip must be multiples of this."""
         return self.config.patch_size * 2 ** (len(self.config.block_out_channels) - 1)
 
-    def load_weights_from(self, other: "UNet3DModel") -> None:
-        """Start from the weights of a model of the same configuration, or of one with fewer blocks or kinds of label.
+    def load_weights_from(self, other: "UNet3DModel", kinds: Sequence[int | None] | None = None) -> None:
+        """Start from the weights of a model of the same configuration but for blocks a stage and kinds of label.
 
         A new block's last convolution is zero, and so is the embedding of a new kind of label, so that a grown model
-        starts as the one that it grew from.
+        starts as the one that it grew from. One without a kind of label starts as the other is where that is unknown.
+
+        Args:
+            other (`UNet3DModel`): With at most as many blocks a stage.
+            kinds (`list[int | None]`, *optional*): For each kind of label of this model, which of the other's it is;
+                `None` for a new one. By default the other's in their order, then new ones.
 
         Raises:
             ValueError: If the other model's weights do not fit.
         """
-        missing, unexpected = self.load_state_dict(other.state_dict(), strict=False)
-        new_labels = [name for name in missing if name.startswith("class_embeddings.")]
-        wrong = [name for name in missing if ".blocks." not in name and name not in new_labels] + list(unexpected)
+        weights = dict(other.state_dict())
+        tables = [weights.pop(f"class_embeddings.{index}.weight") for index in range(len(other.class_embeddings))]
+        if kinds is None:
+            kinds = [index if index < len(tables) else None for index in range(len(self.class_embeddings))]
+        for index, source in enumerate(kinds):
+            name = f"class_embeddings.{index}.weight"
+            weights[name] = torch.zeros_like(self.get_parameter(name)) if source is None else tables[source]
+        for source in set(range(len(tables))) - set(kinds):
+            weights["video_time.linear_2.bias"] = weights["video_time.linear_2.bias"] + tables[source][0]
+        missing, unexpected = self.load_state_dict(weights, strict=False)
+        wrong = [name for name in missing if ".blocks." not in name] + list(unexpected)
         if wrong:
             raise ValueError(
                 f"weights of the same configuration but for layers_per_block are wanted, {wrong[0]} differs"
             )
-        for name in new_labels:
-            nn.init.zeros_(self.get_parameter(name))
 
     def embed(
         self, timestep: torch.Tensor | float | int, class_labels: torch.Tensor | None, sample: torch.Tensor

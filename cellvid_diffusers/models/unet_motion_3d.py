@@ -1,5 +1,6 @@
 """The motion model: video and optical flow in branches of their own, fused at every scale."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -109,14 +110,16 @@ class MotionUNet3DModel(UNet3DModel):
         self.readers = nn.ModuleList(nn.Linear(v, m) for v, m in zip(video, motion, strict=True))
         zero_init(self.get_submodule("flow_time.linear_2"))  # the embedding, too, starts as the baseline's
 
-    def load_weights_from(self, other: UNet3DModel) -> None:
+    def load_weights_from(self, other: UNet3DModel, kinds: Sequence[int | None] | None = None) -> None:
         """Start from a motion model of the same configuration, or, with `fusion="gated"`, from a video-only baseline.
+
+        The baseline must have the same kinds of label; `kinds` is for a motion model (see `UNet3DModel`).
 
         Raises:
             ValueError: If the other model's weights do not fit.
         """
         if self.config.fusion != "gated" or isinstance(other, MotionUNet3DModel):
-            return super().load_weights_from(other)
+            return super().load_weights_from(other, kinds)
         unexpected = self.load_state_dict(other.state_dict(), strict=False).unexpected_keys
         if unexpected:
             raise ValueError(f"a video-only baseline (1 channel) is wanted to start from, got {unexpected[0]} too")

@@ -147,14 +147,28 @@ def test_gated_model_starts_as_the_baseline():
         assert torch.equal(gated(sample, 30).sample[:, :1], expected)
 
 
+@pytest.mark.parametrize("kinds, labels", [([], None), ([1], [[2], [-1]]), ([None], [[0], [1]])])
+def test_kind_of_label_that_is_left_out_starts_as_unknown(kinds, labels):
+    old = UNet3DModel(**EFFICIENT, num_class_embeds=[2, 3]).eval()
+    new = UNet3DModel(**EFFICIENT, num_class_embeds=[3] * len(kinds) or None).eval()
+    new.load_weights_from(old, kinds)
+    clip, level = torch.randn(2, 3, 4, 16, 16), torch.tensor([300, 700])
+    known = [[-1, -1], [-1, -1]] if kinds != [1] else [[-1, 2], [-1, -1]]
+    labels = None if labels is None else torch.tensor(labels)
+    with torch.no_grad():
+        expected = old(clip, level, torch.tensor(known)).sample
+        torch.testing.assert_close(new(clip, level, labels).sample, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_new_kind_of_label_starts_without_effect():
     old = UNet3DModel(**EFFICIENT, num_class_embeds=[2]).eval()
     new = UNet3DModel(**EFFICIENT, num_class_embeds=[2, 3]).eval()
     new.load_weights_from(old)
     clip, level = torch.randn(2, 3, 4, 16, 16), torch.tensor([300, 700])
-    before = old(clip, level, torch.tensor([[0], [1]])).sample
-    for density in range(-1, 3):
-        torch.testing.assert_close(new(clip, level, torch.tensor([[0, density], [1, density]])).sample, before)
+    with torch.no_grad():
+        before = old(clip, level, torch.tensor([[0], [1]])).sample
+        for density in range(-1, 3):
+            torch.testing.assert_close(new(clip, level, torch.tensor([[0, density], [1, density]])).sample, before)
 
 
 def test_deeper_model_starts_as_the_one_it_grew_from():
