@@ -102,6 +102,8 @@ def load_config(argv: Sequence[str]) -> dict[str, Any]:
             _set(config, [key], value)
     for key, value in options.items():
         _set(config, key.split("."), value)
+    if config["mixed_precision"] is False:  # YAML's reading of no
+        config["mixed_precision"] = "no"
     return config
 
 

@@ -339,7 +339,9 @@ class TestClasses:
         pipe, seen = make_pipe(class_names=self.NAMES), []
         forward = pipe.unet.forward
         monkeypatch.setattr(
-            pipe.unet, "forward", lambda clip, levels, labels, **k: seen.append(labels) or forward(clip, levels, labels, **k)
+            pipe.unet,
+            "forward",
+            lambda clip, levels, labels, **k: seen.append(labels) or forward(clip, levels, labels, **k),
         )
         frame = np.full((16, 24), 0.5, np.float32)
         pipe(**SHORT, cell_type="b", first_frame=frame, generator=seeded())

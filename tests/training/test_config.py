@@ -39,6 +39,10 @@ def test_command_line_wins():
     assert config["use_ema"] is False and config["push_to_hub"] is True
 
 
+def test_no_is_a_precision():
+    assert load_config(["--mixed_precision", "no"])["mixed_precision"] == "no"
+
+
 def test_base_is_read_first(tmp_path):
     (tmp_path / "base.yaml").write_text(
         "seed: 1\nmodel: {patch_size: 1}\nnoise_patterns: {joint: 0.5, prediction: 0.5}"

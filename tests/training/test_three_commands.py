@@ -1,11 +1,17 @@
 """From a recording to new clips with the README's three commands."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter
 from test_train import ROOT, launch
 from typer.testing import CliRunner
 
+from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.cli import app
 from cellvid_diffusers.io import read_ome_tiff, write_ome_tiff
 
@@ -38,6 +44,31 @@ def test_recording_to_new_clips(tmp_path):
     assert made.video.shape == (4, 16, 16)
     assert made.pixel_size_um == pytest.approx(1.0)
     assert np.load(clips / "flow_00001.npy").shape == (4, 16, 16, 2)
+
+
+@pytest.mark.slow
+def test_own_recording_goes_on_from_the_embedded_weights(tmp_path):
+    """Other labels than theirs: no cell type, but measured density."""
+    write_ome_tiff(tmp_path / "mine.ome.tif", moving_texture(10, (96, 96)), pixel_size_um=1.3)
+    run("prepare", tmp_path / "mine.ome.tif", "--out", tmp_path / "data", "--patch-size", 96)
+    command = [
+        sys.executable,
+        "training/train.py",
+        "--config",
+        CONFIGS / "own.yaml",
+        "--dataset_name",
+        tmp_path / "data",
+    ]
+    command += ["--pretrained_model_name_or_path", "checkpoints/cellvid-tiny", "--output_dir", tmp_path / "run"]
+    command += ["--max_train_steps", "1", "--train_batch_size", "1", "--mixed_precision", "no"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run([str(word) for word in command], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ours = CellVideoPipeline.from_pretrained(ROOT / "checkpoints" / "cellvid-tiny").unet.state_dict()
+    started = CellVideoPipeline.from_pretrained(tmp_path / "run")
+    assert started.config.class_names == {"density": ["sparse", "moderate", "dense"]}
+    name = "tower.stem.weight"
+    torch.testing.assert_close(started.unet.state_dict()[name], ours[name], rtol=0, atol=0.01)
 
 
 @pytest.mark.slow
