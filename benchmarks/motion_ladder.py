@@ -7,7 +7,8 @@ Each rung is a file of `training/configs/ladder`. Rungs from 5 on spend the firs
 model. What is finished is kept in `--work` and not run again, and a killed rung goes on where it stopped. Appearance,
 spectrum and motion: distance to the held-out clips over the real-vs-real floor, 95 % interval in brackets (over the
 clips; over seeds where there are several, the range). Explained: share of the motion seen in the generated frames that
-the flow generated with them accounts for (1 all, 0 no better than no flow, below 0 worse).
+the flow generated with them accounts for (1 all, 0 no better than no flow, below 0 worse). What the page says under
+"## Notes" is kept.
 """
 
 import argparse
@@ -128,9 +129,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments, arguments.train_options = parser.parse_known_args()
     rows: dict[str, list[dict[str, Any]]] = {}
+    page = arguments.out.read_text() if arguments.out.exists() else ""
+    _, heading, notes = page.partition("\n## Notes\n")
     for rung in arguments.rungs:
         rows[rung] = [run(rung, seed, arguments) for seed in seeds_of(rung, arguments)]
-        arguments.out.write_text(f"# {(__doc__ or '').strip()}\n\n{table(rows, arguments.clips)}\n")
+        text = f"# {(__doc__ or '').strip()}\n\n{table(rows, arguments.clips)}\n"
+        arguments.out.write_text(text + heading + notes)
     print(table(rows, arguments.clips))
 
 

@@ -193,7 +193,7 @@ class ClipDataset(Dataset):
         for (column, names), labels in zip(self.class_columns.items(), self._labels.T, strict=True):
             counts = np.bincount(labels[labels >= 0], minlength=len(names))
             if column == "density" and self.crowding:
-                counts = np.ones(len(names))
+                counts = np.ones(len(names), np.int64)
             if column == self.balance:
                 counts = np.minimum(counts, 1)
             shares[column] = (counts / max(1, counts.sum())).tolist()

@@ -21,6 +21,7 @@ def test_first_rung_and_a_warm_started_one(tmp_path):
     command += ["--rungs", "1_video", "6_weights", "--clips", "16", "--samples", "4", "--steps", "2"]
     command += ["--dataset_name", data, "--class_columns", "{}", "--balance", "null", "--logging_steps", "1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    page.write_text("# Old\n\n## Notes\n\nWhat somebody wrote.\n")
     for _ in range(2):
         done = subprocess.run(
             [str(word) for word in command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
@@ -31,6 +32,8 @@ def test_first_rung_and_a_warm_started_one(tmp_path):
     assert (work / "5_video-0" / "model_index.json").exists()
     log = (work / "6_weights-0" / "train_log.jsonl").read_text().splitlines()
     assert json.loads(log[-1])["clips"] == 8  # the other half went into the video-only model
-    video, joint = page.read_text().splitlines()[-2:]
+    table, _, notes = page.read_text().partition("\n## Notes\n")
+    assert notes == "\nWhat somebody wrote.\n" and "Old" not in table
+    video, joint = table.splitlines()[-2:]
     assert video.startswith("| 1_video | 1 |") and video.endswith("| — |")
     assert joint.startswith("| 6_weights | 1 |") and not joint.endswith("| — |")
