@@ -4,11 +4,11 @@
 
 Clips of the checkpoint (seeds 0 to N - 1, classes drawn), of the data set that it was trained on, and held out:
 
-* the distances of the *training* clips to the held-out ones over the real-vs-real floor: what even copies would come to;
+* the distances of the *training* clips to the held-out ones over the real-vs-real floor: what copies come to;
 * contrast: standard deviation of a clip in grey levels, median over clips;
 * flow: end-point error against flow that OpenCV's DIS measures in the frames (training used another estimator), the
   error of no flow at all, in px/frame, and the correlation;
-* density: structure (`data.crowding.structured_share`) of clips asked for at each density, and Spearman's correlation of
+* density: structure (`data.crowding.structured_share`) of clips asked for at each density, Spearman's correlation of
   the asked density with it, 95 % interval over the clips of each density.
 """
 
