@@ -30,14 +30,22 @@ class Muon(torch.optim.AdamW):
     Args:
         named_parameters (iterable of `(str, torch.nn.Parameter)`): Of the network. Those whose name holds `embed` or
             `head`, and those with fewer than 16 rows or columns, go to AdamW.
-        lr (`float`), weight_decay (`float`): For both.
+        lr (`float`), weight_decay (`float`): For both; tables of class embeddings step ten times as far, as each of their
+            rows sees its own class alone.
         betas (`(float, float)`): AdamW's.
         momentum (`float`): Of the orthogonal steps (Nesterov).
     """
 
     def __init__(self, named_parameters, lr=1e-3, weight_decay=0.01, betas=(0.9, 0.99), momentum=0.95):
-        groups = [{"params": [], "momentum": momentum}, {"params": [], "momentum": None}]
+        groups = [
+            {"params": [], "momentum": momentum},
+            {"params": [], "momentum": None},
+            {"params": [], "momentum": None, "lr": 10 * lr},
+        ]
         for name, parameter in named_parameters:
+            if "class_embeddings" in name:
+                groups[2]["params"].append(parameter)
+                continue
             large = parameter.ndim > 1 and min(len(parameter), parameter[0].numel()) >= 16
             is_matrix = large and not any(part in name for part in ("embed", "head"))
             groups[0 if is_matrix else 1]["params"].append(parameter)

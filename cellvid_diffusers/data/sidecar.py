@@ -8,6 +8,7 @@
       maturity: mature                  # very_young, mature, very_mature
       day: 14
       stride: 2                         # take every second frame
+      downscale: 2                      # average 2 x 2 pixels into one
       region: [0, 660, 0, 620]          # y0, y1, x0, x1 in pixels of the file
       split: train                      # train, validation, test
 
@@ -41,8 +42,8 @@ class RecordingEntry:
         One of `DENSITIES`, `MATURITIES`.
     day : float, optional
         Days in culture.
-    stride, num_frames : int, optional
-        Override `frame_stride` and `num_frames` of `prepare`.
+    stride, num_frames, downscale : int, optional
+        Override `frame_stride`, `num_frames` and `downscale` of `prepare`.
     channel : int, optional
     z : int, "max" or "mean", optional
     region : (y0, y1, x0, x1), optional
@@ -63,6 +64,7 @@ class RecordingEntry:
     day: float | None = None
     stride: int | str | None = None
     num_frames: int | None = None
+    downscale: int | None = None
     channel: int | None = None
     z: int | str | None = None
     region: tuple[int, int, int, int] | None = None
@@ -73,7 +75,7 @@ class RecordingEntry:
 
 
 _NAMES = {f.name for f in fields(RecordingEntry)}
-_INTEGERS = ("num_frames", "channel")
+_INTEGERS = ("num_frames", "downscale", "channel")
 _NUMBERS = ("day", "pixel_size_um", "frame_interval_min")
 
 

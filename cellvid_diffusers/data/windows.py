@@ -64,6 +64,7 @@ class Plan:
     entry: RecordingEntry
     path: Path
     masks: Path | None
+    downscale: int
     stride: int
     num_frames: int
     starts: tuple[int, ...]
@@ -75,19 +76,19 @@ class Plan:
     frame_interval_min: float | None
     notes: tuple[str, ...] = field(default=())
 
-    def read(self, indices: Sequence[int], downscale: int) -> np.ndarray:
-        """Frames as uint8 `(n, H, W)`, corrected."""
-        frames = open_entry(self.entry, self.path, downscale).read(indices)
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        """Frames as uint8 `(n, H, W)`, reduced and corrected."""
+        frames = open_entry(self.entry, self.path, self.downscale).read(indices)
         if self.light is not None:
             frames = flatten_light(frames, self.light)
         if self.reference is not None:
             frames = equalize_flicker(frames, reference=self.reference)
         return self.steady(frames, indices)
 
-    def read_masks(self, indices: Sequence[int], downscale: int) -> np.ndarray:
+    def read_masks(self, indices: Sequence[int]) -> np.ndarray:
         """Instance masks of the frames, `(n, H, W)`; the recording must have some."""
         assert self.masks is not None
-        masks = read_masks(self.masks, region=self.entry.region, downscale=downscale)
+        masks = read_masks(self.masks, region=self.entry.region, downscale=self.downscale)
         return self.steady(masks[list(indices)], indices)
 
     def steady(self, frames: np.ndarray, indices: Sequence[int]) -> np.ndarray:
@@ -111,7 +112,8 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
         In one line that begins with the file's name.
     """
     path, mask_path = _inside(root, entry.file), entry.masks and _inside(root, entry.masks)
-    recording = open_entry(entry, path, options.downscale)
+    downscale = entry.downscale or options.downscale
+    recording = open_entry(entry, path, downscale)
     try:
         sample = recording.read(recording.sample_indices(32))
         light = uneven_light(sample) if options.flatten else None
@@ -129,17 +131,18 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
         starts = window_starts(length, num_frames, stride)
         masks = mask_path or _ctc_masks(path)
         if masks is not None:
-            found = read_masks(masks, region=entry.region, downscale=options.downscale).shape
+            found = read_masks(masks, region=entry.region, downscale=downscale).shape
             if found != recording.frames.shape:
                 raise ValueError(f"masks must have the frames' shape {recording.frames.shape}, got {found}")
     except ValueError as error:
         raise ValueError(str(error) if str(error).startswith(path.name) else f"{entry.file}: {error}") from None
-    pixel_size = entry.pixel_size_um and entry.pixel_size_um * options.downscale
+    pixel_size = entry.pixel_size_um and entry.pixel_size_um * downscale
     interval = entry.frame_interval_min or recording.frame_interval_min
     return Plan(
         entry=entry,
         path=path,
         masks=masks,
+        downscale=downscale,
         stride=stride,
         num_frames=num_frames,
         starts=tuple(starts),
@@ -149,7 +152,7 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
         noise=noise,
         pixel_size_um=pixel_size or recording.pixel_size_um,
         frame_interval_min=interval and interval * stride,
-        notes=_contradictions(entry, recording, options.downscale),
+        notes=_contradictions(entry, recording, downscale),
     )
 
 
@@ -199,12 +202,12 @@ def cut_window(plan: Plan, t0: int, options: PrepareOptions, features: Features)
     length = plan.starts[-1] + (plan.num_frames - 1) * plan.stride + 1
     # One frame more than stored gives the last stored frame its flow, where the recording goes on.
     indices = [t for t in range(t0, t0 + plan.stride * plan.num_frames + 1, plan.stride) if t < length]
-    frames = plan.read(indices, options.downscale)
+    frames = plan.read(indices)
     flow = None
     if options.flow != "none":
         flow = video_flow(frames, options.flow)
         flow = np.concatenate([flow, flow[-1:]])[: plan.num_frames]
-    masks = plan.read_masks(indices[: plan.num_frames], options.downscale) if plan.masks else None
+    masks = plan.read_masks(indices[: plan.num_frames]) if plan.masks else None
     frames, size = frames[: plan.num_frames], options.patch_size
     known = {key: getattr(plan.entry, key) for key in ("culture", "cell_type", "density", "maturity", "day")}
     rows, hashes = [], []

@@ -55,6 +55,18 @@ def test_stride_reduction_and_no_flow(stacks, tmp_path):
     assert row["flow"] is None and row["flow_shape"] is None and row["frame_stride"] == 2
 
 
+def test_each_recording_can_be_reduced_in_its_own_way(stacks, tmp_path):
+    entries = "recordings:\n- {file: a.tif, downscale: 2, pixel_size_um: 0.5}\n- {file: b.tif, pixel_size_um: 1.0}\n"
+    (stacks / "scales.yaml").write_text(entries)
+    options = {**OPTIONS, "patch_size": 16, "flow": "none", "equalize": False}
+    prepare([], tmp_path / "out", sidecar=stacks / "scales.yaml", downscale=1, **options)
+    rows = {row["recording"]: row for row in reversed(list(load_patches(tmp_path / "out")))}
+    mean = tifffile.imread(stacks / "a.tif")[:4, :32, :32].reshape(4, 16, 2, 16, 2).mean((2, 4))
+    assert np.abs(decode_frames(rows["a"]["frames"]) - mean).max() <= 0.5
+    np.testing.assert_array_equal(decode_frames(rows["b"]["frames"]), tifffile.imread(stacks / "b.tif")[:4, :16, :16])
+    assert {row["pixel_size_um"] for row in rows.values()} == {1.0}
+
+
 SIDECAR = """
 recordings:
 - {file: a.tif, culture: one, cell_type: neuron, density: sparse, maturity: mature, day: 7, pixel_size_um: 0.5,

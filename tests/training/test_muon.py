@@ -37,6 +37,12 @@ def test_matrices_are_told_from_the_rest(network):
     assert len(rest["params"]) == 5
 
 
+def test_class_embeddings_step_further():
+    table = torch.nn.Embedding(3, 32)
+    (group,) = Muon([("class_embeddings.0.weight", table.weight)], lr=1e-3).param_groups
+    assert group["lr"] == pytest.approx(1e-2) and group["momentum"] is None
+
+
 def test_step_has_the_size_of_adamw(network):
     before = copy.deepcopy(network)
     optimizer = Muon(network.named_parameters(), lr=1e-2, weight_decay=0.0)
