@@ -30,7 +30,7 @@ class Muon(torch.optim.AdamW):
     Args:
         named_parameters (iterable of `(str, torch.nn.Parameter)`): Of the network. Those whose name holds `embed` or
             `head`, and those with fewer than 16 rows or columns, go to AdamW.
-        lr (`float`), weight_decay (`float`): For both; class embeddings step ten times as far, as each row of their tables
+        lr (`float`), weight_decay (`float`): For both; class embeddings step ten times as far, as each row of a table
             sees its own class alone.
         betas (`(float, float)`): AdamW's.
         momentum (`float`): Of the orthogonal steps (Nesterov).
