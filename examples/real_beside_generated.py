@@ -17,7 +17,7 @@ CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "cellvid-tiny"
 
 
 def main() -> None:
-    """Draw four clips of either side, with their flow."""
+    """Draw four clips of either side, of the same cell types, with their flow."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset_name", help="folder or Hub id of a patch data set")
     parser.add_argument("--split", default="validation")
@@ -25,13 +25,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/beside"))
     options = parser.parse_args()
     pipe = CellVideoPipeline.from_pretrained(options.checkpoint)
-    drawn = pipe(batch_size=4, generator=[torch.Generator().manual_seed(seed) for seed in range(4)])
-    frames, size = drawn.frames.shape[1:3]
-    clips = ClipDataset(load_patches(options.dataset_name, options.split), num_frames=frames, size=size)
-    real = torch.stack([clips.scales.denormalize(clips[index]["video"]) for index in range(4)])
+    names, size = pipe.config.class_names["cell_type"], pipe.unet.config.sample_size
+    rows = load_patches(options.dataset_name, options.split)
+    clips = ClipDataset(rows, size=size, class_columns={"cell_type": names}, balance="cell_type")
+    items = [clips[index] for index in range(4)]
+    real = torch.stack([clips.scales.denormalize(item["video"]) for item in items])
+    kinds = [names[int(item["class_labels"][0])] for item in items]
+    generator = [torch.Generator().manual_seed(seed) for seed in range(4)]
+    drawn = pipe(batch_size=4, cell_type=kinds, generator=generator)
     videos = [*real[:, 0].numpy(), *drawn.frames]
     flows = [*real[:, 1:].permute(0, 2, 3, 4, 1).numpy(), *drawn.flow]
-    labels = [f"{side} {number}" for side in ("real", "made") for number in range(4)]
+    labels = [f"{side}\n{kind}" for side in ("real", "made") for kind in kinds]
     options.out.mkdir(parents=True, exist_ok=True)
     contact_sheet(videos, [np.asarray(flow) for flow in flows], path=options.out / "beside.png", labels=labels)
     print(f"Wrote {options.out / 'beside.png'}")

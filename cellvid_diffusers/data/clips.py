@@ -17,6 +17,9 @@ from .transforms import STRUCTURE, ClipTransform
 SURVEYED = 256
 """Clips that scales are estimated from, for each cell type that has scales of its own."""
 
+Drawn = tuple[np.ndarray, np.ndarray | None, int]
+"""Video `(F, H, W)` uint8 of a clip, its flow `(F, H, W, 2)` in px/frame, and the row that it comes from."""
+
 
 class ClipDataset(Dataset):
     """Training clips drawn from the rows of a patch data set.
@@ -100,7 +103,8 @@ class ClipDataset(Dataset):
             if asked and column not in self.class_columns:
                 raise ValueError(f"{option} needs class_columns with {column}, got {list(self.class_columns)}")
         types: Sequence[str] = self.class_columns["cell_type"] if scale_by_cell_type else ()
-        drawn = self._draw_some(SURVEYED * max(1, len(types)), scales is None or scale_by_cell_type or measure_density)
+        is_measured = scales is None or scale_by_cell_type or measure_density
+        drawn = self._draw_first(SURVEYED * max(1, len(types))) if is_measured else []
         self.scales = scales or Scales.estimate(clip[:2] for clip in drawn[:SURVEYED])
         self.scales_by_cell_type = self._estimate_by_cell_type(types, drawn)
         self.crowding: Crowding | None = None
@@ -108,21 +112,16 @@ class ClipDataset(Dataset):
             each = ((self._kind(row), video, 255 * self._scales_of_row(row).video_std) for video, _, row in drawn)
             self.crowding = Crowding(each, len(self.class_columns["density"]))
 
-    def _draw_some(self, count: int, wanted: bool) -> list[tuple[np.ndarray, np.ndarray | None, int]]:
-        """The first clips as `Scales.estimate` wants them, so that scales are those of what the model will see.
-
-        Video `(F, H, W)` uint8, flow `(F, H, W, 2)` of the first `SURVEYED`, and the row.
-        """
-        drawn: list[tuple[np.ndarray, np.ndarray | None, int]] = []
-        for index in range(count if wanted else 0):
+    def _draw_first(self, count: int) -> list[Drawn]:
+        """The first clips, so that scales are those of what the model will see; flow of the first `SURVEYED` alone."""
+        drawn: list[Drawn] = []
+        for index in range(count):
             clip, row = self._draw(index)
             flow = np.moveaxis(clip[1:], 0, -1) if self.flow and index < SURVEYED else None
             drawn.append(((clip[0] * 255).astype(np.uint8), flow, row))
         return drawn
 
-    def _estimate_by_cell_type(
-        self, names: Sequence[str], drawn: list[tuple[np.ndarray, np.ndarray | None, int]]
-    ) -> dict[str, Scales]:
+    def _estimate_by_cell_type(self, names: Sequence[str], drawn: list[Drawn]) -> dict[str, Scales]:
         """Scales of each cell type's drawn clips, with the flow's scale of them all."""
         clips: list[list] = [[] for _ in names]
         for video, _, row in drawn if names else ():
