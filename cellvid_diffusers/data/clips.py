@@ -179,8 +179,8 @@ class ClipDataset(Dataset):
 
     def _draw_row(self, rng: np.random.Generator) -> int:
         """A row that is not nearly empty, if a few draws find one."""
+        group = self._rows_of_class[int(rng.integers(len(self._rows_of_class)))]
         for _ in range(self.transform.attempts):
-            group = self._rows_of_class[int(rng.integers(len(self._rows_of_class)))]
             row = int(group[int(rng.integers(len(group)))])
             if self._decoded is None or self._decoded[row][2] >= self.transform.min_foreground:
                 break

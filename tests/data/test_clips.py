@@ -97,6 +97,28 @@ def test_labels_follow_the_row_and_balance_evens_them(folder):
     assert abs(np.mean([int(i["class_labels"][0]) for i in items]) - 1 / 3) < 0.12 and abs(share - 1 / 2) < 0.12
 
 
+def test_balance_holds_where_one_class_has_nearly_empty_rows(tmp_path):
+    features = patch_features(["empty", "full"])
+    rows = []
+    for index in range(12):
+        empty = index % 2
+        frames = (
+            np.full((5, 48, 48), 80, np.uint8) if empty and index > 1 else blobs(5, 48, 48, step=(1, 0), seed=index)
+        )
+        known = {"recording": f"r{index}", "x": 0, "y": 0, "t0": 0, "frame_stride": 1}
+        rows.append(encode_row(features, frames=frames, flow=None, cell_type=("full", "empty")[empty], **known))
+    data = load_patches(write_patches({"train": rows}, tmp_path / "set", features))
+    options = {
+        "num_frames": 5,
+        "size": 32,
+        "flow": False,
+        "length": 200,
+        "transform": {"any_angle": False, "attempts": 3},
+    }
+    clips = ClipDataset(data, class_columns={"cell_type": ["empty", "full"]}, balance="cell_type", **options)
+    assert abs(np.mean([int(clips[index]["class_labels"][0]) for index in range(200)]) - 0.5) < 0.1
+
+
 def test_each_cell_type_has_its_own_video_scale(tmp_path):
     features = patch_features(["flat", "high"])
     rng, rows = np.random.default_rng(0), []
