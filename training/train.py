@@ -133,7 +133,7 @@ def build_optimizer(model: torch.nn.Module, config: dict[str, Any]) -> torch.opt
         "weight_decay": config["adam_weight_decay"],
     }
     if config["optimizer"] == "adamw":
-        return torch.optim.AdamW(model.parameters(), **options)
+        return torch.optim.AdamW(model.parameters(), fused=True, **options)
     if config["optimizer"] == "muon":
         return Muon(model.named_parameters(), **options)
     raise ValueError(f"optimizer must be 'adamw' or 'muon', got {config['optimizer']!r}")
