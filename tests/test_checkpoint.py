@@ -7,19 +7,28 @@ import pytest
 import torch
 
 from cellvid_diffusers import CellVideoPipeline
+from cellvid_diffusers.data.crowding import structured_share
 from cellvid_diffusers.flow import dis_flow
 
 FOLDER = Path(__file__).parents[1] / "checkpoints" / "cellvid-tiny"
 
 
+CELL_TYPES = ("u373", "t98g")
+
+
 @pytest.fixture(scope="module")
-def clips():
-    """Two clips of either cell type, made with the README's call."""
+def pipe():
     pipe = CellVideoPipeline.from_pretrained(FOLDER)
     pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture(scope="module")
+def clips(pipe):
+    """Two clips of either cell type, made with the README's call."""
     return [
-        pipe(num_frames=10, cell_type=name, batch_size=2, generator=torch.Generator().manual_seed(0))
-        for name in ("u373", "t98g")
+        pipe(batch_size=2, cell_type=name, density="dense", generator=torch.Generator().manual_seed(0))
+        for name in CELL_TYPES
     ]
 
 
@@ -32,6 +41,14 @@ def test_frames_and_flow(clips):
         assert out.frames.shape == (2, 10, 64, 64) and out.flow.shape == (2, 10, 64, 64, 2)
         assert 0 <= out.frames.min() < out.frames.max() <= 1
         assert np.isfinite(out.flow).all()
+
+
+@pytest.mark.parametrize("cell_type", CELL_TYPES)
+def test_dense_clips_hold_more_structure_than_sparse_ones(pipe, cell_type):
+    asked = ["sparse"] * 4 + ["dense"] * 4
+    out = pipe(batch_size=8, cell_type=cell_type, density=asked, generator=torch.Generator().manual_seed(1))
+    shares = [structured_share(video, pipe.config.video_std[cell_type]) for video in out.frames]
+    assert np.mean(shares[4:]) > np.mean(shares[:4]) + 0.05
 
 
 def test_another_seed_gives_another_video(clips):
