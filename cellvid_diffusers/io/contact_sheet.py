@@ -12,7 +12,7 @@ from .pixels import to_uint8
 
 TILE_SIDE = 128
 """Small frames are enlarged by a whole factor until their longer side has at least this many pixels."""
-GAP, MARGIN_LEFT, MARGIN_TOP, WHEEL_SIDE = 4, 72, 22, 48
+GAP, LABEL_GAP, MARGIN_LEFT, MARGIN_TOP, WHEEL_SIDE = 4, 8, 72, 22, 48
 PAPER, INK = (255, 255, 255), (40, 40, 40)
 Strip = tuple[str, np.ndarray]  # label, and tiles (columns, H, W) or (columns, H, W, 3)
 
@@ -96,26 +96,29 @@ def _draw(groups: list[list[Strip]], captions: list[str], scale: int, legend: st
     """Strips of tiles under each other, a wider gap between groups, captions above, the legend below."""
     height, width = (side * scale for side in groups[0][0][1].shape[1:3])
     group_height = len(groups[0]) * height + 2 * GAP
+    font = ImageFont.load_default(size=13)
+    longest = max(font.getlength(line) for group in groups for label, _ in group for line in label.split("\n"))
+    margin_left = max(MARGIN_LEFT, round(longest) + 2 * LABEL_GAP)
     size = (
-        MARGIN_LEFT + len(captions) * (width + GAP),
+        margin_left + len(captions) * (width + GAP),
         MARGIN_TOP + len(groups) * group_height + (WHEEL_SIDE + 2 * GAP if legend else 0),
     )
     sheet = Image.new("RGB", size, PAPER)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
-    columns = [MARGIN_LEFT + column * (width + GAP) for column in range(len(captions))]
+    pen = ImageDraw.Draw(sheet)
+    columns = [margin_left + column * (width + GAP) for column in range(len(captions))]
     for x, caption in zip(columns, captions, strict=True):
         pen.text((x + width // 2, MARGIN_TOP // 2), caption, INK, font, anchor="mm")
     for top, group in enumerate(groups):
         for below, (label, tiles) in enumerate(group):
             y = MARGIN_TOP + top * group_height + below * height
-            pen.text((MARGIN_LEFT - 8, y + height // 2), label, INK, font, anchor="rm", align="right")
+            pen.text((margin_left - LABEL_GAP, y + height // 2), label, INK, font, anchor="rm", align="right")
             for x, tile in zip(columns, tiles, strict=True):
                 enlarged = tile.repeat(scale, axis=0).repeat(scale, axis=1)
                 sheet.paste(Image.fromarray(enlarged).convert("RGB"), (x, y))
     if legend:
         y = size[1] - WHEEL_SIDE - GAP
-        sheet.paste(Image.fromarray(_wheel()), (MARGIN_LEFT, y))
-        pen.text((MARGIN_LEFT + WHEEL_SIDE + 10, y + WHEEL_SIDE // 2), legend, INK, font, anchor="lm")
+        sheet.paste(Image.fromarray(_wheel()), (margin_left, y))
+        pen.text((margin_left + WHEEL_SIDE + 10, y + WHEEL_SIDE // 2), legend, INK, font, anchor="lm")
     return sheet
 
 

@@ -61,6 +61,13 @@ def test_bad_options_are_told(tmp_path, write, options, rule):
     assert not any(tmp_path.iterdir())
 
 
+def test_contact_sheet_has_room_for_its_labels():
+    clip = np.zeros((1, 2, 16, 16), np.uint8)
+    plain, long = (contact_sheet(clip, labels=[label]) for label in ("clip 0", "a name of many words\nshort"))
+    assert long.shape[1] > plain.shape[1]
+    assert (long[:, :4] == long[0, 0]).all()  # nothing is cut at the edge
+
+
 def test_contact_sheet_shows_every_frame_and_its_motion(tmp_path):
     flow = np.zeros((3, 20, 32, 2), np.float32)
     flow[..., 0] = 2.0
