@@ -20,23 +20,23 @@ import cv2
 import numpy as np
 import torch
 from scipy.stats import spearmanr
+from tasks import flow_errors
 
 from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.data.crowding import structured_share
 from cellvid_diffusers.evaluation import compare_clips
 from cellvid_diffusers.evaluation.clips import ClipSet, load_clips
 from cellvid_diffusers.evaluation.distance import group_clips
-from cellvid_diffusers.flow import dis_flow
 from cellvid_diffusers.training_utils import keep_freed_memory
 
 ROOT = Path(__file__).parents[1]
-Sample = tuple[np.ndarray, np.ndarray, np.ndarray, list[str | None]]
-"""Video `(N, F, H, W)` uint8, flow `(N, F, H, W, 2)` in px/frame, cell types `(N,)`, asked densities."""
+Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Video `(N, F, H, W)` uint8, flow `(N, F, H, W, 2)` in px/frame, cell types `(N,)`."""
 
 
 def generate(pipe: CellVideoPipeline, seeds: range, **asked: list[str]) -> Sample:
     """Clips of these seeds, eight at a time, each with its own of the asked classes."""
-    frames, flows, types, densities = [], [], [], []
+    frames, flows, types = [], [], []
     for start in range(0, len(seeds), 8):
         part = seeds[start : start + 8]
         classes = {kind: names[start : start + 8] for kind, names in asked.items()}
@@ -44,11 +44,10 @@ def generate(pipe: CellVideoPipeline, seeds: range, **asked: list[str]) -> Sampl
         frames.append((out.frames * 255).round().astype(np.uint8))
         flows.append(out.flow)
         types += [each["cell_type"] for each in out.classes]
-        densities += [each.get("density") for each in out.classes]
-    return np.concatenate(frames), np.concatenate(flows), np.array(types), densities
+    return np.concatenate(frames), np.concatenate(flows), np.array(types)
 
 
-def rows_by_type(samples: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Iterator[str]:
+def rows_by_type(samples: dict[str, Sample]) -> Iterator[str]:
     """Table of contrast and flow, a line for each cell type of each sample."""
     yield "| clips | cell type | number | contrast | flow's error | no flow's error | correlation |"
     yield "|---|---|---|---|---|---|---|"
@@ -56,11 +55,7 @@ def rows_by_type(samples: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) 
         for kind in (*sorted(set(types)), "all"):
             chosen = np.flatnonzero((types == kind) | (kind == "all"))
             contrast = np.median([frames[index].std() for index in chosen])
-            measured = dis_flow(frames[chosen]).permute(0, 2, 3, 4, 1).numpy()
-            given = flow[chosen][:, : measured.shape[1]].astype(np.float32)
-            error = np.linalg.norm(given - measured, axis=-1).mean()
-            nothing = np.linalg.norm(measured, axis=-1).mean()
-            together = np.corrcoef(given.ravel(), measured.ravel())[0, 1]
+            error, nothing, together = flow_errors(frames[chosen], flow[chosen])
             yield (
                 f"| {name} | {kind} | {len(chosen)} | {contrast:.1f} | {error:.2f} | {nothing:.2f} | {together:.2f} |"
             )
@@ -106,8 +101,8 @@ def main() -> None:
     keep_freed_memory()
     pipe = CellVideoPipeline.from_pretrained(arguments.checkpoint)
     pipe.set_progress_bar_config(disable=True)
-    frames, flow, types, _ = generate(pipe, range(arguments.clips))
-    shape = frames.shape[1:]
+    generated = generate(pipe, range(arguments.clips))
+    shape = generated[0].shape[1:]
     real = load_clips(arguments.real, split="validation", max_clips=100).crop(*shape)
     train = load_clips(arguments.train, split="train", max_clips=400).crop(*shape)
     rng = np.random.default_rng(0)
@@ -117,9 +112,9 @@ def main() -> None:
     )
     of_real = (real.frames, np.stack(real.flow), real.cell_types)
     lines = [f"# {(__doc__ or '').strip()}", ""]
-    lines += [f"Training clips ({len(chosen)}) against held-out ones ({len(real)}): "]
-    lines[-1] += f"{distances(real, train.frames[chosen])}.\n"
-    lines += list(rows_by_type({"generated": (frames, flow, types), "held out": of_real}))
+    of_train = distances(real, train.frames[chosen])
+    lines += [f"Training clips ({len(chosen)}) against held-out ones ({len(real)}): {of_train}.\n"]
+    lines += list(rows_by_type({"generated": generated, "held out": of_real}))
     if "density" in pipe.config.class_names:
         lines += ["", *rows_of_density(pipe, arguments.per_density)]
     arguments.out.write_text("\n".join(lines) + "\n")

@@ -1,6 +1,6 @@
 """Do generated clips help where recordings are few? Frame prediction, trained with and without them.
 
-    python benchmarks/usefulness.py --train data/tiny_still --real data/tiny_validation --clips CLIPS \\
+    python benchmarks/usefulness.py --train data/tiny --real data/tiny_validation --clips CLIPS \\
         --out docs/usefulness.md --figure docs/images/usefulness.png
 
 A small network sees three frames and predicts the frame `--ahead` frames later. It is trained with a share of the real
