@@ -134,10 +134,10 @@ def rotate_by_position(x: torch.Tensor) -> torch.Tensor:
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Scaled dot-product attention over the second-last axis: each `(batch, heads, L, D)`.
 
-    The CPU's fused kernel is made for long axes in float32. At 10 frames or 64 pixels the plain product is 3 to 5
-    times faster in training, and in bfloat16 twice as fast at inference too.
+    The CPU's fused kernel is made for float32. In bfloat16 the plain product is 1.3 to 5 times faster up to some
+    600 tokens, in training as well as at inference.
     """
-    if q.device.type == "cpu" and q.shape[-2] <= 64 and (q.requires_grad or q.dtype == torch.bfloat16):
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[-2] <= 576:
         return torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), dim=-1) @ v
     return F.scaled_dot_product_attention(q, k, v)
 

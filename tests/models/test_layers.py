@@ -39,11 +39,13 @@ def test_rotary_embedding_is_a_rotation_by_the_frame():
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("length", [1, 10, 80])
-def test_attention_is_a_weighted_mean(length, training):
-    q, k, v = (torch.randn(3, 2, length, 8, requires_grad=training) for _ in range(3))
-    weights = torch.softmax(torch.einsum("bhid,bhjd->bhij", q, k) / 8**0.5, dim=-1)
-    torch.testing.assert_close(attend(q, k, v), torch.einsum("bhij,bhjd->bhid", weights, v), rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("length", [1, 10, 80, 600])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+def test_attention_is_a_weighted_mean(length, training, dtype, tolerance):
+    q, k, v = (torch.randn(3, 2, length, 8, dtype=dtype).requires_grad_(training) for _ in range(3))
+    weights = torch.softmax(torch.einsum("bhid,bhjd->bhij", q.float(), k.float()) / 8**0.5, dim=-1)
+    expected = torch.einsum("bhij,bhjd->bhid", weights, v.float())
+    torch.testing.assert_close(attend(q, k, v).float(), expected, rtol=10 * tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("training", [False, True])
