@@ -26,7 +26,6 @@ from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.data.crowding import structured_share
 from cellvid_diffusers.evaluation import compare_clips
 from cellvid_diffusers.evaluation.clips import ClipSet, load_clips
-from cellvid_diffusers.evaluation.distance import group_clips
 from cellvid_diffusers.training_utils import keep_freed_memory
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +62,7 @@ def rows_by_type(samples: dict[str, Sample]) -> Iterator[str]:
 
 def distances(real: ClipSet, clips: np.ndarray) -> str:
     """The three distances over the floor."""
-    groups, strata, _ = group_clips(real.recordings, kinds=real.cell_types, positions=real.positions, times=real.times)
+    groups, strata, _ = real.groups()
     found = compare_clips(real.frames, clips, real_groups=groups, real_strata=strata, controls=False)["distances"]
     return ", ".join(
         f"{family} {of['ratio']:.1f} [{of['interval'][0]:.1f}, {of['interval'][1]:.1f}]" for family, of in found.items()

@@ -25,7 +25,6 @@ import torch
 from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.evaluation import compare_clips
 from cellvid_diffusers.evaluation.clips import load_clips
-from cellvid_diffusers.evaluation.distance import group_clips
 from cellvid_diffusers.evaluation.motion import flow_agreement
 from cellvid_diffusers.io import contact_sheet
 
@@ -80,7 +79,7 @@ def run(rung: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     train(rung, folder, clips, seed, options)
     frames, flow = sample(folder, arguments.samples, arguments.steps)
     real = load_clips(arguments.real, split="validation").crop(*frames.shape[1:])
-    groups, strata, _ = group_clips(real.recordings, kinds=real.cell_types, positions=real.positions, times=real.times)
+    groups, strata, _ = real.groups()
     distances = compare_clips(real.frames, frames, real_groups=groups, real_strata=strata, controls=False)["distances"]
     agreement = None
     if flow is not None:

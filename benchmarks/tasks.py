@@ -24,7 +24,6 @@ from matplotlib import pyplot as plt
 from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.evaluation import compare_clips
 from cellvid_diffusers.evaluation.clips import ClipSet, load_clips
-from cellvid_diffusers.evaluation.distance import group_clips
 from cellvid_diffusers.flow import dis_flow, horn_schunck, warp
 from cellvid_diffusers.pipelines import roll_out
 
@@ -178,8 +177,7 @@ class Tasks:
             options = {"batch_size": len(seeds), "cell_type": kind, "num_inference_steps": self.steps}
             long.append(roll_out(self.pipe, num_frames, generator=generator, **options).frames)
         frames = (np.concatenate(long) * 255).round().astype(np.uint8)
-        parts = {"kinds": real.cell_types, "positions": real.positions, "times": real.times}
-        groups, strata, _ = group_clips(real.recordings, **parts)
+        groups, strata, _ = real.groups()
         windows = [frames[:, k : k + self.length] for k in range(0, num_frames - self.length + 1, self.length)]
         found = [
             compare_clips(real.frames, window, real_groups=groups, real_strata=strata, controls=False)["distances"]

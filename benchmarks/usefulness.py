@@ -26,7 +26,6 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from cellvid_diffusers.evaluation.clips import ClipSet, load_clips
-from cellvid_diffusers.evaluation.distance import group_clips
 
 SEEN = 3
 """Frames that the network is shown."""
@@ -223,8 +222,7 @@ def main() -> None:
     real = load_clips(arguments.train, split="train", max_clips=1000)
     real = real.crop(real.frames.shape[1], *size[1:])
     held_out = load_clips(arguments.real, split="validation", max_clips=1000).crop(*size)
-    parts = {"kinds": held_out.cell_types, "positions": held_out.positions, "times": held_out.times}
-    groups, _, _ = group_clips(held_out.recordings, **parts)
+    groups, _, _ = held_out.groups()
 
     shares = sorted(arguments.shares)
     options = {"seeds": arguments.seeds, "steps": arguments.steps, "ahead": arguments.ahead}

@@ -8,11 +8,13 @@ another in `base`, which is read first.
 
 import copy
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from cellvid_diffusers.pipelines.classes import KINDS
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -27,7 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "measure_density": False,  # label density by how crowded a clip is among those of its cell type (data.crowding)
     "normalization": "fixed",  # or "paper": each channel of each sample to its own extremes
     "transform": {},  # options of data.ClipTransform
-    "class_columns": {},  # label column -> class names, in the order cell_type, density, maturity
+    "class_columns": {},  # label column (cell_type, density, maturity) -> class names
     "balance": None,  # label column whose classes are drawn equally often
     "preload": True,
     "dataloader_num_workers": 0,
@@ -93,7 +95,7 @@ def load_config(argv: Sequence[str]) -> dict[str, Any]:
     """Read `--config FILE` (the smoke configuration without it) and the other options.
 
     Raises:
-        ValueError: If a key is unknown or an option has no value.
+        ValueError: If a key or a label column is unknown, or an option has no value.
     """
     options = _parse(argv)
     config = copy.deepcopy(DEFAULTS)
@@ -104,7 +106,16 @@ def load_config(argv: Sequence[str]) -> dict[str, Any]:
         _set(config, key.split("."), value)
     if config["mixed_precision"] is False:  # YAML's reading of no
         config["mixed_precision"] = "no"
+    config["class_columns"] = _in_order(config["class_columns"])
     return config
+
+
+def _in_order(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Label columns in the order of the network's embeddings."""
+    unknown = sorted(set(columns) - set(KINDS))
+    if unknown:
+        raise ValueError(f"class_columns must be among {KINDS}, got {unknown[0]!r}")
+    return {kind: columns[kind] for kind in KINDS if kind in columns}
 
 
 def _parse(argv: Sequence[str]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ class ClipDataset(Dataset):
         for index in range(count):
             clip, row = self._draw(index)
             flow = np.moveaxis(clip[1:], 0, -1) if self.flow and index < SURVEYED else None
-            drawn.append(((clip[0] * 255).astype(np.uint8), flow, row))
+            drawn.append((_as_bytes(clip[0]), flow, row))
         return drawn
 
     def _estimate_by_cell_type(self, names: Sequence[str], drawn: list[Drawn]) -> dict[str, Scales]:
@@ -218,7 +218,7 @@ class ClipDataset(Dataset):
         sample = torch.from_numpy(clip)
         labels, scales = self._labels[row].copy(), self._scales_of_row(row)
         if self.crowding:
-            density = self.crowding(self._kind(row), (clip[0] * 255).astype(np.uint8), 255 * scales.video_std)
+            density = self.crowding(self._kind(row), _as_bytes(clip[0]), 255 * scales.video_std)
             labels[list(self.class_columns).index("density")] = density
         sample = scales.normalize(sample) if self.normalization == "fixed" else minmax_normalize(sample)
         return {"video": sample, "class_labels": torch.from_numpy(labels)}
@@ -228,6 +228,11 @@ class ClipDataset(Dataset):
         rng = np.random.default_rng((self.seed, index))
         row = self._draw_row(rng)
         return self.transform(*self._row(row), rng), row
+
+
+def _as_bytes(video: np.ndarray) -> np.ndarray:
+    """Video in [0, 1] as it is stored."""
+    return (video * 255).astype(np.uint8)
 
 
 def _labels(rows: Any, column: str, names: Sequence[str]) -> np.ndarray:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data import decode_flow, decode_frames, load_patches, read_recording
+from .distance import group_clips
 
 UNKNOWN = "unknown"
 
@@ -52,6 +53,13 @@ class ClipSet:
     def grey(self) -> np.ndarray:
         """Frames as float32 grey levels, 0 to 255."""
         return self.frames.astype(np.float32)
+
+    def groups(self) -> tuple[np.ndarray, np.ndarray, str]:
+        """Independent groups of the clips, strata `(N,)` to split within, and a sentence for the report.
+
+        See `group_clips`.
+        """
+        return group_clips(self.recordings, kinds=self.cell_types, positions=self.positions, times=self.times)
 
     def take(self, index: np.ndarray | Sequence[int]) -> "ClipSet":
         """Some of the clips."""

@@ -138,9 +138,7 @@ def examine(
     step : callable
         Is told the name of each step.
     """
-    groups, strata, how = group_clips(
-        real.recordings, kinds=real.cell_types, positions=real.positions, times=real.times
-    )
+    groups, strata, how = real.groups()
     units = group_clips(synth.recordings, positions=synth.positions, times=synth.times)[0]
     sides = Side(groups, strata), Side(units, np.full(len(synth), "all"))
     step("features of real clips")

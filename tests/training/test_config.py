@@ -43,6 +43,11 @@ def test_no_is_a_precision():
     assert load_config(["--mixed_precision", "no"])["mixed_precision"] == "no"
 
 
+def test_label_columns_come_in_the_order_of_the_embeddings():
+    config = load_config(["--class_columns", "{density: [sparse, dense], cell_type: [a, b]}"])
+    assert list(config["class_columns"].items()) == [("cell_type", ["a", "b"]), ("density", ["sparse", "dense"])]
+
+
 def test_base_is_read_first(tmp_path):
     (tmp_path / "base.yaml").write_text(
         "seed: 1\nmodel: {patch_size: 1}\nnoise_patterns: {joint: 0.5, prediction: 0.5}"
@@ -60,6 +65,7 @@ def test_base_is_read_first(tmp_path):
         (["--simulate.sise", "1"], "did you mean 'size'"),
         (["learning_rate"], "--key value"),
         (["--config", "none.yaml"], "existing YAML file"),
+        (["--class_columns", "{culture: [a, b]}"], "class_columns must be among"),
     ],
 )
 def test_mistakes_are_named(words, message):
