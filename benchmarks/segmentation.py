@@ -1,9 +1,12 @@
-"""Score `segment_cells` on hand-annotated frames: `python benchmarks/segmentation.py --data_dir ../shared/data`.
+"""Cells found by `segment_cells` against hand-annotated ones.
 
-Prints foreground Dice and instance F1 (overlap over union above 0.5) of each frame that was used neither for training
-nor for choosing thresholds (`training/train_segmentation.py` says which), at full and at half resolution, by density,
-and of the other recordings with masks. `--calibrate` prints the scores of a grid of thresholds on the frames kept for
-that; the best go to `cellvid_diffusers/evaluation/calibration.json`.
+    python benchmarks/segmentation.py --data_dir ../shared/data --out docs/segmentation.md
+
+Foreground Dice and instance F1 (overlap over union above 0.5) of frames that were used neither for training nor for
+choosing thresholds (`training/train_segmentation.py` says which), at full and at half resolution, by the share of the
+frame that cells cover, and of other recordings with masks (silver truth of the Cell Tracking Challenge; stem cells).
+`--calibrate` prints the scores of a grid of thresholds on the frames kept for that; the best go to
+`cellvid_diffusers/evaluation/calibration.json`.
 """
 
 import argparse
@@ -24,6 +27,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from train_segmentation import read_annotated
 
 SCALES = (1.0, 0.5)
+GRID = {
+    "threshold": (0.5, 0.6),
+    "contact_weight": (0, 0.5, 1),
+    "prominence": (0.15, 0.2, 0.3),
+    "confidence": (0.75, 0.8, 0.85),
+}
+"""Choices of `split_cells` that are tried."""
 OTHERS = {
     "u373": ("u373/u373_train01_aspect_restored", (40, 49)),
     **{f"nsc {name[4]}": (f"nsc/{name}", (2, 8)) for name in ("nsc_A_a029-a041", "nsc_B_a056-a100", "nsc_G_a201-a219")},
@@ -75,29 +85,48 @@ def calibrate(folder: Path) -> pd.DataFrame:
         for scale in SCALES:
             image, truth = resize(frame, labels, scale)
             (maps,) = see_cells(image[None] / np.float32(255))
-            for threshold, weight, prominence in product((0.4, 0.5, 0.6), (0, 0.5, 1), (0.1, 0.15, 0.2, 0.3)):
-                found = split_cells(*maps, threshold=threshold, contact_weight=weight, prominence=prominence)
-                scores = (foreground_dice(found, truth), instance_f1(found, truth))
-                rows.append((scale, threshold, weight, prominence, *scores))
-    columns = ["scale", "foreground", "contact_weight", "prominence", "dice", "f1"]
-    table = pd.DataFrame(rows, columns=columns).pivot_table(
-        index=columns[1:4], columns="scale", values=["dice", "f1"], aggfunc="mean"
+            for choice in product(*GRID.values()):
+                found = split_cells(*maps, **dict(zip(GRID, choice, strict=True)))
+                rows.append((scale, *choice, foreground_dice(found, truth), instance_f1(found, truth)))
+    table = pd.DataFrame(rows, columns=["scale", *GRID, "dice", "f1"]).pivot_table(
+        index=list(GRID), columns="scale", values=["dice", "f1"], aggfunc="mean"
     )
     return table.assign(mean_f1=table["f1"].mean(axis=1)).sort_values("mean_f1", ascending=False)
 
 
+def markdown(table: pd.DataFrame) -> str:
+    """The page: means by source, by cover, and every frame."""
+    annotated = table[table["source"] == "usiigaci_annotated"]
+    cover = pd.cut(annotated["covered"], [0, 0.1, 0.15, 1], labels=["below 10 %", "10 to 15 %", "above 15 %"])
+    parts = {
+        "Mean of each source": table.groupby(["source", "scale"], as_index=False)[["dice", "f1"]].mean(),
+        "Annotated frames, by the share of the frame that cells cover": annotated.groupby(
+            ["scale", cover], as_index=False, observed=True
+        )[["dice", "f1"]].mean(),
+        "Each frame": table,
+    }
+    sections = [f"## {title}\n\n{rows_of(part)}" for title, part in parts.items()]
+    return "\n\n".join([f"# {(__doc__ or '').strip()}", *sections]) + "\n"
+
+
+def rows_of(table: pd.DataFrame) -> str:
+    """Markdown; numbers with two places where they have any."""
+    lines = ["| " + " | ".join(table.columns) + " |", "|---" * len(table.columns) + "|"]
+    for row in table.itertuples(index=False):
+        cells = [f"{value:.2f}" if isinstance(value, float) else str(value) for value in row]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", type=Path, required=True)
     parser.add_argument("--calibrate", action="store_true")
+    parser.add_argument("--out", type=Path, help="page to write; printed where none is named")
     options = parser.parse_args()
     if options.calibrate:
         print(calibrate(options.data_dir).round(3).head(12).to_string())
+    elif options.out:
+        options.out.write_text(markdown(score(options.data_dir)))
     else:
-        table = score(options.data_dir)
-        print(table.round(3).to_string(index=False))
-        print(table.groupby(["source", "scale"])[["dice", "f1"]].mean().round(3))
-        annotated = table[table["source"] == "usiigaci_annotated"]
-        density = pd.cut(annotated["covered"], [0, 0.1, 0.15, 1], labels=["below 10 %", "10-15 %", "above 15 %"])
-        print("by share of the frame that cells cover:")
-        print(annotated.groupby(["scale", density], observed=True)[["dice", "f1"]].mean().round(3))
+        print(markdown(score(options.data_dir)))

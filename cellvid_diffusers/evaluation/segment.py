@@ -1,7 +1,9 @@
 """Cell bodies in label-free video: one label for each cell and frame, without downloaded weights.
 
-A small network tells foreground, depth inside the cell and seams between touching cells (`segmentation_network`);
-watershed of the depth from its prominent summits then parts the cells. The thresholds come from `calibration.json`.
+A small network tells foreground, depth inside the cell and seams between touching cells (`segmentation_network`), at
+every resolution at which the cells are wide enough for it; watershed of the depth from its prominent summits then parts
+the cells, and those that the network is not sure of are dropped: debris, ghosts out of focus, the wall of a dish. The
+thresholds come from `calibration.json`.
 """
 
 import cv2
@@ -14,6 +16,8 @@ from .calibration import THRESHOLDS
 from .segmentation_network import predict
 
 LIMITS = THRESHOLDS["segmentation"]
+COARSER = (0.7, 0.5, 0.35)
+"""Resolutions that the network sees a frame at, beside its own."""
 TYPICAL_PIXEL_UM = 0.87
 """Pixel of the frames that the network learned from, at their own scale."""
 
@@ -52,19 +56,22 @@ def segment_cells(video: np.ndarray, *, pixel_size_um: float | None = None) -> n
     return labels[:, rows[:, None], columns]
 
 
-def see_cells(video: np.ndarray, *, wide: float = LIMITS["wide"]) -> np.ndarray:
+def see_cells(video: np.ndarray, *, narrow: float = LIMITS["narrow"]) -> np.ndarray:
     """Foreground, depth and contact of a video `(F, H, W)` in [0, 1], as `(F, 3, H, W)`.
 
-    If the cells are wider than `wide` px, what the network sees at half resolution is averaged in: texture inside large
-    cells looks like borders from near by.
+    The mean over all resolutions of `COARSER` at which the cells are at least `narrow` px wide: from near by, texture
+    inside large cells looks like borders, and debris like small cells.
     """
     maps = predict(video)
-    if typical_width(maps[:, 0] > LIMITS["foreground"]) <= wide:
-        return maps
+    cells = typical_width(maps[:, 0] > LIMITS["foreground"])
+    scales = [scale for scale in COARSER if scale * cells >= narrow]
     height, width = video.shape[1:]
-    half = predict(np.stack([cv2.resize(f, (width // 2, height // 2), interpolation=cv2.INTER_AREA) for f in video]))
-    for fine, coarse in zip(maps.reshape(-1, height, width), half.reshape(-1, *half.shape[2:]), strict=True):
-        fine[:] = (fine + cv2.resize(coarse, (width, height))) / 2
+    for scale in scales:
+        size = round(scale * width), round(scale * height)
+        coarse = predict(np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in video]))
+        for fine, each in zip(maps.reshape(-1, height, width), coarse.reshape(-1, *coarse.shape[2:]), strict=True):
+            fine += cv2.resize(each, (width, height))
+    maps /= 1 + len(scales)
     return maps
 
 
@@ -104,6 +111,7 @@ def split_cells(
     prominence: float = LIMITS["prominence"],
     smoothing: float = LIMITS["smoothing"],
     min_area: int = LIMITS["min_area"],
+    confidence: float = LIMITS["confidence"],
 ) -> np.ndarray:
     """Label the cells of one frame from what the network sees.
 
@@ -121,6 +129,8 @@ def split_cells(
         Of the depth, standard deviation in px.
     min_area : int
         Smaller pieces and holes, in px, are dropped and filled.
+    confidence : float
+        A cell whose foreground is lower in the mean is dropped.
 
     Returns
     -------
@@ -133,7 +143,8 @@ def split_cells(
     summits, _ = ndimage.label(h_maxima(steps, 8) & cells, structure=np.ones((3, 3)))
     labels = watershed(-relief, summits, mask=cells)
     areas = np.bincount(labels.ravel())
-    kept = areas >= min_area
+    sure = np.bincount(labels.ravel(), foreground.ravel(), len(areas)) >= confidence * areas
+    kept = (areas >= min_area) & sure
     kept[0] = False
     numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
     return numbers[labels]

@@ -95,7 +95,8 @@ def load_network(path: Path = WEIGHTS) -> SegmentationUNet:
 def predict(frames: np.ndarray) -> np.ndarray:
     """Probability of foreground, depth and contact of `(F, H, W)` frames in [0, 1], as `(F, 3, H, W)` float32.
 
-    Frames go through one by one, so memory does not grow with the length of a recording.
+    The mean of what the network sees in a frame and in its mirror image. Frames go through one by one, so memory does
+    not grow with the length of a recording.
     """
     height, width = frames.shape[1:]
     margins = (0, -width % STRIDE, 0, -height % STRIDE)
@@ -103,5 +104,6 @@ def predict(frames: np.ndarray) -> np.ndarray:
     out = np.empty((len(frames), 3, height, width), np.float32)
     for logits, frame in zip(out, torch.from_numpy(standardize(frames)), strict=True):
         padded = F.pad(frame[None, None], margins, mode="replicate").contiguous(memory_format=torch.channels_last)
-        logits[:] = network(padded).sigmoid()[0, :, :height, :width].numpy()
+        seen, mirrored = network(torch.cat([padded, padded.flip(-1)])).sigmoid()
+        logits[:] = ((seen + mirrored.flip(-1)) / 2)[:, :height, :width].numpy()
     return out

@@ -7,6 +7,9 @@ from cellvid_diffusers.evaluation.segment import see_cells, segment_cells, split
 from cellvid_diffusers.evaluation.segmentation_network import WEIGHTS, load_network, predict, standardize
 from cellvid_diffusers.evaluation.segmentation_scores import foreground_dice, instance_f1
 
+TEST_FRAMES = (*(f"train_set{k}" for k in (3, 13, 23, 33, 43)), "val_set47", "val_set49")
+"""`training/train_segmentation.py` learns from none of them; thresholds were chosen on others, too."""
+
 
 def two_discs(apart, radius=10, size=64):
     """Foreground, depth and contact of two discs, as a perfect network would see them."""
@@ -87,7 +90,19 @@ def test_wide_cells_are_also_seen_from_farther_away():
         assert typical_width((np.hypot(y - 32, x - 32) < radius)[None]) == pytest.approx(width, rel=0.15)
     assert typical_width(np.zeros((2, 64, 64), bool)) == 0
     video = np.random.default_rng(0).random((2, 37, 61), np.float32)
-    assert see_cells(video, wide=-1).shape == (2, 3, 37, 61)
+    assert see_cells(video, narrow=0).shape == (2, 3, 37, 61)
+
+
+def test_what_the_network_is_not_sure_of_is_no_cell():
+    foreground, depth = np.zeros((40, 80)), np.zeros((40, 80))
+    for sure, column in ((0.95, 20), (0.65, 60)):
+        y, x = np.mgrid[:40, :80]
+        distance = np.hypot(y - 20, x - column)
+        foreground[distance < 12] = sure
+        depth += np.maximum(1 - distance / 12, 0)
+    found = split_cells(foreground, depth, np.zeros((40, 80)), threshold=0.6, confidence=0.8)
+    assert found.max() == 1 and found[20, 20] == 1 and found[20, 60] == 0
+    assert split_cells(foreground, depth, np.zeros((40, 80)), threshold=0.6, confidence=0.6).max() == 2
 
 
 def test_any_size_of_frame_keeps_its_size():
@@ -102,21 +117,30 @@ def test_weights_are_small_and_complete():
     assert all(np.isfinite(value.numpy()).all() for value in load_network().state_dict().values())
 
 
-@pytest.mark.slow
-@pytest.mark.xfail(reason="goal not reached yet; benchmarks/segmentation.py prints the scores")
-@pytest.mark.parametrize("scale", [1.0, 0.5])
-def test_hand_annotated_frames_that_were_not_used_for_tuning(shared_data, scale):
+@pytest.fixture(scope="module", params=[1.0, 0.5])
+def annotated_scores(request, shared_data):
+    """Mean foreground Dice and instance F1 of the hand-annotated frames kept for testing, at full and half scale."""
     scores = []
-    for name in ("val_set47", "train_set13"):
+    for name in TEST_FRAMES:
         frame, truth = (tifffile.imread(shared_data / f"usiigaci_annotated/{name}{end}.tif") for end in ("", "_masks"))
-        size = round(frame.shape[1] * scale), round(frame.shape[0] * scale)
+        size = round(frame.shape[1] * request.param), round(frame.shape[0] * request.param)
         frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
         truth = cv2.resize(truth.astype(np.float32), size, interpolation=cv2.INTER_NEAREST).astype(int)
         found = segment_cells(frame[None])[0]
         scores.append((foreground_dice(found, truth), instance_f1(found, truth)))
-    dice, f1 = np.mean(scores, axis=0)
-    assert dice >= 0.85
-    assert f1 >= 0.6
+    return dict(zip(("dice", "f1"), np.mean(scores, axis=0), strict=True))
+
+
+@pytest.mark.slow
+def test_cells_of_hand_annotated_frames_that_were_not_used_for_tuning(annotated_scores):
+    assert annotated_scores["f1"] >= 0.6
+    assert annotated_scores["dice"] >= 0.77
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(reason="goal not reached yet; benchmarks/segmentation.py prints the scores")
+def test_area_of_hand_annotated_frames_that_were_not_used_for_tuning(annotated_scores):
+    assert annotated_scores["dice"] >= 0.85
 
 
 @pytest.mark.slow
