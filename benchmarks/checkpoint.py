@@ -33,13 +33,14 @@ Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Video `(N, F, H, W)` uint8, flow `(N, F, H, W, 2)` in px/frame, cell types `(N,)`."""
 
 
-def generate(pipe: CellVideoPipeline, seeds: range, **asked: list[str]) -> Sample:
+def generate(pipe: CellVideoPipeline, seeds: range, *, num_inference_steps: int = 25, **asked: list[str]) -> Sample:
     """Clips of these seeds, eight at a time, each with its own of the asked classes."""
     frames, flows, types = [], [], []
     for start in range(0, len(seeds), 8):
         part = seeds[start : start + 8]
         classes = {kind: names[start : start + 8] for kind, names in asked.items()}
-        out = pipe(batch_size=len(part), generator=[torch.Generator().manual_seed(seed) for seed in part], **classes)
+        generators = [torch.Generator().manual_seed(seed) for seed in part]
+        out = pipe(batch_size=len(part), num_inference_steps=num_inference_steps, generator=generators, **classes)
         frames.append((out.frames * 255).round().astype(np.uint8))
         flows.append(out.flow)
         types += [each["cell_type"] for each in out.classes]
@@ -60,13 +61,13 @@ def rows_by_type(samples: dict[str, Sample]) -> Iterator[str]:
             )
 
 
-def distances(real: ClipSet, clips: np.ndarray) -> str:
-    """The three distances over the floor."""
+def distances(real: ClipSet, clips: np.ndarray) -> dict[str, str]:
+    """The three distances over the floor, each with its interval."""
     groups, strata, _ = real.groups()
     found = compare_clips(real.frames, clips, real_groups=groups, real_strata=strata, controls=False)["distances"]
-    return ", ".join(
-        f"{family} {of['ratio']:.1f} [{of['interval'][0]:.1f}, {of['interval'][1]:.1f}]" for family, of in found.items()
-    )
+    return {
+        family: f"{of['ratio']:.1f} [{of['interval'][0]:.1f}, {of['interval'][1]:.1f}]" for family, of in found.items()
+    }
 
 
 def rows_of_density(pipe: CellVideoPipeline, count: int) -> Iterator[str]:
@@ -111,7 +112,7 @@ def main() -> None:
     )
     of_real = (real.frames, np.stack(real.flow), real.cell_types)
     lines = [f"# {(__doc__ or '').strip()}", ""]
-    of_train = distances(real, train.frames[chosen])
+    of_train = ", ".join(" ".join(one) for one in distances(real, train.frames[chosen]).items())
     lines += [f"Training clips ({len(chosen)}) against held-out ones ({len(real)}): {of_train}.\n"]
     lines += list(rows_by_type({"generated": generated, "held out": of_real}))
     if "density" in pipe.config.class_names:
