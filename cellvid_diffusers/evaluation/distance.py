@@ -156,6 +156,7 @@ class Yardstick:
         self.threshold = float(np.quantile(self.floor_values, 0.95, method="higher"))
 
     def standardise(self, features: Features) -> np.ndarray:
+        """Features of N clips as `(N, features)`, in the real clips' deviations from their median."""
         return (np.stack([features[name] for name in self.names], 1) - self.center) / self.scale
 
     def measure(self, synth: Features, groups: np.ndarray, *, repeats: int = 500, level: float = 0.95) -> dict:

@@ -8,32 +8,38 @@ import numpy as np
 
 
 def badge(verdict: str) -> str:
+    """A verdict in its colour."""
     return f'<span class="badge {verdict}">{verdict}</span>'
 
 
 def controls_seen(family: str, controls: dict) -> str:
+    """Whether a distance noticed the spoilt clips that it is meant to see."""
     meant = {name: row[family] for name, row in controls.items() if row.get(family, {}).get("meant")}
     missed = [name for name, row in meant.items() if row["verdict"] != "different"]
     return f"missed: {', '.join(missed)}; do not trust it here" if missed else f"sees {', '.join(meant)}"
 
 
 def number(value) -> str:
+    """Three digits; a dash for what is unknown."""
     if value is None or not np.isfinite(value):
         return "–"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def p_value(value: float | None) -> str:
+    """Three places, or a power of ten below a thousandth; a dash for what is unknown."""
     if value is None or not np.isfinite(value):
         return "–"
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
 
 
 def counted(number: int, noun: str) -> str:
+    """`1 clip`, `2 clips`."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def percent(share: float) -> str:
+    """A share in whole per cent."""
     return f"{100 * share:.0f} %"
 
 
@@ -50,4 +56,5 @@ def sprite(clip: np.ndarray) -> str:
 
 
 def png(frame: np.ndarray) -> str:
+    """A frame `(H, W)` uint8 as a data URI."""
     return "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", np.ascontiguousarray(frame))[1]).decode()

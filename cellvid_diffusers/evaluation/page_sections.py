@@ -1,4 +1,7 @@
-"""The sections of the report, each from the figures behind it to HTML."""
+"""The sections of the report, each from the figures behind it to HTML.
+
+`details` is what `examine` returns, `sides` the real and the synthetic clips, `tables` their cells and neurites.
+"""
 
 import html
 from pathlib import Path
@@ -19,6 +22,7 @@ FAMILY_WORDS = {
 
 
 def head(details) -> str:
+    """What was compared with what, and the result in three sentences."""
     verdicts = [row["verdict"] for row in details["measures"].values()]
     counts = {v: verdicts.count(v) for v in ("equivalent", "different", "inconclusive")}
     ratios = ", ".join(f"{name} <b>{d['ratio']:.1f}</b>" for name, d in details["distances"].items())
@@ -40,6 +44,7 @@ class="inconclusive">{counts["inconclusive"]}</b> cannot be decided with these r
 
 
 def players(sides, omit_real_frames) -> str:
+    """Eight clips of each side, played together."""
     shown = [(sides[0], "real", "Real"), (sides[1], "synth", "Synthetic")]
     note = ""
     if omit_real_frames:
@@ -60,6 +65,7 @@ def players(sides, omit_real_frames) -> str:
 
 
 def distances(details) -> str:
+    """The three distances over their floor, beside the spoilt clips."""
     rows = "".join(
         f'<tr class="{"" if d["trusted"] else "untrusted"}"><td><b>{name}</b><br>'
         f'<span class="soft">{FAMILY_WORDS[name]}'
@@ -89,6 +95,7 @@ interval</th> <th>verdict</th><th>controls</th></tr>{rows}</table>
 
 
 def verdicts(details) -> str:
+    """Every measure with its verdict, effect and corrected p."""
     rows = []
     for name, row in sorted(details["measures"].items(), key=lambda item: item[1]["verdict"]):
         means = "".join(f'<td class="n">{number(row.get(k))}</td>' for k in ("mean_real", "mean_synth"))
@@ -114,6 +121,7 @@ class="n">p</th></tr>{"".join(rows)}</table></div>"""
 
 
 def table2(details) -> str:
+    """The paper's tests over cells beside those over whole videos."""
     sound = details["measures"]
     names = {
         ("area", "neuron"): "cell area", ("area", "dead cell"): "dead cell area",
@@ -138,6 +146,7 @@ class="n">whole videos</th></tr>{rows}</table></div>"""
 
 
 def shapes(tables) -> str:
+    """Outlines and violins of living and dead cells."""
     found = {kind: [figures.cell_outlines(t.masks, t.cells, kind) for t in tables] for kind in ("living", "dead")}
     shapes = {kind: [spread(s, 80) for s in pair] for kind, pair in found.items() if any(pair)}
     pairs, units = {}, {}
@@ -155,6 +164,7 @@ def shapes(tables) -> str:
 
 
 def neurites(details, tables) -> str:
+    """Directions and lengths, those cut off counted as such."""
     found, lengths = details["directions"], details["lengths"]
     if found is None or lengths is None:
         return "<h2>Neurites</h2><p>Too few neurites were found to compare them.</p>"
@@ -186,6 +196,7 @@ class="n real">real</th><th class="n synth">synthetic</th></tr>{rows}</table></d
 
 
 def events(details) -> str:
+    """Appearances, disappearances, merges and splits per cell and frame."""
     rows = "".join(
         f'<tr><td>{event}</td><td class="n">{r["real"]:.2f}</td><td class="n">{r["synth"]:.2f}</td></tr>'
         for event, r in details["events"].items()
@@ -198,6 +209,7 @@ class="n synth">synthetic</th></tr>{rows} </table></div>"""
 
 
 def memorisation(details, sides, memory, pairs, omit_real_frames) -> str:
+    """Share of copies, and the closest pairs as pictures."""
     found = details["memorisation"]
     against = "the training clips" if memory is not None else "the real clips, as no training set was given"
     pictures = ""
@@ -229,6 +241,7 @@ def _pair(clip: np.ndarray, train: np.ndarray, match: Match) -> str:
 
 
 def giveaways(details) -> str:
+    """How well a classifier tells the sides apart, and by what; density and coverage."""
     rows = "".join(
         f'<tr><td>{family}</td><td class="n">{c["auc"]:.2f}</td><td>'
         + "; ".join(f"{g['feature']} ({'higher' if g['weight'] > 0 else 'lower'})" for g in c["giveaways"][:4])
@@ -250,6 +263,7 @@ clips have</th><th class="n">density</th> <th class="n">coverage</th></tr>{rows}
 
 
 def flow(details) -> str:
+    """Agreement of the generated flow with the flow of the generated frames; empty without flow."""
     found = details["flow_agreement"]
     if found is None:
         return ""
@@ -261,11 +275,13 @@ no motion at all; cosine {found["cosine"]:.2f}.</p></div>"""
 
 
 def distrust(details) -> str:
+    """Reasons, found in these very clips, to doubt the figures."""
     items = "".join(f"<li>{html.escape(text)}</li>" for text in details["caveats"])
     return f"<h2>What to distrust in this report</h2><div class='card'><ul>{items}</ul></div>"
 
 
 def methods(details) -> str:
+    """How each figure came about."""
     return f"""<h2>How it was done</h2><div class="card soft">
 <p>{html.escape(details["how"])} Distances are unbiased energy distances of hand-made features, without any
 network; the floor is the root mean square over splits of the real groups into halves. Intervals come from
