@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from markdown import table
 from scipy.stats import spearmanr
 from tasks import flow_errors
 
@@ -47,18 +48,14 @@ def generate(pipe: CellVideoPipeline, seeds: range, *, num_inference_steps: int 
     return np.concatenate(frames), np.concatenate(flows), np.array(types)
 
 
-def rows_by_type(samples: dict[str, Sample]) -> Iterator[str]:
-    """Table of contrast and flow, a line for each cell type of each sample."""
-    yield "| clips | cell type | number | contrast | flow's error | no flow's error | correlation |"
-    yield "|---|---|---|---|---|---|---|"
+def rows_by_type(samples: dict[str, Sample]) -> Iterator[list[str]]:
+    """Contrast and flow, a row for each cell type of each sample."""
     for name, (frames, flow, types) in samples.items():
         for kind in (*sorted(set(types)), "all"):
             chosen = np.flatnonzero((types == kind) | (kind == "all"))
             contrast = np.median([frames[index].std() for index in chosen])
-            error, nothing, together = flow_errors(frames[chosen], flow[chosen])
-            yield (
-                f"| {name} | {kind} | {len(chosen)} | {contrast:.1f} | {error:.2f} | {nothing:.2f} | {together:.2f} |"
-            )
+            of_flow = flow_errors(frames[chosen], flow[chosen])
+            yield [name, kind, str(len(chosen)), f"{contrast:.1f}", *(f"{value:.2f}" for value in of_flow)]
 
 
 def distances(real: ClipSet, clips: np.ndarray) -> dict[str, str]:
@@ -70,11 +67,9 @@ def distances(real: ClipSet, clips: np.ndarray) -> dict[str, str]:
     }
 
 
-def rows_of_density(pipe: CellVideoPipeline, count: int) -> Iterator[str]:
+def rows_of_density(pipe: CellVideoPipeline, count: int) -> Iterator[list[str]]:
     """Structure of clips asked for at each density, and the correlation, by cell type."""
     names = pipe.config.class_names["density"]
-    yield f"| cell type | {' | '.join(names)} | Spearman |"
-    yield "|---|" + "---|" * (len(names) + 1)
     for kind in pipe.config.class_names["cell_type"]:
         asked = [name for name in names for _ in range(count)]
         frames, *_ = generate(pipe, range(1000, 1000 + len(asked)), cell_type=[kind] * len(asked), density=asked)
@@ -84,8 +79,8 @@ def rows_of_density(pipe: CellVideoPipeline, count: int) -> Iterator[str]:
         rng = np.random.default_rng(0)
         draws = (order * count + rng.integers(count, size=len(order)) for _ in range(2000))
         low, high = np.quantile([spearmanr(order[draw], shares[draw]).statistic for draw in draws], (0.025, 0.975))
-        cells = " | ".join(f"{shares[order == level].mean():.2f}" for level in range(len(names)))
-        yield f"| {kind} | {cells} | {spearmanr(order, shares).statistic:.2f} [{low:.2f}, {high:.2f}] |"
+        means = [f"{shares[order == level].mean():.2f}" for level in range(len(names))]
+        yield [kind, *means, f"{spearmanr(order, shares).statistic:.2f} [{low:.2f}, {high:.2f}]"]
 
 
 def main() -> None:
@@ -114,9 +109,11 @@ def main() -> None:
     lines = [f"# {(__doc__ or '').strip()}", ""]
     of_train = ", ".join(" ".join(one) for one in distances(real, train.frames[chosen]).items())
     lines += [f"Training clips ({len(chosen)}) against held-out ones ({len(real)}): {of_train}.\n"]
-    lines += list(rows_by_type({"generated": generated, "held out": of_real}))
+    head = ["clips", "cell type", "number", "contrast", "flow's error", "no flow's error", "correlation"]
+    lines.append(table(head, rows_by_type({"generated": generated, "held out": of_real})))
     if "density" in pipe.config.class_names:
-        lines += ["", *rows_of_density(pipe, arguments.per_density)]
+        head = ["cell type", *pipe.config.class_names["density"], "Spearman"]
+        lines += ["", table(head, rows_of_density(pipe, arguments.per_density))]
     arguments.out.write_text("\n".join(lines) + "\n")
     print("\n".join(lines[1:]))
 

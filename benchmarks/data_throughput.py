@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from markdown import table
 from torch.utils.data import DataLoader
 
 from cellvid_diffusers.data import ClipDataset, ClipStream, ClipTransform, Scales, load_patches, prepare
@@ -55,16 +56,16 @@ def main() -> None:
         tile = np.asarray(simulate(num_frames=60, size=160, seed=0).video)
         repeats = -(-size // 160)
         tifffile.imwrite(recording, np.tile(tile, (1, repeats, repeats))[:, :size, :size], metadata={"axes": "TYX"})
-        lines += ["| workers | flow | patches/s |", "|---|---|---|"]
         speeds = {}
         for workers in (1, 2):
             for flow in ("pyramid", "dis", "none"):
                 out = folder / f"{flow}-{workers}"
                 speeds[workers, flow] = prepared_per_second(recording, out, num_frames=30, flow=flow, workers=workers)
-                lines.append(f"| {workers} | {flow} | {speeds[workers, flow]:.2f} |")
+        rows = ([str(workers), flow, f"{speed:.2f}"] for (workers, flow), speed in speeds.items())
+        lines.append(table(["workers", "flow", "patches/s"], rows))
         share = 1 - speeds[1, "pyramid"] / speeds[1, "none"]
         lines.append(f"\nFlow takes {100 * share:.0f} % of the preparation with one worker.\n")
-        rows = load_patches(folder / "pyramid-1")
+        patches = load_patches(folder / "pyramid-1")
         options = {"num_frames": 10, "size": 64, "scales": Scales(), "length": 100_000}
         stream = ClipStream(
             load_patches(folder / "pyramid-1", streaming=True).repeat(200),
@@ -72,15 +73,16 @@ def main() -> None:
             transform=ClipTransform(num_frames=10, size=64),
         )
         kinds = {
-            "preloaded": ClipDataset(rows, **options),
-            "from disk, wanted window only": ClipDataset(rows, preload=False, **options),
+            "preloaded": ClipDataset(patches, **options),
+            "from disk, wanted window only": ClipDataset(patches, preload=False, **options),
             "streamed": stream,
         }
         lines.append("Random windows of 10 x 64 x 64, at any angle:\n")
-        lines += ["| loader | 0 workers | 1 worker | 2 workers |", "|---|---|---|---|"]
-        for kind, clips in kinds.items():
-            speeds_of = (f"{read_per_second(clips, workers, arguments.reads):.0f}/s" for workers in (0, 1, 2))
-            lines.append(f"| {kind} | " + " | ".join(speeds_of) + " |")
+        rows = (
+            [kind, *(f"{read_per_second(clips, workers, arguments.reads):.0f}/s" for workers in (0, 1, 2))]
+            for kind, clips in kinds.items()
+        )
+        lines.append(table(["loader", "0 workers", "1 worker", "2 workers"], rows))
     arguments.out.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 

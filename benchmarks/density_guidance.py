@@ -18,6 +18,7 @@ import numpy as np
 import tifffile
 import torch
 import yaml
+from markdown import table
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 from skimage.feature import peak_local_max
@@ -83,10 +84,10 @@ def correlation(counts: dict[str, list[int]], resamples: int = 2000) -> tuple[fl
     return float(spearmanr(asked, found).statistic), float(low), float(high)
 
 
-def row(name: str, counts: dict[str, list[int]]) -> str:
+def row(name: str, counts: dict[str, list[int]]) -> list[str]:
     value, low, high = correlation(counts)
     cells = [f"{np.mean(of):.1f} ± {np.std(of):.1f}" for of in counts.values()]
-    return f"| {name} | {' | '.join(cells)} | {value:.2f} [{low:.2f}, {high:.2f}] |"
+    return [name, *cells, f"{value:.2f} [{low:.2f}, {high:.2f}]"]
 
 
 def main() -> None:
@@ -112,16 +113,14 @@ def main() -> None:
     counted = [by_name[f"{density}_{seed:03d}"] for density in DENSITIES for seed in range(HELD_OUT)]
     of_density = np.reshape(counted, (len(DENSITIES), HELD_OUT)).tolist()
     lines = [f"# {(__doc__ or '').strip()}\n"]
-    lines.append(
-        "| cells counted | " + " | ".join(DENSITIES) + " | Spearman's correlation with the density asked for |"
-    )
-    lines.append("|---|" + "---|" * (len(DENSITIES) + 1))
-    lines.append(row("simulated, held out", dict(zip(DENSITIES, of_density, strict=True))))
+    head = ["cells counted", *DENSITIES, "Spearman's correlation with the density asked for"]
+    rows = [row("simulated, held out", dict(zip(DENSITIES, of_density, strict=True)))]
     pictures: list[np.ndarray] = []
     for guidance in arguments.guidance:
         made = sample(arguments.work / "run", arguments.clips, guidance, arguments.steps)
-        lines.append(row(f"generated, guidance {guidance:g}", {d: [count_cells(c[0]) for c in made[d]] for d in made}))
+        rows.append(row(f"generated, guidance {guidance:g}", {d: [count_cells(c[0]) for c in made[d]] for d in made}))
         pictures = pictures or [np.concatenate(list(clips[:8, 0]), axis=-1)[None] for clips in made.values()]
+    lines.append(table(head, rows))
     check = spearmanr(true_counts, counted).statistic
     lines.append(f"\nCounted against true cells of held-out cultures: Spearman's correlation {check:.2f}.")
     picture = os.path.relpath(arguments.picture, arguments.out.parent)

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import tifffile
 import torch
+from markdown import table
 from skimage.registration import optical_flow_ilk, optical_flow_tvl1
 
 from cellvid_diffusers import horn_schunck, simulate
@@ -103,7 +104,7 @@ def main() -> None:
     ranges = [f"{low:g} to {high:g}" if np.isfinite(high) else f"over {low:g}" for low, high in SPEEDS]
     header = ["estimator", "ms a pair", *(f"{name} px/frame" for name in ranges), *DENSITIES]
     header += [f"residual, {folder}" for folder in real]
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    rows: list[list[str]] = []
     for name, estimate in ESTIMATORS.items():
         seconds, errors, speeds, by_density = [], [], [], []
         for videos in cultures.values():
@@ -120,16 +121,15 @@ def main() -> None:
         error, speed = np.concatenate(errors), np.concatenate(speeds)
         by_speed = [error[(speed >= low) & (speed < high)].mean() for low, high in SPEEDS]
         residuals = [np.mean([residual(clip, np.asarray(estimate(clip))) for clip in clips]) for clips in real.values()]
-        cells = [f"{1000 * np.median(seconds):.1f}", *(f"{each:.2f}" for each in [*by_speed, *by_density, *residuals])]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        print(lines[-1], flush=True)
+        figures = (f"{each:.2f}" for each in [*by_speed, *by_density, *residuals])
+        rows.append([name, f"{1000 * np.median(seconds):.1f}", *figures])
+        print(*rows[-1], flush=True)
     sparse = np.concatenate([track_error(c.video, c.flow) for videos in cultures.values() for c in videos])
-    lines += [
-        "",
+    tracks = (
         f"Sparse Lucas-Kanade tracks (OpenCV): {len(sparse)} steps, end-point error median {np.median(sparse):.2f}, "
-        f"mean {sparse.mean():.2f} px.",
-    ]
-    arguments.out.write_text(f"# {(__doc__ or '').strip()}\n\n" + "\n".join(lines) + "\n")
+        f"mean {sparse.mean():.2f} px."
+    )
+    arguments.out.write_text(f"# {(__doc__ or '').strip()}\n\n{table(header, rows)}\n\n{tracks}\n")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """From the paper's motion model to ours, one change a rung: same data, same number of training clips, same sampler.
 
-    python benchmarks/motion_ladder.py --real data/ladder --clips 40000 --out docs/motion_ladder.md
+    python benchmarks/motion_ladder.py --real data/ladder --clips 40000 --out docs/motion_ladder.md \\
+        --figure docs/images/motion_ladder.png
     python benchmarks/motion_ladder.py --rungs 9_joint 9_without_flow --seeds 1 2 …
 
 Each rung is a file of `training/configs/ladder`. Rungs from 5 on spend the first half of their clips on a video-only
 model. What is finished is kept in `--work` and not run again, and a killed rung goes on where it stopped. Appearance,
 spectrum and motion: distance to the held-out clips over the real-vs-real floor, 95 % interval in brackets (over the
 clips; over seeds where there are several, the range). Explained: share of the motion seen in the generated frames that
-the flow generated with them accounts for (1 all, 0 no better than no flow, below 0 worse). What the page says under
-"## Notes" is kept.
+the flow generated with them accounts for (1 all, 0 no better than no flow, below 0 worse). What the page says in its
+notes is kept, and so are the rungs that earlier calls have finished. "Ancestral": the paper's model sampled as the
+paper does, with ten times as many steps.
 """
 
 import argparse
@@ -21,6 +23,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import DDPMScheduler
+from markdown import table
 
 from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.evaluation import compare_clips
@@ -33,6 +37,7 @@ LADDER = ROOT / "training" / "configs" / "ladder"
 RUNGS = tuple(sorted(path.stem for path in LADDER.glob("*.yaml") if path.stem not in ("common", "5_video")))
 WARM = tuple(rung for rung in RUNGS if rung[0] in "5678")
 """Rungs that start from `5_video`."""
+PAPER = "2_paper_motion"
 BATCH = 4
 FAMILIES = ("appearance", "spectrum", "motion")
 
@@ -45,10 +50,16 @@ def train(config: str, out: Path, clips: int, seed: int, extra: list[str]) -> No
     subprocess.run([str(word) for word in command], check=True, cwd=ROOT)
 
 
-def sample(folder: Path, count: int, steps: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Clips `(N, F, H, W)` uint8 and their flow, seeds 0 to N - 1, each class in its turn."""
+def sample(folder: Path, count: int, steps: int, *, ancestral: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
+    """Clips `(N, F, H, W)` uint8 and their flow, seeds 0 to N - 1, each class in its turn.
+
+    `ancestral`: by the paper's sampler, which clips every estimate of the clean clip to [-1, 1].
+    """
     pipe = CellVideoPipeline.from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
+    if ancestral:
+        options = {"clip_sample": True, "clip_sample_range": 1.0, "timestep_spacing": "leading"}
+        pipe.scheduler = DDPMScheduler.from_config(pipe.scheduler.config, **options)
     names: list[Any] = (pipe.config.class_names or {}).get("cell_type", [None])
     frames, flows = [], []
     for k, name in enumerate(names):
@@ -77,34 +88,60 @@ def run(rung: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
         train("5_video", before, clips, seed, options)
         options = [*options, "--pretrained_model_name_or_path", str(before)]
     train(rung, folder, clips, seed, options)
-    frames, flow = sample(folder, arguments.samples, arguments.steps)
-    real = load_clips(arguments.real, split="validation").crop(*frames.shape[1:])
+    row = measure(arguments.real, *sample(folder, arguments.samples, arguments.steps), folder / "samples.png")
+    row["minutes"] = (time.monotonic() - start) / 60
+    result.write_text(json.dumps(row, indent=1))
+    return row
+
+
+def run_ancestral(seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The paper's model, trained by `run`, with the paper's own sampler."""
+    folder = arguments.work / f"{PAPER}-{seed}"
+    result = folder / "ancestral.json"
+    if not result.exists():
+        made = sample(folder, arguments.ancestral_samples, 10 * arguments.steps, ancestral=True)
+        result.write_text(json.dumps(measure(arguments.real, *made, folder / "ancestral.png"), indent=1))
+    return json.loads(result.read_text())
+
+
+def draw(rows: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> None:
+    """The first clip of each class of each rung, seed 0."""
+    clips, labels = [], []
+    for rung in rows:
+        name, _, sampler = rung.partition(", ")
+        options = {"ancestral": bool(sampler)}
+        frames, _ = sample(arguments.work / f"{name}-0", 2, (10 if sampler else 1) * arguments.steps, **options)
+        clips += list(frames)
+        labels += [rung.replace("_", " ").replace(", ", "\n")] * len(frames)
+    contact_sheet(clips, path=arguments.figure, labels=labels, max_frames=5)
+
+
+def measure(held_out: Path, frames: np.ndarray, flow: np.ndarray | None, picture: Path) -> dict[str, Any]:
+    """Distances of clips to held-out ones and the agreement of their flow; four of the clips as a picture."""
+    real = load_clips(held_out, split="validation").crop(*frames.shape[1:])
     groups, strata, _ = real.groups()
     distances = compare_clips(real.frames, frames, real_groups=groups, real_strata=strata, controls=False)["distances"]
     agreement = None
     if flow is not None:
         each = [flow_agreement(clip.astype(np.float32), motion) for clip, motion in zip(frames, flow, strict=True)]
         agreement = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
-    contact_sheet(list(frames[:: max(1, len(frames) // 4)][:4]), path=folder / "samples.png")
-    row = {
+    contact_sheet(list(frames[:: max(1, len(frames) // 4)][:4]), path=picture)
+    return {
         "distances": {family: {k: distances[family][k] for k in ("ratio", "interval")} for family in FAMILIES},
         "flow_agreement": agreement,
-        "minutes": (time.monotonic() - start) / 60,
     }
-    result.write_text(json.dumps(row, indent=1))
-    return row
 
 
 def seeds_of(rung: str, arguments: argparse.Namespace) -> list[int]:
     """The seeds that are asked for and those that earlier calls have finished."""
+    asked = arguments.seeds if rung in arguments.rungs else []
     finished = arguments.work.glob(f"{rung}-*/ladder.json")
-    return sorted({*arguments.seeds, *(int(path.parent.name.rpartition("-")[2]) for path in finished)})
+    return sorted({*asked, *(int(path.parent.name.rpartition("-")[2]) for path in finished)})
 
 
-def table(rows: dict[str, list[dict[str, Any]]], clips: int) -> str:
+def climbed(rows: dict[str, list[dict[str, Any]]], clips: int) -> str:
     """Markdown of all rungs that were run."""
-    lines = [f"{clips:,} training clips a rung.\n", "| rung | seeds | appearance | spectrum | motion | explained |"]
-    lines.append("|---|---|---|---|---|---|")
+    lines = []
     for rung, runs in rows.items():
         cells = []
         for family in FAMILIES:
@@ -112,8 +149,9 @@ def table(rows: dict[str, list[dict[str, Any]]], clips: int) -> str:
             ends = runs[0]["distances"][family]["interval"] if len(runs) == 1 else (min(ratios), max(ratios))
             cells.append(f"{np.mean(ratios):.1f} [{ends[0]:.1f}, {ends[1]:.1f}]")
         known = [run["flow_agreement"]["explained"] for run in runs if run["flow_agreement"]]
-        lines.append(f"| {rung} | {len(runs)} | {' | '.join(cells)} | {f'{np.mean(known):.2f}' if known else '—'} |")
-    return "\n".join(lines)
+        lines.append([rung, str(len(runs)), *cells, f"{np.mean(known):.2f}" if known else "—"])
+    head = ["rung", "seeds", *FAMILIES, "explained"]
+    return f"{clips:,} training clips a rung.\n\n{table(head, lines)}"
 
 
 def main() -> None:
@@ -123,18 +161,26 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--clips", type=int, default=40_000, help="training clips of each rung")
     parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--ancestral-samples", type=int, default=16)
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "ladder")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--figure", type=Path, help="contact sheet of all finished rungs")
     arguments, arguments.train_options = parser.parse_known_args()
     rows: dict[str, list[dict[str, Any]]] = {}
     page = arguments.out.read_text() if arguments.out.exists() else ""
     _, heading, notes = page.partition("\n## Notes\n")
-    for rung in arguments.rungs:
-        rows[rung] = [run(rung, seed, arguments) for seed in seeds_of(rung, arguments)]
-        text = f"# {(__doc__ or '').strip()}\n\n{table(rows, arguments.clips)}\n"
-        arguments.out.write_text(text + heading + notes)
-    print(table(rows, arguments.clips))
+    for rung in RUNGS:
+        runs = [run(rung, seed, arguments) for seed in seeds_of(rung, arguments)]
+        if runs:
+            rows[rung] = runs
+            if rung == PAPER:
+                rows[f"{rung}, ancestral"] = [run_ancestral(seed, arguments) for seed in seeds_of(rung, arguments)]
+            text = f"# {(__doc__ or '').strip()}\n\n{climbed(rows, arguments.clips)}\n"
+            arguments.out.write_text(text + heading + notes)
+    print(climbed(rows, arguments.clips))
+    if arguments.figure:
+        draw(rows, arguments)
 
 
 if __name__ == "__main__":

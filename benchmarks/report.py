@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from markdown import table
 from networks import DIFFUSERS, OURS, VIDEO_DIFFUSION
 
 
@@ -12,11 +13,6 @@ def markdown(results: dict[str, Any]) -> str:
         if key in results:
             parts.append(write(results[key]))
     return "\n\n".join(parts) + "\n"
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
 def seconds(row: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from checkpoint import ROOT, distances, generate
+from markdown import table
 
 from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.evaluation.clips import load_clips
@@ -41,11 +42,11 @@ def main() -> None:
     size = most.shape[1:]
     real = load_clips(arguments.real, split="validation", max_clips=100).crop(*size)
     lines = [f"# {(__doc__ or '').strip()}\n", f"{arguments.clips} clips of {' x '.join(map(str, size))}.\n"]
-    lines += [f"| steps | s a clip | difference | {' | '.join(FAMILIES)} |", "|---" * (3 + len(FAMILIES)) + "|"]
+    rows = []
     for steps, frames in clips.items():
         difference = np.sqrt(np.mean((frames - most) ** 2)) / most.std()
-        found = " | ".join(distances(real, frames).values())
-        lines.append(f"| {steps} | {seconds[steps]:.2f} | {difference:.3f} | {found} |")
+        rows.append([str(steps), f"{seconds[steps]:.2f}", f"{difference:.3f}", *distances(real, frames).values()])
+    lines.append(table(["steps", "s a clip", "difference", *FAMILIES], rows))
     arguments.out.write_text("\n".join(lines) + "\n")
 
 

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import tifffile
+from markdown import table
 
 from cellvid_diffusers.evaluation.segment import see_cells, segment_cells, split_cells
 from cellvid_diffusers.evaluation.segmentation_scores import foreground_dice, instance_f1
@@ -88,34 +89,32 @@ def calibrate(folder: Path) -> pd.DataFrame:
             for choice in product(*GRID.values()):
                 found = split_cells(*maps, **dict(zip(GRID, choice, strict=True)))
                 rows.append((scale, *choice, foreground_dice(found, truth), instance_f1(found, truth)))
-    table = pd.DataFrame(rows, columns=["scale", *GRID, "dice", "f1"]).pivot_table(
+    means = pd.DataFrame(rows, columns=["scale", *GRID, "dice", "f1"]).pivot_table(
         index=list(GRID), columns="scale", values=["dice", "f1"], aggfunc="mean"
     )
-    return table.assign(mean_f1=table["f1"].mean(axis=1)).sort_values("mean_f1", ascending=False)
+    return means.assign(mean_f1=means["f1"].mean(axis=1)).sort_values("mean_f1", ascending=False)
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """The page: means by source, by cover, and every frame."""
-    annotated = table[table["source"] == "usiigaci_annotated"]
+def page(scores: pd.DataFrame) -> str:
+    """Means by source, by cover, and every frame."""
+    annotated = scores[scores["source"] == "usiigaci_annotated"]
     cover = pd.cut(annotated["covered"], [0, 0.1, 0.15, 1], labels=["below 10 %", "10 to 15 %", "above 15 %"])
     parts = {
-        "Mean of each source": table.groupby(["source", "scale"], as_index=False)[["dice", "f1"]].mean(),
+        "Mean of each source": scores.groupby(["source", "scale"], as_index=False)[["dice", "f1"]].mean(),
         "Annotated frames, by the share of the frame that cells cover": annotated.groupby(
             ["scale", cover], as_index=False, observed=True
         )[["dice", "f1"]].mean(),
-        "Each frame": table,
+        "Each frame": scores,
     }
-    sections = [f"## {title}\n\n{rows_of(part)}" for title, part in parts.items()]
+    sections = [f"## {title}\n\n{markdown_of(part)}" for title, part in parts.items()]
     return "\n\n".join([f"# {(__doc__ or '').strip()}", *sections]) + "\n"
 
 
-def rows_of(table: pd.DataFrame) -> str:
-    """Markdown; numbers with two places where they have any."""
-    lines = ["| " + " | ".join(table.columns) + " |", "|---" * len(table.columns) + "|"]
-    for row in table.itertuples(index=False):
-        cells = [f"{value:.2f}" if isinstance(value, float) else str(value) for value in row]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def markdown_of(scores: pd.DataFrame) -> str:
+    """Numbers with two places where they have any."""
+    rows = scores.itertuples(index=False)
+    cells = ([f"{value:.2f}" if isinstance(value, float) else str(value) for value in row] for row in rows)
+    return table(list(scores.columns), cells)
 
 
 if __name__ == "__main__":
@@ -127,6 +126,6 @@ if __name__ == "__main__":
     if options.calibrate:
         print(calibrate(options.data_dir).round(3).head(12).to_string())
     elif options.out:
-        options.out.write_text(markdown(score(options.data_dir)))
+        options.out.write_text(page(score(options.data_dir)))
     else:
-        print(markdown(score(options.data_dir)))
+        print(page(score(options.data_dir)))

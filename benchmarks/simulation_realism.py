@@ -21,6 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import tifffile
+from markdown import table
 from scipy import stats
 
 from cellvid_diffusers.data import equalize_flicker
@@ -118,19 +119,17 @@ def main() -> None:
         )
     real = summarise(real_clips(arguments.data, np.random.default_rng(0)))
     simulated = summarise(simulated_clips())
-    lines = [
-        f"| of {len(real)} recordings and {len(simulated)} simulated classes | real: least, median, most "
-        "| simulated: least, median, most | simulated median |",
-        "|---|---|---|---|",
-    ]
+    head = [f"of {len(real)} recordings and {len(simulated)} simulated classes", "real: least, median, most"]
+    head += ["simulated: least, median, most", "simulated median"]
+    rows = []
     for name in real[0]:
         ours, theirs = [row[name] for row in simulated], [row[name] for row in real]
         low, high = min(theirs), max(theirs)
         verdict = "within" if low <= np.median(ours) <= high else "**outside**"
         spans = (f"{min(x):.2f}, {np.median(x):.2f}, {max(x):.2f}" for x in (theirs, ours))
-        lines.append(f"| {name} | {' | '.join(spans)} | {verdict} |")
-    table = "\n".join(lines) + "\n"
-    print(table)
+        rows.append([name, *spans, verdict])
+    found = table(head, rows) + "\n"
+    print(found)
     if arguments.out:
         picture = ""
         if arguments.sheet:
@@ -139,7 +138,7 @@ def main() -> None:
             picture = (
                 f"![Simulated clips and their exact flow]({where})\n\nSimulated, seed 0, not selected: {classes}.\n\n"
             )
-        arguments.out.write_text(f"# Simulated cultures beside recordings\n\n{picture}{__doc__}\n{table}")
+        arguments.out.write_text(f"# Simulated cultures beside recordings\n\n{picture}{__doc__}\n{found}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import matplotlib
 matplotlib.use("Agg")
 import numpy as np
 import torch
+from markdown import table
 from matplotlib import pyplot as plt
 
 from cellvid_diffusers import CellVideoPipeline
@@ -192,10 +193,8 @@ class Tasks:
 
 def curve_table(curves: Curves, positions: np.ndarray) -> str:
     """Markdown: a row for each method, a column for each frame."""
-    lines = ["| | " + " | ".join(str(p) for p in positions) + " | mean |", "|---|" + "---|" * (len(positions) + 1)]
-    for name, values in curves.items():
-        lines.append(f"| {name} | " + " | ".join(f"{value:.2f}" for value in [*values, values.mean()]) + " |")
-    return "\n".join(lines)
+    rows = ([name, *(f"{value:.2f}" for value in [*values, values.mean()])] for name, values in curves.items())
+    return table(["", *map(str, positions), "mean"], rows)
 
 
 def draw(path: Path, panels: dict[str, tuple[np.ndarray, Curves, str, str]]) -> None:
@@ -256,15 +255,9 @@ def main() -> None:
         "flow of the recordings": tasks.flow_of_recordings(),
     }
     lines += ["## Flow", "Against OpenCV's DIS on the frames, which training did not use:"]
-    lines.append("\n".join(flow_table(rows)))
-    arguments.out.write_text("\n\n".join(lines) + "\n")
-
-
-def flow_table(rows: dict[str, dict[str, float]]) -> list[str]:
-    """Markdown lines."""
     columns = list(next(iter(rows.values())))
-    head = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
-    return head + [f"| {name} | " + " | ".join(f"{row[c]:.2f}" for c in columns) + " |" for name, row in rows.items()]
+    lines.append(table(["", *columns], ([name, *(f"{row[c]:.2f}" for c in columns)] for name, row in rows.items())))
+    arguments.out.write_text("\n\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

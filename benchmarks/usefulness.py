@@ -20,6 +20,7 @@ import matplotlib
 matplotlib.use("Agg")
 import numpy as np
 import torch
+from markdown import table
 from matplotlib import pyplot as plt
 from tasks import extrapolate
 from torch import nn
@@ -162,23 +163,19 @@ def measure(
     return {key: np.stack(value) for key, value in errors.items()}
 
 
-def table(errors: dict[tuple[str, float], np.ndarray], baselines: dict[str, np.ndarray], groups: np.ndarray) -> str:
+def skills(errors: dict[tuple[str, float], np.ndarray], baselines: dict[str, np.ndarray], groups: np.ndarray) -> str:
     """Markdown: a row for every arm and share."""
     names = list(baselines)
-    lines = [
-        "| share of real clips | trained with | "
-        + " | ".join(f"skill over {name}" for name in names)
-        + " | difference from real alone (over persistence) |"
-    ]
-    lines.append("|---|" + "---|" * (len(names) + 2))
+    head = ["share of real clips", "trained with", *(f"skill over {name}" for name in names)]
+    rows = []
     everything = np.arange(len(groups))
     for (arm, share), found in sorted(errors.items(), key=lambda item: (item[0][1], ARMS.index(item[0][0]))):
         cells = [f"{skill(found, baselines[name], everything):.3f}" for name in names]
         reference = errors["real", share]
         low, high = difference(found, reference, baselines[names[0]], groups)
         cells.append("" if arm == "real" else f"{low:+.3f} to {high:+.3f}")
-        lines.append(f"| {'none' if arm == 'generated' else f'{share:.0%}'} | {arm} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append(["none" if arm == "generated" else f"{share:.0%}", arm, *cells])
+    return table([*head, "difference from real alone (over persistence)"], rows)
 
 
 def draw(path: Path, errors: dict[tuple[str, float], np.ndarray], baseline: np.ndarray) -> None:
@@ -236,7 +233,7 @@ def main() -> None:
         f"{len(held_out)} held-out clips in {len(np.unique(groups))} groups; {arguments.steps} steps of {BATCH_SIZE}, "
         f"{arguments.seeds} seeds, {arguments.ahead} frames ahead."
     )
-    lines.append(table(errors, baselines, groups))
+    lines.append(skills(errors, baselines, groups))
     lines.append(f"![Skill by share of real clips]({os.path.relpath(arguments.figure, arguments.out.parent)})")
     arguments.out.write_text("\n\n".join(lines) + "\n")
     print(lines[2])
