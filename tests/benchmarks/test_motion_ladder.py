@@ -19,7 +19,19 @@ def test_first_rung_and_a_warm_started_one(tmp_path):
     write_simulated(data, num_videos=24, size=48, num_frames=10, seed=0)
     command = [sys.executable, "benchmarks/motion_ladder.py", "--real", data, "--work", work, "--out", page]
     command += ["--figure", tmp_path / "ladder.png"]
-    command += ["--rungs", "1_video", "6_weights", "--clips", "16", "--samples", "4", "--steps", "2"]
+    command += [
+        "--rungs",
+        "1_video",
+        "6_weights",
+        "--clips",
+        "16",
+        "--samples",
+        "4",
+        "--ancestral-samples",
+        "4",
+        "--steps",
+        "2",
+    ]
     command += ["--dataset_name", data, "--class_columns", "{}", "--balance", "null", "--logging_steps", "1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     page.write_text("# Old\n\n## Notes\n\nWhat somebody wrote.\n")
@@ -36,6 +48,7 @@ def test_first_rung_and_a_warm_started_one(tmp_path):
     table, _, notes = page.read_text().partition("\n## Notes\n")
     assert notes == "\nWhat somebody wrote.\n" and "Old" not in table
     assert (tmp_path / "ladder.png").stat().st_size > 1000
-    video, joint = table.splitlines()[-2:]
+    video, ancestral, joint = table.splitlines()[-3:]
+    assert ancestral.startswith("| 1_video, ancestral | 1 |")
     assert video.startswith("| 1_video | 1 |") and video.endswith("| — |")
     assert joint.startswith("| 6_weights | 1 |") and not joint.endswith("| — |")
