@@ -5,7 +5,8 @@
 Truth: hand-annotated phase-contrast frames (`usiigaci_annotated/`), a tracker's masks (`t98g/`) and the silver truth of
 the Cell Tracking Challenge (`u373/`). The last digit of a frame's number fixes its use, once and for all: 3 and the
 frames called `val_set` are for testing, 5 for choosing thresholds (`benchmarks/segmentation.py` does both), the rest
-for training. Clips are drawn by `(seed, step)`, so a resumed run goes on as if it had never stopped.
+for training. Once the thresholds stand, `--refit` learns from the frames that they were chosen on, too. Clips are drawn
+by `(seed, step)`, so a resumed run goes on as if it had never stopped.
 """
 
 import argparse
@@ -46,9 +47,12 @@ def read_annotated(folder: Path, use: str) -> Iterator[tuple[str, np.ndarray, np
             yield name, tifffile.imread(file.with_name(f"{name}.tif")), tifffile.imread(file).astype(np.int32)
 
 
-def load_truth(folder: Path) -> dict[str, list[list[tuple[np.ndarray, np.ndarray]]]]:
+def load_truth(
+    folder: Path, uses: tuple[str, ...] = ("train",)
+) -> dict[str, list[list[tuple[np.ndarray, np.ndarray]]]]:
     """Source -> frames -> levels of a pyramid (`LEVELS`) -> (frame, labels)."""
-    pairs = {"usiigaci_annotated": [(frame, labels) for _, frame, labels in read_annotated(folder, "train")]}
+    drawn = [pair for use in uses for _, *pair in read_annotated(folder, use)]
+    pairs = {"usiigaci_annotated": drawn}
     for source, stem, stop in (("t98g", "t98g_usiigaci", None), ("u373", "u373_train01_aspect_restored", 40)):
         stacks = (tifffile.imread(folder / source / f"{stem}{end}.tif") for end in ("", "_masks"))
         pairs[source] = list(zip(*(stack[:stop:4] for stack in stacks), strict=True))
@@ -146,7 +150,7 @@ def save_weights(network: nn.Module, path: Path) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    truth = load_truth(options.data_dir)
+    truth = load_truth(options.data_dir, ("train", "tune") if options.refit else ("train",))
     options.output_dir.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
     network = SegmentationUNet().to(memory_format=torch.channels_last)
@@ -164,7 +168,9 @@ def train(options: argparse.Namespace) -> None:
         for group in optimizer.param_groups:
             group["lr"] = options.learning_rate * learning_rate_at(step / options.max_train_steps)
         frames, targets = draw_batch(truth, options.train_batch_size, options.seed, step)
-        loss = segmentation_loss(network(frames.contiguous(memory_format=torch.channels_last)), targets)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network(frames.contiguous(memory_format=torch.channels_last))
+        loss = segmentation_loss(logits.float(), targets)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -188,6 +194,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--stop_after", type=int, help="leave off at this step; the next call goes on from there")
     parser.add_argument("--train_batch_size", type=int, default=8)
     parser.add_argument("--learning_rate", type=float, default=3e-3)
+    parser.add_argument("--refit", action="store_true", help="learn from the frames kept for thresholds, too")
     parser.add_argument("--seed", type=int, default=0)
     train(parser.parse_args(arguments))
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 WEIGHTS = Path(__file__).parent / "weights" / "segmentation.safetensors"
-CHANNELS = (16, 32, 64, 96)
+CHANNELS = (16, 32, 64, 128, 192)
 STRIDE = 2 ** (len(CHANNELS) - 1)
 MIN_SPREAD = 2 / 255
 """Standard deviation (of full range 1) up to which a frame counts as flat: a few grey levels of camera noise."""

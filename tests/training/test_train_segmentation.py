@@ -38,6 +38,11 @@ def test_the_number_of_a_frame_fixes_its_use(recordings):
     assert [name for name, *_ in read_annotated(recordings, "tune")] == ["train_set5"]
 
 
+def test_frames_kept_for_thresholds_are_learned_from_when_asked_for(recordings):
+    count = {uses: len(load_truth(recordings, uses)["usiigaci_annotated"]) for uses in (("train",), ("train", "tune"))}
+    assert count == {("train",): 1, ("train", "tune"): 2}
+
+
 def test_crops_keep_frame_and_labels_together(recordings):
     truth = load_truth(recordings)
     for seed in range(8):
