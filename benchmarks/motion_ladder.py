@@ -108,15 +108,16 @@ def run_ancestral(rung: str, seed: int, arguments: argparse.Namespace) -> dict[s
 
 
 def draw(rows: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> None:
-    """The first clip of each class of each rung, seed 0."""
-    clips, labels = [], []
+    """The first two clips of each class of each rung, side by side, seed 0."""
+    clips = []
     for rung in rows:
         name, _, sampler = rung.partition(", ")
         options = {"ancestral": bool(sampler)}
-        frames, _ = sample(arguments.work / f"{name}-0", 2, (10 if sampler else 1) * arguments.steps, **options)
-        clips += list(frames)
-        labels += [rung.replace("_", " ").replace(", ", "\n")] * len(frames)
-    contact_sheet(clips, path=arguments.figure, labels=labels, max_frames=5)
+        frames, _ = sample(arguments.work / f"{name}-0", 4, (10 if sampler else 1) * arguments.steps, **options)
+        apart = np.pad(frames, ((0, 0), (0, 0), (0, 0), (0, 2)), constant_values=255)
+        clips.append(np.concatenate(list(apart), axis=-1))
+    labels = [rung.replace("_", " ").replace(", ", "\n") for rung in rows]
+    contact_sheet(clips, path=arguments.figure, labels=labels, max_frames=4)
 
 
 def measure(held_out: Path, frames: np.ndarray, flow: np.ndarray | None, picture: Path) -> dict[str, Any]:
