@@ -9,8 +9,8 @@ model. What is finished is kept in `--work` and not run again, and a killed rung
 spectrum and motion: distance to the held-out clips over the real-vs-real floor, 95 % interval in brackets (over the
 clips; over seeds where there are several, the range). Explained: share of the motion seen in the generated frames that
 the flow generated with them accounts for (1 all, 0 no better than no flow, below 0 worse). What the page says in its
-notes is kept, and so are the rungs that earlier calls have finished. "Ancestral": sampled as
-the paper does, with ten times as many steps, where noise is predicted as in the paper.
+notes is kept, and so are the rungs that earlier calls have finished. "Ancestral": sampled as the paper does, with ten
+times as many steps and a quarter of the clips, where noise is predicted as in the paper.
 """
 
 import argparse
@@ -153,7 +153,7 @@ def climbed(rows: dict[str, list[dict[str, Any]]], clips: int) -> str:
             ends = runs[0]["distances"][family]["interval"] if len(runs) == 1 else (min(ratios), max(ratios))
             cells.append(f"{np.mean(ratios):.1f} [{ends[0]:.1f}, {ends[1]:.1f}]")
         known = [run["flow_agreement"]["explained"] for run in runs if run["flow_agreement"]]
-        lines.append([rung, str(len(runs)), *cells, f"{np.mean(known):.2f}" if known else "—"])
+        lines.append([rung, str(len(runs)), *cells, f"{np.mean(known):.3g}" if known else "—"])
     head = ["rung", "seeds", *FAMILIES, "explained"]
     return f"{clips:,} training clips a rung.\n\n{table(head, lines)}"
 
