@@ -19,13 +19,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from distances import distances_to
 from markdown import table
 from scipy.stats import spearmanr
 from tasks import flow_errors
 
 from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.data.crowding import structured_share
-from cellvid_diffusers.evaluation import compare_clips
 from cellvid_diffusers.evaluation.clips import ClipSet, load_clips
 from cellvid_diffusers.training_utils import keep_freed_memory
 
@@ -60,10 +60,9 @@ def rows_by_type(samples: dict[str, Sample]) -> Iterator[list[str]]:
 
 def distances(real: ClipSet, clips: np.ndarray) -> dict[str, str]:
     """The three distances over the floor, each with its interval."""
-    groups, strata, _ = real.groups()
-    found = compare_clips(real.frames, clips, real_groups=groups, real_strata=strata, controls=False)["distances"]
     return {
-        family: f"{of['ratio']:.1f} [{of['interval'][0]:.1f}, {of['interval'][1]:.1f}]" for family, of in found.items()
+        family: f"{of['ratio']:.1f} [{of['interval'][0]:.1f}, {of['interval'][1]:.1f}]"
+        for family, of in distances_to(real, clips).items()
     }
 
 

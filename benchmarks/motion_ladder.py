@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DDPMScheduler
+from distances import distances_to
 from markdown import table
 
 from cellvid_diffusers import CellVideoPipeline
-from cellvid_diffusers.evaluation import compare_clips
 from cellvid_diffusers.evaluation.clips import load_clips
 from cellvid_diffusers.evaluation.motion import flow_agreement
 from cellvid_diffusers.io import contact_sheet
@@ -123,8 +123,7 @@ def draw(rows: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -
 def measure(held_out: Path, frames: np.ndarray, flow: np.ndarray | None, picture: Path) -> dict[str, Any]:
     """Distances of clips to held-out ones and the agreement of their flow; four of the clips as a picture."""
     real = load_clips(held_out, split="validation").crop(*frames.shape[1:])
-    groups, strata, _ = real.groups()
-    distances = compare_clips(real.frames, frames, real_groups=groups, real_strata=strata, controls=False)["distances"]
+    distances = distances_to(real, frames)
     agreement = None
     if flow is not None:
         each = [flow_agreement(clip.astype(np.float32), motion) for clip, motion in zip(frames, flow, strict=True)]

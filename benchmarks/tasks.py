@@ -19,11 +19,11 @@ import matplotlib
 matplotlib.use("Agg")
 import numpy as np
 import torch
+from distances import distances_to
 from markdown import table
 from matplotlib import pyplot as plt
 
 from cellvid_diffusers import CellVideoPipeline
-from cellvid_diffusers.evaluation import compare_clips
 from cellvid_diffusers.evaluation.clips import ClipSet, load_clips
 from cellvid_diffusers.flow import dis_flow, horn_schunck, warp
 from cellvid_diffusers.pipelines import roll_out
@@ -178,12 +178,8 @@ class Tasks:
             options = {"batch_size": len(seeds), "cell_type": kind, "num_inference_steps": self.steps}
             long.append(roll_out(self.pipe, num_frames, generator=generator, **options).frames)
         frames = (np.concatenate(long) * 255).round().astype(np.uint8)
-        groups, strata, _ = real.groups()
         windows = [frames[:, k : k + self.length] for k in range(0, num_frames - self.length + 1, self.length)]
-        found = [
-            compare_clips(real.frames, window, real_groups=groups, real_strata=strata, controls=False)["distances"]
-            for window in windows
-        ]
+        found = [distances_to(real, window) for window in windows]
         return {family: np.array([one[family]["ratio"] for one in found]) for family in found[0]}
 
     @property

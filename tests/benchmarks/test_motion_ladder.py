@@ -18,20 +18,8 @@ def test_first_rung_and_a_warm_started_one(tmp_path):
     data, work, page = tmp_path / "data", tmp_path / "work", tmp_path / "ladder.md"
     write_simulated(data, num_videos=24, size=48, num_frames=10, seed=0)
     command = [sys.executable, "benchmarks/motion_ladder.py", "--real", data, "--work", work, "--out", page]
-    command += ["--figure", tmp_path / "ladder.png"]
-    command += [
-        "--rungs",
-        "1_video",
-        "6_weights",
-        "--clips",
-        "16",
-        "--samples",
-        "4",
-        "--ancestral-samples",
-        "4",
-        "--steps",
-        "2",
-    ]
+    command += ["--figure", tmp_path / "ladder.png", "--rungs", "1_video", "6_weights", "--clips", "16"]
+    command += ["--samples", "4", "--ancestral-samples", "4", "--steps", "2"]
     command += ["--dataset_name", data, "--class_columns", "{}", "--balance", "null", "--logging_steps", "1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     page.write_text("# Old\n\n## Notes\n\nWhat somebody wrote.\n")
