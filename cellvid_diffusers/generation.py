@@ -1,5 +1,6 @@
 """Generated clips as files that Fiji, napari and a browser open."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def generate_clips(
 
     Args:
         out (`Path`): Folder for `video_00000.ome.tif` (uint8, TYX), `flow_00000.npy` (T, H, W, 2; px/frame), previews
-            as GIF and MP4, and `contact_sheet.png`.
+            as GIF and MP4, `contact_sheet.png`, and `metadata.csv` with the seed and the classes of each file.
         checkpoint (`str` or `Path`): Folder of a pipeline, or its Hub id.
         num_videos (`int`): Number of clips.
         batch_size (`int`): Clips made at a time; a clip is the same whatever it is.
@@ -55,11 +56,13 @@ def generate_clips(
             result = pipe(
                 batch_size=len(seeds), generator=[torch.Generator().manual_seed(each) for each in seeds], **of_part
             )
-            labels += [clip_label(start + n, each) for n, each in enumerate(result.classes or [{}] * len(seeds))]
+            classes = result.classes or [{}] * len(seeds)
+            labels += [clip_label(start + n, each) for n, each in enumerate(classes)]
             for offset, frames in enumerate(result.frames):
                 video = (frames * 255).round().astype(np.uint8)
                 flow = None if result.flow is None else result.flow[offset]
                 write_clip(out, start + offset, video, flow, pipe.config, annotate=annotate)
+                write_metadata(out, start + offset, {"seed": seeds[offset], **classes[offset]})
                 if len(videos) < SHOWN:
                     videos.append(video)
                     flows.extend([] if flow is None else [flow])
@@ -95,6 +98,16 @@ def write_clip(
         masks, _ = link_cells(segment_cells(video, pixel_size_um=config["pixel_size_um"]), max_gap=0)
         write_ctc(out / f"masks_{index:05d}", masks)
         write_imagej_rois(out / f"rois_{index:05d}.zip", masks)
+
+
+def write_metadata(out: Path, index: int, known: dict[str, Any]) -> None:
+    """A row of `metadata.csv`, as `datasets` reads it beside files; the first one begins the table."""
+    row = {"file_name": f"video_{index:05d}.ome.tif", **known}
+    with open(out / "metadata.csv", "a" if index else "w", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if index == 0:
+            writer.writeheader()
+        writer.writerow(row)
 
 
 def overlay_flow(video: np.ndarray, flow: np.ndarray) -> np.ndarray:

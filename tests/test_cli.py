@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -49,6 +50,9 @@ class TestGenerate:
             assert flow.shape == (4, 32, 32, 2) and flow.dtype == np.float32
             assert read_ctc(tmp_path / f"masks_{index:05d}")[0].shape == (4, 32, 32)
         assert (tmp_path / "contact_sheet.png").is_file() and (tmp_path / "video_00000.gif").is_file()
+        table = pd.read_csv(tmp_path / "metadata.csv")
+        assert table["file_name"].tolist() == [f"video_{index:05d}.ome.tif" for index in range(3)]
+        assert table["seed"].tolist() == [0, 1, 2]
 
     def test_a_clip_depends_on_its_seed_alone(self, checkpoint, tmp_path):
         generate(tmp_path / "a", checkpoint, "--num-videos", 3, "--seed", 5)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from ..data import decode_flow, decode_frames, load_patches, read_recording
 from .distance import group_clips
@@ -131,7 +132,7 @@ def _from_files(folder: Path, max_clips: int, seed: int) -> ClipSet:
         frames=np.stack([r.read(slice(None)) for r in recordings]),
         names=names,
         recordings=np.array(names),
-        cell_types=np.full(len(names), UNKNOWN),
+        cell_types=_cell_types_beside(folder, names),
         flow=[_flow_beside(folder, name) for name in names],
         pixel_size_um=_common(r.pixel_size_um for r in recordings),
         frame_interval_min=_common(r.frame_interval_min for r in recordings),
@@ -143,6 +144,16 @@ def _flow_beside(folder: Path, name: str) -> np.ndarray | None:
     """The flow that `cellvid generate` writes beside `video_00000.ome.tif`."""
     path = folder / f"{name.replace('video', 'flow')}.npy"
     return np.load(path, allow_pickle=False) if name.startswith("video") and path.exists() else None
+
+
+def _cell_types_beside(folder: Path, names: list[str]) -> np.ndarray:
+    """The cell types that `cellvid generate` writes into `metadata.csv`."""
+    path = folder / "metadata.csv"
+    table = pd.read_csv(path, dtype=str) if path.exists() else pd.DataFrame()
+    if not {"file_name", "cell_type"} <= set(table):
+        return np.full(len(names), UNKNOWN)
+    known = dict(zip(table["file_name"].str.removesuffix(".ome.tif"), table["cell_type"].fillna(UNKNOWN), strict=True))
+    return np.array([known.get(name, UNKNOWN) for name in names])
 
 
 def _from_dataset(side: str | Path, split: str | None, max_clips: int, seed: int) -> ClipSet:

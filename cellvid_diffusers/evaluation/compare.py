@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from .events import EVENTS, compare_events
 from .measures import Side, compare_directions, compare_lengths, compare_measure, decide
-
-EVENTS = ("appearances", "disappearances", "merges", "splits")
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def compare_all(
     -------
     dict
         ``measures``: name -> row with ``verdict`` and ``unit``; ``directions`` and ``lengths`` (also among
-        the measures); ``events``: event -> rate per 100 cells and frame on either side.
+        the measures); ``events``: see `compare_events`.
     """
     clips = [clip_table(t, m, num_frames) for t, m in zip(tables, motion, strict=True)]
     rows: dict[str, dict] = {}
@@ -102,13 +101,7 @@ def compare_all(
     if directions is not None:
         rows["neurite direction"] = directions | {"unit": "rad"}
     decide(rows)
-    rates = {
-        event: {
-            name: 100 * float(t.events[event].sum()) / max(float(t.events["cell_frames"].sum()), 1.0)
-            for name, t in zip(("real", "synth"), tables, strict=True)
-        }
-        for event in EVENTS
-    }
+    rates = compare_events(tables[0].events, tables[1].events, (sides[0].units, sides[1].units), seed=seed)
     return {"measures": rows, "directions": directions, "lengths": lengths, "events": rates}
 
 

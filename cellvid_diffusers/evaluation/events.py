@@ -1,6 +1,9 @@
 """Counts of what cells rarely do and bad videos do often: merge, split, appear and vanish inside the frame."""
 
+import numpy as np
 import pandas as pd
+
+from .statistics import cluster_weights
 
 EVENTS = {
     "appearances": ("started", "appearance"),
@@ -30,3 +33,56 @@ def count_events(tracks: pd.DataFrame) -> pd.DataFrame:
     counts = {name: int((tracks[column] == value).sum()) for name, (column, value) in EVENTS.items()}
     rates = {f"{name}_rate": count / cell_frames if cell_frames else float("nan") for name, count in counts.items()}
     return pd.DataFrame([counts | {"cell_frames": cell_frames} | rates])
+
+
+def compare_events(
+    real: pd.DataFrame,
+    synth: pd.DataFrame,
+    units: tuple[np.ndarray, np.ndarray],
+    *,
+    level: float = 0.95,
+    repeats: int = 1000,
+    seed: int = 0,
+) -> dict[str, dict]:
+    """How often each event happens on either side, and how many times as often in synthetic clips.
+
+    Parameters
+    ----------
+    real, synth : DataFrame
+        A row a clip, from `count_events`, with column `clip`.
+    units : pair of arrays
+        Outermost unit (recording or block) of each clip of either side, by number of the clip.
+
+    Returns
+    -------
+    dict
+        Event -> ``real`` and ``synth`` (per 100 cells and frame), ``ratio`` of the two and its ``interval`` by cluster
+        bootstrap over units and clips. Half an event is added to either count in the ratio, so that none is no
+        division by zero. Both are None where a side has no cells.
+    """
+    tables = real, synth
+    exposures = [t["cell_frames"].to_numpy(float) for t in tables]
+    weights = [
+        cluster_weights([side[t["clip"]], t["clip"].to_numpy()], repeats=repeats, seed=2 * seed + offset)
+        for offset, (t, side) in enumerate(zip(tables, units, strict=True))
+    ]
+    out: dict[str, dict] = {}
+    for event in EVENTS:
+        counts = [t[event].to_numpy(float) for t in tables]
+        rates = [100 * c.sum() / max(e.sum(), 1.0) for c, e in zip(counts, exposures, strict=True)]
+        out[event] = dict(zip(("real", "synth"), map(float, rates), strict=True)) | {"ratio": None, "interval": None}
+        if all(e.any() for e in exposures):
+            ratio = _rate_ratio([c.sum(keepdims=True) for c in counts], [e.sum(keepdims=True) for e in exposures])
+            drawn = _rate_ratio(
+                [w @ c for w, c in zip(weights, counts, strict=True)],
+                [w @ e for w, e in zip(weights, exposures, strict=True)],
+            )
+            interval = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+            out[event] |= {"ratio": float(ratio[0]), "interval": [float(end) for end in interval]}
+    return out
+
+
+def _rate_ratio(counts: list[np.ndarray], exposures: list[np.ndarray]) -> np.ndarray:
+    """Synthetic over real rate, half an event added to each count."""
+    real, synth = ((c + 0.5) / np.maximum(e, 1.0) for c, e in zip(counts, exposures, strict=True))
+    return synth / real

@@ -26,6 +26,11 @@ def number(value) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
+def interval(ends: Sequence[float] | None) -> str:
+    """Both ends with two places; a dash for what is unknown."""
+    return "–" if ends is None else f"{ends[0]:.2f} to {ends[1]:.2f}"
+
+
 def p_value(value: float | None) -> str:
     """Three places, or a power of ten below a thousandth; a dash for what is unknown."""
     if value is None or not np.isfinite(value):

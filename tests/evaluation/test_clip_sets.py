@@ -27,6 +27,14 @@ def test_folder_of_stacks_with_the_flow_beside_them(tmp_path, make_clips):
     assert len(load_clips(folder, max_clips=3)) == 3
 
 
+def test_generated_clips_know_their_cell_types(tmp_path, make_clips):
+    folder = write_stacks(tmp_path / "synth", make_clips(3))
+    assert set(load_clips(folder).cell_types) == {"unknown"}
+    rows = ["file_name,seed,cell_type", "video_00002.ome.tif,2,neuron", "video_00000.ome.tif,0,"]
+    (folder / "metadata.csv").write_text("\n".join(rows))
+    assert load_clips(folder).cell_types.tolist() == ["unknown", "unknown", "neuron"]
+
+
 def test_data_set_brings_recordings_places_and_flow(tmp_path, make_clips):
     features = patch_features(["neuron"])
     rows = [
