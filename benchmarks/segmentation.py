@@ -5,6 +5,8 @@
 Foreground Dice and instance F1 (overlap over union above 0.5) of frames that were used neither for training nor for
 choosing thresholds (`training/train_segmentation.py` says which), at full and at half resolution, by the share of the
 frame that cells cover, and of other recordings with masks (silver truth of the Cell Tracking Challenge; stem cells).
+Where the wrong pixels of the annotated frames lie: in cells that were found and not drawn, or drawn and not found (less
+than a tenth shared), else within 2 px of a drawn outline, or elsewhere.
 `--calibrate` prints the scores of a grid of thresholds on the frames kept for that; the best go to
 `cellvid_diffusers/evaluation/calibration.json`.
 """
@@ -74,9 +76,30 @@ def score(folder: Path) -> pd.DataFrame:
                     "covered": (truth > 0).mean(),
                     "dice": foreground_dice(found, truth),
                     "f1": instance_f1(found, truth),
+                    **place_errors(found, truth),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def place_errors(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Share of the wrong foreground pixels of a frame by where they lie; labels `(H, W)`."""
+    wrong = (found > 0) != (truth > 0)
+    undrawn = wrong & np.isin(found, _apart(found, truth))
+    unfound = wrong & np.isin(truth, _apart(truth, found))
+    drawn = (truth > 0).astype(np.uint8)
+    square = np.ones((5, 5), np.uint8)
+    outline = wrong & (cv2.dilate(drawn, square) != cv2.erode(drawn, square)) & ~undrawn & ~unfound
+    parts = {"found, not drawn": undrawn, "drawn, not found": unfound, "within 2 px of an outline": outline}
+    parts["elsewhere"] = wrong & ~np.any(list(parts.values()), axis=0)
+    return {name: part.sum() / max(wrong.sum(), 1) for name, part in parts.items()}
+
+
+def _apart(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Labels of cells of which less than a tenth is covered by the others."""
+    areas = np.bincount(labels.ravel())
+    shared = np.bincount(labels.ravel(), (others > 0).ravel(), len(areas))
+    return np.flatnonzero((shared < 0.1 * areas) & (np.arange(len(areas)) > 0))
 
 
 def calibrate(folder: Path) -> pd.DataFrame:
@@ -99,11 +122,14 @@ def page(scores: pd.DataFrame) -> str:
     """Means by source, by cover, and every frame."""
     annotated = scores[scores["source"] == "usiigaci_annotated"]
     cover = pd.cut(annotated["covered"], [0, 0.1, 0.15, 1], labels=["below 10 %", "10 to 15 %", "above 15 %"])
+    places = list(place_errors(*np.zeros((2, 1, 1), int)))
+    scores, wrong = scores.drop(columns=places), annotated[["frame", "scale", *places]]
     parts = {
         "Mean of each source": scores.groupby(["source", "scale"], as_index=False)[["dice", "f1"]].mean(),
         "Annotated frames, by the share of the frame that cells cover": annotated.groupby(
             ["scale", cover], as_index=False, observed=True
         )[["dice", "f1"]].mean(),
+        "Where the wrong pixels of the annotated frames lie": wrong,
         "Each frame": scores,
     }
     sections = [f"## {title}\n\n{markdown_of(part)}" for title, part in parts.items()]
