@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from .flow import flow_to_rgb
-from .io import contact_sheet, write_ctc, write_gif, write_imagej_rois, write_mp4, write_ome_tiff
+from .io import contact_sheet, stretch_contrast, write_ctc, write_gif, write_imagej_rois, write_mp4, write_ome_tiff
 from .pipelines import CellVideoPipeline
 from .training_utils import keep_freed_memory
 
@@ -32,7 +32,8 @@ def generate_clips(
 
     Args:
         out (`Path`): Folder for `video_00000.ome.tif` (uint8, TYX), `flow_00000.npy` (T, H, W, 2; px/frame), previews
-            as GIF and MP4, `contact_sheet.png`, and `metadata.csv` with the seed and the classes of each file.
+            as GIF and MP4 and `contact_sheet.png` at stretched contrast, and `metadata.csv` with the seed and the
+            classes of each file.
         checkpoint (`str` or `Path`): Folder of a pipeline, or its Hub id.
         num_videos (`int`): Number of clips.
         batch_size (`int`): Clips made at a time; a clip is the same whatever it is.
@@ -64,7 +65,7 @@ def generate_clips(
                 write_clip(out, start + offset, video, flow, pipe.config, annotate=annotate)
                 write_metadata(out, start + offset, {"seed": seeds[offset], **classes[offset]})
                 if len(videos) < SHOWN:
-                    videos.append(video)
+                    videos.append(stretch_contrast(video))
                     flows.extend([] if flow is None else [flow])
                 bar.update()
     contact_sheet(videos, flows or None, path=out / "contact_sheet.png", labels=labels[:SHOWN])
@@ -86,11 +87,12 @@ def write_clip(
         pixel_size_um=config["pixel_size_um"],
         frame_interval_min=config["frame_interval_min"],
     )
-    write_gif(out / f"video_{index:05d}.gif", video)
-    write_mp4(out / f"video_{index:05d}.mp4", video)
+    shown = stretch_contrast(video)
+    write_gif(out / f"video_{index:05d}.gif", shown)
+    write_mp4(out / f"video_{index:05d}.mp4", shown)
     if flow is not None:
         np.save(out / f"flow_{index:05d}.npy", flow.astype(np.float32))
-        write_gif(out / f"flow_{index:05d}.gif", overlay_flow(video, flow))
+        write_gif(out / f"flow_{index:05d}.gif", overlay_flow(shown, flow))
     if annotate:
         from .evaluation import link_cells, segment_cells
 

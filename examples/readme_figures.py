@@ -1,4 +1,7 @@
-"""Draw the README's pictures: uncurated clips of the embedded checkpoint, one of each class, and their flow."""
+"""Draw the README's pictures: uncurated clips of the embedded checkpoint, one of each class, and their flow.
+
+Each clip is shown at its own contrast, stretched fourfold at most.
+"""
 
 import itertools
 from pathlib import Path
@@ -8,7 +11,7 @@ import torch
 
 from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.flow import flow_to_rgb
-from cellvid_diffusers.io import contact_sheet, write_gif
+from cellvid_diffusers.io import contact_sheet, stretch_contrast, write_gif
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
@@ -22,7 +25,7 @@ def main() -> None:
     generator = [torch.Generator().manual_seed(seed) for seed in range(len(ASKED))]
     cell_types, densities = (list(names) for names in zip(*ASKED, strict=True))
     out = pipe(batch_size=len(ASKED), cell_type=cell_types, density=densities, generator=generator)
-    video = (out.frames * 255).round().astype(np.uint8)
+    video = np.stack([stretch_contrast(clip) for clip in out.frames])
     fastest = float(np.percentile(np.linalg.norm(out.flow, axis=-1), 99))
     colours = flow_to_rgb(out.flow, max_speed=fastest)
     grey = np.repeat(video[..., None], 3, axis=-1)

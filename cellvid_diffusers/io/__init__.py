@@ -4,6 +4,7 @@ Every writer writes beside its target and renames at the end: what is there is w
 """
 
 from .contact_sheet import contact_sheet
+from .contrast import stretch_contrast
 from .ctc import read_ctc, write_ctc
 from .imagej_rois import write_imagej_rois
 from .ome_tiff import OmeVideo, read_ome_tiff, write_ome_tiff
@@ -14,6 +15,7 @@ __all__ = [
     "contact_sheet",
     "read_ctc",
     "read_ome_tiff",
+    "stretch_contrast",
     "write_ctc",
     "write_gif",
     "write_imagej_rois",
