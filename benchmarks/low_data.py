@@ -12,6 +12,16 @@ Values = np.ndarray
 """`(seeds, N)`: what was measured of each of N held-out clips or frames."""
 REFERENCE = "real, repeated"
 """The arm that the others are compared with: nothing but the real data, and as many steps as they take."""
+COLOURS = {
+    "real": "C0",
+    "real + generated": "C1",
+    "generated": "C2",
+    "real + simulated": "C3",
+    "simulated": "C4",
+    REFERENCE: "C5",
+    "real, augmented": "C6",
+}
+"""One for each arm, the same in every panel."""
 
 
 @dataclass
@@ -70,16 +80,16 @@ class Curve:
 
     def draw(self, axis: Axes) -> None:
         """A line for every arm, a dot for each seed."""
-        for number, arm in enumerate(self.arms):
+        for arm in self.arms:
             shares = sorted(share for name, share in self.values if name == arm)
             means = [self.overall(self.values[arm, share]) for share in shares]
             if arm in self.without_real:
-                axis.axhline(means[0], color=f"C{number}", linestyle="--", label=f"{arm} alone")
+                axis.axhline(means[0], color=COLOURS[arm], linestyle="--", label=f"{arm} alone")
                 continue
-            axis.plot(shares, means, "-", color=f"C{number}", label=arm)
+            axis.plot(shares, means, "-", color=COLOURS[arm], label=arm)
             for share in shares:
                 each = [self.overall(one[None]) for one in self.values[arm, share]]
-                axis.plot([share] * len(each), each, ".", color=f"C{number}")
+                axis.plot([share] * len(each), each, ".", color=COLOURS[arm])
         axis.set(xscale="log", xlabel="share of the real training data", ylabel=self.title)
         axis.set_xticks(sorted({share for _, share in self.values}))
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
