@@ -1,8 +1,8 @@
 """Cells linked over time, and how far they move once the flicker of their outlines is taken out.
 
 Links are found frame by frame as a linear assignment: first by overlap, where nothing overlaps by distance. A cell may
-be missed for a frame. Where tracks begin and end inside the frame tells what the paper complains of: cells that merge,
-part, appear and vanish.
+be missed for some frames, or lie within its neighbour's outline for as long. Where tracks begin and end inside the
+frame tells what the paper complains of: cells that merge, part, appear and vanish.
 
 References
 ----------
@@ -11,6 +11,8 @@ References
 .. [2] Optimal estimation of diffusion coefficients from single-particle trajectories (Vestergaard, Blainey & Flyvbjerg,
    2014), https://doi.org/10.1103/PhysRevE.89.022726
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -32,7 +34,7 @@ COLUMNS = {
 
 
 def link_cells(
-    labels: np.ndarray, *, max_gap: int = 1, max_distance: float = 1.5, border: int = 3
+    labels: np.ndarray, *, max_gap: int = 2, max_distance: float = 1.5, border: int = 3
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Give a cell the same label in all its frames.
 
@@ -60,53 +62,58 @@ def link_cells(
     if labels.ndim != 3 or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"labels must be integers (frames, height, width), got {labels.dtype} {labels.shape}")
     tracked = np.zeros(labels.shape, np.int32)
-    memory = np.zeros(labels.shape[1:], np.int32)  # where each track was last seen
-    last_seen: dict[int, int] = {}
+    outlines: list[Outline] = []  # of each track, where it was last seen
     for frame, regions in enumerate(labels):
         regions = relabel_sequential(regions.astype(np.int32))[0]
-        numbers = np.arange(1, regions.max(initial=0) + 1)
-        known = np.array([track for track, seen in last_seen.items() if frame - seen <= max_gap + 1], int)
-        memory[~np.isin(memory, known)] = 0
-        pairs = _assign(_costs(memory, known, regions, numbers, max_distance))
-        names = np.zeros(len(numbers) + 1, np.int32)
-        for row, column in pairs:
-            names[numbers[column]] = known[row]
-        fresh = numbers[names[numbers] == 0]
-        names[fresh] = len(last_seen) + 1 + np.arange(len(fresh))
-        tracked[frame] = names[regions]
-        here = names[numbers]
-        memory[np.isin(memory, here)] = 0
-        memory = np.where(tracked[frame] > 0, tracked[frame], memory)
-        last_seen |= dict.fromkeys(here.tolist(), frame)
-    return tracked, _tell_ends(tracked, len(last_seen), border)
+        found = _outlines(regions, frame)
+        known = [track for track, outline in enumerate(outlines) if frame - outline.frame <= max_gap + 1]
+        costs = _costs([outlines[track] for track in known], found, regions, max_distance)
+        tracks = np.full(len(found), -1)
+        for row, column in _assign(costs):
+            tracks[column] = known[row]
+        fresh = np.flatnonzero(tracks < 0)
+        tracks[fresh] = len(outlines) + np.arange(len(fresh))
+        outlines += [found[column] for column in fresh]
+        for track, outline in zip(tracks, found, strict=True):
+            outlines[track] = outline
+        tracked[frame] = np.append(0, tracks + 1)[regions]
+    return tracked, _tell_ends(tracked, len(outlines), border)
 
 
-def _costs(
-    memory: np.ndarray, known: np.ndarray, regions: np.ndarray, numbers: np.ndarray, max_distance: float
-) -> np.ndarray:
-    """`(known, numbers)`: 1 - overlap over union, or 1 + distance over its limit where nothing overlaps, or inf."""
-    rows = known.max(initial=0) + 1
-    shared = np.bincount(memory.ravel() * (len(numbers) + 1) + regions.ravel(), minlength=rows * (len(numbers) + 1))
-    shared = shared.reshape(-1, len(numbers) + 1)[known][:, numbers]
-    (area, centre), (new_area, new_centre) = _areas_and_centres(memory, known), _areas_and_centres(regions, numbers)
-    union = area[:, None] + new_area - shared
-    distance = np.linalg.norm(centre[:, None] - new_centre, axis=-1)
-    limit = max_distance * (np.sqrt(area[:, None] / np.pi) + np.sqrt(new_area / np.pi))
-    apart = np.where(distance <= limit, 1 + distance / np.maximum(limit, 1), np.inf)
-    return np.where(shared > 0, 1 - shared / np.maximum(union, 1), apart)
+@dataclass
+class Outline:
+    """A cell as it was seen in one frame: `pixels` are flat indices, `centre` is (y, x)."""
+
+    frame: int
+    pixels: np.ndarray
+    centre: np.ndarray
+
+
+def _outlines(regions: np.ndarray, frame: int) -> list[Outline]:
+    """Of labels 1, 2, ... `(H, W)`, in their order."""
+    order = np.argsort(regions, axis=None, kind="stable")
+    starts = np.searchsorted(regions.ravel()[order], np.arange(1, regions.max(initial=0) + 1))
+    pieces = np.split(order, starts)[1:]
+    return [Outline(frame, p, np.mean(np.unravel_index(p, regions.shape), axis=1)) for p in pieces]
+
+
+def _costs(known: list[Outline], found: list[Outline], regions: np.ndarray, max_distance: float) -> np.ndarray:
+    """`(known, found)`: 1 - overlap over union, or 1 + distance over its limit where nothing overlaps, or inf."""
+    costs = np.full((len(known), len(found)), np.inf)
+    flat = regions.ravel()
+    sizes, centres = np.array([len(f.pixels) for f in found]), np.array([f.centre for f in found]).reshape(-1, 2)
+    for row, cell in zip(costs, known, strict=True):
+        shared = np.bincount(flat[cell.pixels], minlength=len(found) + 1)[1:]
+        distance = np.linalg.norm(cell.centre - centres, axis=1)
+        limit = max_distance * (np.sqrt(len(cell.pixels) / np.pi) + np.sqrt(sizes / np.pi))
+        apart = np.where(distance <= limit, 1 + distance / np.maximum(limit, 1), np.inf)
+        row[:] = np.where(shared > 0, 1 - shared / (len(cell.pixels) + sizes - shared), apart)
+    return costs
 
 
 def _assign(costs: np.ndarray) -> list[tuple[int, int]]:
     rows, columns = linear_sum_assignment(np.where(np.isfinite(costs), costs, 10.0))
     return [(r, c) for r, c in zip(rows, columns, strict=True) if np.isfinite(costs[r, c])]
-
-
-def _areas_and_centres(image: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Areas `(N,)` and centres `(N, 2)` of labels; a label that was painted over has area 0 and lies at the origin."""
-    flat, size = image.ravel(), max(image.max(initial=0), numbers.max(initial=0)) + 1
-    sums = [np.bincount(flat, weights=axis.ravel(), minlength=size)[numbers] for axis in np.indices(image.shape)]
-    area = np.bincount(flat, minlength=size)[numbers]
-    return area, np.stack(sums, axis=-1) / np.maximum(area, 1)[:, None]
 
 
 def _tell_ends(tracked: np.ndarray, count: int, border: int) -> pd.DataFrame:

@@ -44,12 +44,13 @@ def test_steps_without_overlap_are_linked_by_distance():
         assert len(link_cells(discs(paths, radius=4))[1]) == count
 
 
-def test_a_missed_frame_is_bridged_and_a_longer_gap_is_not():
+@pytest.mark.parametrize("max_gap", [1, 2])
+def test_missed_frames_are_bridged_and_a_longer_gap_is_not(max_gap):
     path = straight((30, 30), (0, 1), 9)
-    for missed, count in ((1, 1), (2, 2)):
+    for missed, count in ((max_gap, 1), (max_gap + 1, 2)):
         gappy = path.copy()
         gappy[4 : 4 + missed] = np.nan
-        _, tracks = link_cells(discs([gappy]))
+        _, tracks = link_cells(discs([gappy]), max_gap=max_gap)
         assert len(tracks) == count
 
 
@@ -66,6 +67,15 @@ def test_merges_splits_appearances_and_disappearances_are_counted():
     counts = count_events(link_cells(discs([late, straight((50, 50), (0, 0), 10)]))[1]).iloc[0]
     assert (counts["appearances"], counts["disappearances"], counts["cell_frames"]) == (1, 1, 15)
     assert counts["appearances_rate"] == pytest.approx(1 / 15)
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_touching_cells_that_share_an_outline_for_moments_neither_merge_nor_split(frames):
+    a, b = straight((20, 20), (0, 0), 10), straight((20, 34), (0, 0), 10)
+    labels = discs([a, b], radius=6)
+    labels[5 : 5 + frames, 14:27, 14:41] = 1
+    counts = count_events(link_cells(labels)[1]).iloc[0]
+    assert not counts[["appearances", "disappearances", "merges", "splits"]].any()
 
 
 def test_coming_in_and_leaving_at_the_border_is_no_event():
