@@ -7,6 +7,9 @@ choosing thresholds (`training/train_segmentation.py` says which), at full and a
 frame that cells cover, and of other recordings with masks (silver truth of the Cell Tracking Challenge; stem cells).
 Where the wrong pixels of the annotated frames lie: in cells that were found and not drawn, or drawn and not found (less
 than a tenth shared), else within 2 px of a drawn outline, or elsewhere.
+Events that cells found in recordings seem to take part in, per 100 cells and frame, beside what their masks say (a
+tracker's of T98G, the challenge's silver truth of U373; parts of both were used for training): what a report's counts
+are to be read against.
 `--calibrate` prints the scores of a grid of thresholds on the frames kept for that; the best go to
 `cellvid_diffusers/evaluation/calibration.json`.
 """
@@ -22,6 +25,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 from markdown import table
+from recorded_events import recorded_events
 
 from cellvid_diffusers.evaluation.segment import see_cells, segment_cells, split_cells
 from cellvid_diffusers.evaluation.segmentation_scores import foreground_dice, instance_f1
@@ -118,8 +122,8 @@ def calibrate(folder: Path) -> pd.DataFrame:
     return means.assign(mean_f1=means["f1"].mean(axis=1)).sort_values("mean_f1", ascending=False)
 
 
-def page(scores: pd.DataFrame) -> str:
-    """Means by source, by cover, and every frame."""
+def page(scores: pd.DataFrame, events: pd.DataFrame) -> str:
+    """Means by source, by cover, where errors lie, events, and every frame."""
     annotated = scores[scores["source"] == "usiigaci_annotated"]
     cover = pd.cut(annotated["covered"], [0, 0.1, 0.15, 1], labels=["below 10 %", "10 to 15 %", "above 15 %"])
     places = list(place_errors(*np.zeros((2, 1, 1), int)))
@@ -130,6 +134,7 @@ def page(scores: pd.DataFrame) -> str:
             ["scale", cover], as_index=False, observed=True
         )[["dice", "f1"]].mean(),
         "Where the wrong pixels of the annotated frames lie": wrong,
+        "Events in recordings, by their masks and as found": events,
         "Each frame": scores,
     }
     sections = [f"## {title}\n\n{markdown_of(part)}" for title, part in parts.items()]
@@ -151,7 +156,6 @@ if __name__ == "__main__":
     options = parser.parse_args()
     if options.calibrate:
         print(calibrate(options.data_dir).round(3).head(12).to_string())
-    elif options.out:
-        options.out.write_text(page(score(options.data_dir)))
     else:
-        print(page(score(options.data_dir)))
+        text = page(score(options.data_dir), recorded_events(options.data_dir))
+        options.out.write_text(text) if options.out else print(text)
