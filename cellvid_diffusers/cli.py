@@ -47,6 +47,9 @@ def generate(
     density: Annotated[str | None, typer.Option(help="Class that the checkpoint knows.")] = None,
     maturity: Annotated[str | None, typer.Option(help="Class that the checkpoint knows.")] = None,
     guidance_scale: Annotated[float, typer.Option(help="Classifier-free guidance; 1 is none.")] = 1.0,
+    motion_guidance_scale: Annotated[
+        float | None, typer.Option(help="How closely video follows its flow; default: the checkpoint's.")
+    ] = None,
     num_restarts: Annotated[
         int | None, typer.Option(min=0, help="Noised and denoised again; default: the checkpoint's.")
     ] = None,
@@ -72,6 +75,7 @@ def generate(
         density=density,
         maturity=maturity,
         guidance_scale=guidance_scale,
+        motion_guidance_scale=motion_guidance_scale,
         num_restarts=num_restarts,
     )
 

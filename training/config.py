@@ -79,6 +79,7 @@ DEFAULTS: dict[str, Any] = {
     "num_restarts": 0,  # of the pipeline that is left (CellVideoPipeline)
     "residual_noise": 0.0,  # likewise
     "flow_strength": 0.0,  # likewise
+    "motion_guidance_scale": 1.0,  # likewise
     "report_to": None,  # "tensorboard"
     "push_to_hub": False,
     "hub_model_id": None,

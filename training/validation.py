@@ -46,6 +46,7 @@ def make_pipeline(
         num_restarts=config["num_restarts"],
         residual_noise=config["residual_noise"],
         flow_strength=config["flow_strength"],
+        motion_guidance_scale=config["motion_guidance_scale"],
     )
 
 

@@ -1,6 +1,7 @@
 """The pipeline that makes cell videos and their optical flow out of noise."""
 
 import inspect
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..models import UNet3DModel
 from .classes import Asked, draw_classes, names_of
 from .conditions import Conditions
 from .finishing import expected_flow, level_of_noise, without_residue
+from .guidance import Guidance
 from .output import CellVideoPipelineOutput
 from .tiling import Tiling
 
@@ -38,8 +40,8 @@ class CellVideoPipeline(DiffusionPipeline):
         class_weights (`dict[str, list[float]]`, *optional*): Their share of the training mix.
         pixel_size_um (`float`, *optional*): Size of a generated pixel in micrometres, if the training data had one.
         frame_interval_min (`float`, *optional*): Minutes between frames, likewise.
-        num_restarts (`int`), residual_noise (`float`), flow_strength (`float`): Of a call that names none: what the
-            checkpoint's evaluation found best.
+        num_restarts (`int`), residual_noise (`float`), flow_strength (`float`), motion_guidance_scale (`float`): Of a
+            call that names none: what the checkpoint's evaluation found best.
     """
 
     model_cpu_offload_seq = "unet"
@@ -61,6 +63,7 @@ class CellVideoPipeline(DiffusionPipeline):
         num_restarts: int = 0,
         residual_noise: float = 0.0,
         flow_strength: float = 0.0,
+        motion_guidance_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.register_modules(unet=unet, scheduler=scheduler)
@@ -77,6 +80,7 @@ class CellVideoPipeline(DiffusionPipeline):
             num_restarts=num_restarts,
             residual_noise=residual_noise,
             flow_strength=flow_strength,
+            motion_guidance_scale=motion_guidance_scale,
         )
 
     @classmethod
@@ -133,6 +137,7 @@ class CellVideoPipeline(DiffusionPipeline):
         density: Asked = None,
         maturity: Asked = None,
         guidance_scale: float = 1.0,
+        motion_guidance_scale: float | None = None,
         num_restarts: int | None = None,
         restart_strength: float = 0.94,
         residual_noise: float | None = None,
@@ -161,6 +166,9 @@ class CellVideoPipeline(DiffusionPipeline):
                 `None` draws from the training mix (the output's `classes` say what). Beside given frames or flow, which
                 show the culture, density and maturity are left open instead.
             guidance_scale (`float`, defaults to 1.0): Classifier-free guidance (Ho and Salimans, 2022); 1 is none.
+            motion_guidance_scale (`float`, *optional*): Above 1 the video follows its flow, sampled or given, more
+                closely (Inner-Guidance, Chefer et al., 2025); 1 is none and takes half the time. The checkpoint's own
+                if not given.
             num_restarts (`int`, *optional*): Times that the finished clip is noised again and denoised from there, to
                 mend what early steps got wrong (after Xu et al., Restart Sampling for Improving Generative Processes,
                 2023); the checkpoint's own number if not given.
@@ -194,7 +202,9 @@ class CellVideoPipeline(DiffusionPipeline):
         flow_strength = self.config.flow_strength if flow_strength is None else flow_strength
         self._check_inputs(num_frames, height, width, batch_size, num_inference_steps, output_type)
         residual_noise = self.config.residual_noise if residual_noise is None else residual_noise
-        self._check_strengths(num_restarts, restart_strength, residual_noise, flow_strength)
+        if motion_guidance_scale is None:
+            motion_guidance_scale = self.config.motion_guidance_scale
+        self._check_strengths(num_restarts, restart_strength, residual_noise, flow_strength, motion_guidance_scale)
         generators = self._clip_generators(generator, batch_size)
         shape = (batch_size, self.unet.config.in_channels, num_frames, height, width)
         asked = {"cell_type": cell_type, "density": density, "maturity": maturity}
@@ -209,7 +219,12 @@ class CellVideoPipeline(DiffusionPipeline):
         clip = randn_tensor(shape, generator=generators, device=self.device, dtype=self.unet.dtype)
         self.scheduler.set_timesteps(num_inference_steps, device=self.device)
         clip = conditions.impose(clip * self.scheduler.init_noise_sigma)
-        clip = self._denoise(clip, self.scheduler.timesteps, conditions, labels, guidance_scale, generators)
+        highest_level = self.scheduler.config.num_train_timesteps - 1
+        guidance = Guidance(labels, guidance_scale, motion_guidance_scale, highest_level=highest_level)
+        if motion_guidance_scale != 1 and shape[1] > 1:
+            noise = randn_tensor(shape, generator=generators, device=self.device, dtype=self.unet.dtype)
+            guidance = replace(guidance, flow_noise=noise[:, 1:])
+        clip = self._denoise(clip, self.scheduler.timesteps, conditions, guidance, generators)
         for _ in range(num_restarts):
             self.scheduler.set_timesteps(num_inference_steps, device=self.device)
             begin = self._restart_index(restart_strength)
@@ -218,10 +233,10 @@ class CellVideoPipeline(DiffusionPipeline):
             timesteps = self.scheduler.timesteps[begin:]
             noise = randn_tensor(shape, generator=generators, device=self.device, dtype=clip.dtype)
             clip = conditions.impose(self.scheduler.add_noise(clip, noise, timesteps[:1].expand(batch_size)))
-            clip = self._denoise(clip, timesteps, conditions, labels, guidance_scale, generators)
+            clip = self._denoise(clip, timesteps, conditions, guidance, generators)
 
         def predict(noisy: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-            return self._predict(conditions.impose(noisy), levels, labels, guidance_scale)
+            return guidance.predict(self._predict, conditions.impose(noisy), levels)
 
         if residual_noise > 0:
             level = level_of_noise(self.scheduler, residual_noise)
@@ -262,7 +277,12 @@ class CellVideoPipeline(DiffusionPipeline):
             raise ValueError(f"output_type must be 'np', 'pt' or 'pil', got {output_type!r}")
 
     def _check_strengths(
-        self, num_restarts: int, restart_strength: float, residual_noise: float, flow_strength: float
+        self,
+        num_restarts: int,
+        restart_strength: float,
+        residual_noise: float,
+        flow_strength: float,
+        motion_guidance_scale: float,
     ) -> None:
         if num_restarts < 0 or not 0 < restart_strength <= 1:
             raise ValueError(
@@ -273,11 +293,17 @@ class CellVideoPipeline(DiffusionPipeline):
             raise ValueError(f"residual_noise must be at least 0, got {residual_noise}")
         if not 0 <= flow_strength <= 1:
             raise ValueError(f"flow_strength must be in [0, 1], got {flow_strength}")
-        if flow_strength > 0 and "modalities" not in self.config.noise_patterns:
-            raise ValueError(
-                "flow_strength must be 0: this checkpoint was trained without noise levels of their own for video "
-                f"and flow (noise pattern modalities), got {flow_strength}"
-            )
+        if "modalities" in self.config.noise_patterns:
+            return
+        for name, value, none in (
+            ("flow_strength", flow_strength, 0),
+            ("motion_guidance_scale", motion_guidance_scale, 1),
+        ):
+            if value != none:
+                raise ValueError(
+                    f"{name} must be {none}: this checkpoint was trained without noise levels of their own for video "
+                    f"and flow (noise pattern modalities), got {value}"
+                )
 
     def _clip_generators(
         self, generator: torch.Generator | list[torch.Generator] | None, batch_size: int
@@ -304,16 +330,10 @@ class CellVideoPipeline(DiffusionPipeline):
         mean, std = (value[:, None, None, None] for value in values)
         return mean, std
 
-    def _predict(
-        self, clip: torch.Tensor, levels: torch.Tensor, labels: torch.Tensor | None, guidance_scale: float
-    ) -> torch.Tensor:
+    def _predict(self, clip: torch.Tensor, levels: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         def network(tiles: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
             of_tile = None if labels is None else labels.repeat(len(tiles) // len(clip), 1)
-            prediction = self.unet(tiles, levels, of_tile, return_dict=False)[0]
-            if guidance_scale == 1.0 or labels is None:
-                return prediction
-            unguided = self.unet(tiles, levels, None, return_dict=False)[0]
-            return unguided + guidance_scale * (prediction - unguided)
+            return self.unet(tiles, levels, of_tile, return_dict=False)[0]
 
         return network(clip, levels) if self.tiling is None else self.tiling.predict(network, clip, levels)
 
@@ -322,8 +342,7 @@ class CellVideoPipeline(DiffusionPipeline):
         clip: torch.Tensor,
         timesteps: torch.Tensor,
         conditions: Conditions,
-        labels: torch.Tensor | None,
-        guidance_scale: float,
+        guidance: Guidance,
         generators: list[torch.Generator],
     ) -> torch.Tensor:
         """Take a noisy clip through the timesteps, what is given staying as it is."""
@@ -331,7 +350,7 @@ class CellVideoPipeline(DiffusionPipeline):
         extra = {"generator": generators} if takes_generator else {}
         for timestep in self.progress_bar(timesteps):
             model_input = conditions.impose(self.scheduler.scale_model_input(clip, timestep))
-            prediction = self._predict(model_input, conditions.levels(timestep), labels, guidance_scale)
+            prediction = guidance.predict(self._predict, model_input, conditions.levels(timestep))
             clip = conditions.impose(self.scheduler.step(prediction, timestep, clip, **extra).prev_sample)
         return clip
 

@@ -1,0 +1,57 @@
+r"""Predictions pushed away from those that know less.
+
+With classes :math:`c` and with the flow :math:`f_t` that is sampled along with the video :math:`x_t`,
+
+.. math:: \hat y = y(x_t, f_t, c) + (g_c - 1) \, [y(x_t, f_t, c) - y(x_t, f_t)]
+    + (g_m - 1) \, [y(x_t, f_t, c) - y(x_t, f_T, c)],
+
+where :math:`f_T` is flow at the highest noise level, which says nothing. The last term holds for the video alone: it
+makes the video follow its flow more closely. It needs a network that knows noise levels of their own for video and
+flow.
+
+References
+----------
+.. [1] Classifier-Free Diffusion Guidance (Ho & Salimans, 2022), https://arxiv.org/abs/2207.12598
+.. [2] Inner-Guidance: VideoJAM: Joint Appearance-Motion Representations for Enhanced Motion Generation in Video Models
+   (Chefer et al., 2025), https://arxiv.org/abs/2502.02492
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+Predict = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
+"""A network: clip `(B, C, F, H, W)`, levels `(B, F, 2)`, labels `(B, kinds)` or `None` -> its prediction, a clip."""
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """
+    Args:
+        labels (`torch.Tensor` of shape `(B, kinds)`, *optional*): Classes of the clips.
+        class_scale (`float`): :math:`g_c`; 1 is none.
+        motion_scale (`float`): :math:`g_m`; 1 is none.
+        flow_noise (`torch.Tensor` of shape `(B, 2, F, H, W)`, *optional*): :math:`f_T`.
+        highest_level (`int`): Its noise level.
+    """
+
+    labels: torch.Tensor | None
+    class_scale: float = 1.0
+    motion_scale: float = 1.0
+    flow_noise: torch.Tensor | None = None
+    highest_level: int = 0
+
+    def predict(self, network: Predict, clip: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+        """The guided prediction for a noisy clip `(B, C, F, H, W)` at levels `(B, F, 2)`."""
+        known = network(clip, levels, self.labels)
+        guided = known
+        if self.class_scale != 1 and self.labels is not None:
+            guided = guided + (self.class_scale - 1) * (known - network(clip, levels, None))
+        if self.motion_scale != 1 and self.flow_noise is not None:
+            motionless = torch.cat([clip[:, :1], self.flow_noise.to(clip)], dim=1)
+            blind = levels.clone()
+            blind[..., 1] = self.highest_level
+            pushed = (self.motion_scale - 1) * (known - network(motionless, blind, self.labels))[:, :1]
+            guided = torch.cat([guided[:, :1] + pushed, guided[:, 1:]], dim=1)
+        return guided
