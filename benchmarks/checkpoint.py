@@ -34,14 +34,27 @@ Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Video `(N, F, H, W)` uint8, flow `(N, F, H, W, 2)` in px/frame, cell types `(N,)`."""
 
 
-def generate(pipe: CellVideoPipeline, seeds: range, *, num_inference_steps: int = 25, **asked: list[str]) -> Sample:
+def generate(
+    pipe: CellVideoPipeline,
+    seeds: range,
+    *,
+    num_inference_steps: int = 25,
+    motion_guidance_scale: float | None = None,
+    **asked: list[str],
+) -> Sample:
     """Clips of these seeds, eight at a time, each with its own of the asked classes."""
     frames, flows, types = [], [], []
     for start in range(0, len(seeds), 8):
         part = seeds[start : start + 8]
         classes = {kind: names[start : start + 8] for kind, names in asked.items()}
         generators = [torch.Generator().manual_seed(seed) for seed in part]
-        out = pipe(batch_size=len(part), num_inference_steps=num_inference_steps, generator=generators, **classes)
+        out = pipe(
+            batch_size=len(part),
+            num_inference_steps=num_inference_steps,
+            motion_guidance_scale=motion_guidance_scale,
+            generator=generators,
+            **classes,
+        )
         frames.append((out.frames * 255).round().astype(np.uint8))
         flows.append(out.flow)
         types += [each["cell_type"] for each in out.classes]

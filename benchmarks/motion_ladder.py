@@ -9,8 +9,11 @@ model. What is finished is kept in `--work` and not run again, and a killed rung
 spectrum and motion: distance to the held-out clips over the real-vs-real floor, 95 % interval in brackets (over the
 clips; over seeds where there are several, the range). Explained: share of the motion seen in the generated frames that
 the flow generated with them accounts for (1 all, 0 no better than no flow, below 0 worse). What the page says in its
-notes is kept, and so are the rungs that earlier calls have finished. "Ancestral": sampled as the paper does, with ten
-times as many steps and a quarter of the clips, where noise is predicted as in the paper.
+notes is kept, and so are the rungs that earlier calls have finished.
+
+"Ancestral": sampled as the paper does, with ten times as many steps and a quarter of the clips, where noise is
+predicted as in the paper. "Finished": one more prediction takes off the noise that the sampler leaves
+(`residual_noise` 0.1); "guided": that, and the video is pushed towards its flow (`motion_guidance_scale` 1.5).
 """
 
 import argparse
@@ -37,8 +40,18 @@ LADDER = ROOT / "training" / "configs" / "ladder"
 RUNGS = tuple(sorted(path.stem for path in LADDER.glob("*.yaml") if path.stem not in ("common", "5_video")))
 WARM = tuple(rung for rung in RUNGS if rung[0] in "5678")
 """Rungs that start from `5_video`."""
-PREDICTS_NOISE = tuple(rung for rung in RUNGS if rung[0] in "123")
-"""Rungs that are sampled as the paper does, too."""
+SAMPLERS: dict[str, dict[str, float]] = {
+    "ancestral": {},
+    "finished": {"residual_noise": 0.1},
+    "guided": {"residual_noise": 0.1, "motion_guidance_scale": 1.5},
+}
+"""Other ways to sample, with what the pipeline is told."""
+SAMPLED_AGAIN: dict[str, tuple[str, ...]] = {
+    **{rung: ("ancestral",) for rung in RUNGS if rung[0] in "123"},
+    "9_joint": ("finished", "guided"),
+    "9_without_flow": ("finished",),
+}
+"""Rungs that are sampled in other ways, too."""
 BATCH = 4
 FAMILIES = ("appearance", "spectrum", "motion")
 
@@ -51,14 +64,15 @@ def train(config: str, out: Path, clips: int, seed: int, extra: list[str]) -> No
     subprocess.run([str(word) for word in command], check=True, cwd=ROOT)
 
 
-def sample(folder: Path, count: int, steps: int, *, ancestral: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
+def sample(folder: Path, count: int, steps: int, sampler: str = "") -> tuple[np.ndarray, np.ndarray | None]:
     """Clips `(N, F, H, W)` uint8 and their flow, seeds 0 to N - 1, each class in its turn.
 
-    `ancestral`: by the paper's sampler, which clips every estimate of the clean clip to what a grey level can be.
+    The sampler is one of `SAMPLERS` or the checkpoint's own; `ancestral` is the paper's, which clips every estimate of
+    the clean clip to what a grey level can be.
     """
     pipe = CellVideoPipeline.from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
-    if ancestral:
+    if sampler == "ancestral":
         mean, spread = pipe.config.video_mean, pipe.config.video_std
         widest = max(mean, 1 - mean) / spread
         options = {"clip_sample": True, "clip_sample_range": widest, "timestep_spacing": "leading"}
@@ -71,6 +85,7 @@ def sample(folder: Path, count: int, steps: int, *, ancestral: bool = False) -> 
             cell_type=name,
             batch_size=len(seeds),
             num_inference_steps=steps,
+            **SAMPLERS.get(sampler, {}),
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
         )
         frames.append((out.frames * 255).round().astype(np.uint8))
@@ -97,13 +112,20 @@ def run(rung: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     return row
 
 
-def run_ancestral(rung: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """A rung, trained by `run`, with the paper's own sampler."""
+def budget(sampler: str, arguments: argparse.Namespace) -> tuple[int, int]:
+    """Number of clips and steps."""
+    if sampler == "ancestral":
+        return arguments.ancestral_samples, 10 * arguments.steps
+    return arguments.samples, arguments.steps
+
+
+def run_again(rung: str, seed: int, sampler: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """A rung, trained by `run`, with another sampler."""
     folder = arguments.work / f"{rung}-{seed}"
-    result = folder / "ancestral.json"
+    result = folder / f"{sampler}.json"
     if not result.exists():
-        made = sample(folder, arguments.ancestral_samples, 10 * arguments.steps, ancestral=True)
-        result.write_text(json.dumps(measure(arguments.real, *made, folder / "ancestral.png"), indent=1))
+        made = sample(folder, *budget(sampler, arguments), sampler)
+        result.write_text(json.dumps(measure(arguments.real, *made, folder / f"{sampler}.png"), indent=1))
     return json.loads(result.read_text())
 
 
@@ -112,8 +134,7 @@ def draw(rows: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -
     clips = []
     for rung in rows:
         name, _, sampler = rung.partition(", ")
-        options = {"ancestral": bool(sampler)}
-        frames, _ = sample(arguments.work / f"{name}-0", 4, (10 if sampler else 1) * arguments.steps, **options)
+        frames, _ = sample(arguments.work / f"{name}-0", 4, budget(sampler, arguments)[1], sampler)
         apart = np.pad(frames, ((0, 0), (0, 0), (0, 0), (0, 2)), constant_values=255)
         clips.append(np.concatenate(list(apart), axis=-1))
     labels = [rung.replace("_", " ").replace(", ", "\n") for rung in rows]
@@ -177,9 +198,9 @@ def main() -> None:
         runs = [run(rung, seed, arguments) for seed in seeds_of(rung, arguments)]
         if runs:
             rows[rung] = runs
-            if rung in PREDICTS_NOISE:
-                again = [run_ancestral(rung, seed, arguments) for seed in seeds_of(rung, arguments)]
-                rows[f"{rung}, ancestral"] = again
+            for sampler in SAMPLED_AGAIN.get(rung, ()):
+                again = [run_again(rung, seed, sampler, arguments) for seed in seeds_of(rung, arguments)]
+                rows[f"{rung}, {sampler}"] = again
             text = f"# {(__doc__ or '').strip()}\n\n{climbed(rows, arguments.clips)}\n"
             arguments.out.write_text(text + heading + notes)
     print(climbed(rows, arguments.clips))

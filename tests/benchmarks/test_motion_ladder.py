@@ -18,9 +18,10 @@ def test_first_rung_and_a_warm_started_one(tmp_path):
     data, work, page = tmp_path / "data", tmp_path / "work", tmp_path / "ladder.md"
     write_simulated(data, num_videos=24, size=48, num_frames=10, seed=0)
     command = [sys.executable, "benchmarks/motion_ladder.py", "--real", data, "--work", work, "--out", page]
-    command += ["--figure", tmp_path / "ladder.png", "--rungs", "1_video", "6_weights", "--clips", "16"]
+    command += ["--figure", tmp_path / "ladder.png", "--rungs", "1_video", "6_weights", "9_joint", "--clips", "16"]
     command += ["--samples", "4", "--ancestral-samples", "4", "--steps", "2"]
     command += ["--dataset_name", data, "--class_columns", "{}", "--balance", "null", "--logging_steps", "1"]
+    command += ["--scale_by_cell_type", "false"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     page.write_text("# Old\n\n## Notes\n\nWhat somebody wrote.\n")
     for _ in range(2):
@@ -29,14 +30,15 @@ def test_first_rung_and_a_warm_started_one(tmp_path):
         )
         assert done.returncode == 0, done.stderr[-3000:]
         finished = {path: path.stat().st_mtime_ns for path in work.glob("*/ladder.json")}
-        assert len(finished) == 2
+        assert len(finished) == 3
     assert (work / "5_video-0" / "model_index.json").exists()
     log = (work / "6_weights-0" / "train_log.jsonl").read_text().splitlines()
     assert json.loads(log[-1])["clips"] == 8  # the other half went into the video-only model
     table, _, notes = page.read_text().partition("\n## Notes\n")
     assert notes == "\nWhat somebody wrote.\n" and "Old" not in table
     assert (tmp_path / "ladder.png").stat().st_size > 1000
-    video, ancestral, joint = table.splitlines()[-3:]
-    assert ancestral.startswith("| 1_video, ancestral | 1 |")
+    video, *others = table.splitlines()[-6:]
     assert video.startswith("| 1_video | 1 |") and video.endswith("| — |")
-    assert joint.startswith("| 6_weights | 1 |") and not joint.endswith("| — |")
+    names = ["1_video, ancestral", "6_weights", "9_joint", "9_joint, finished", "9_joint, guided"]
+    assert [line.split(" | 1 | ")[0] for line in others] == [f"| {name}" for name in names]
+    assert not any(line.endswith("| — |") for line in others[1:])
