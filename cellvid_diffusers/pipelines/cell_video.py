@@ -14,12 +14,14 @@ from huggingface_hub import snapshot_download
 from PIL import Image
 
 from ..models import UNet3DModel
-from .classes import Asked, draw_classes, names_of
-from .conditions import Conditions
+from .classes import Asked, draw_classes, names_of, nearest_cell_types
+from .conditions import Conditions, Given
 from .finishing import expected_flow, level_of_noise, without_residue
 from .guidance import Guidance
 from .output import CellVideoPipelineOutput
 from .tiling import Tiling
+
+OUTPUT_TYPES = ("np", "pt", "pil")
 
 
 class CellVideoPipeline(DiffusionPipeline):
@@ -38,8 +40,9 @@ class CellVideoPipeline(DiffusionPipeline):
         class_names (`dict[str, list[str]]`, *optional*): For `cell_type`, `density` and `maturity`, in this order, the
             names of the classes that the model knows.
         class_weights (`dict[str, list[float]]`, *optional*): Their share of the training mix.
-        pixel_size_um (`float`, *optional*): Size of a generated pixel in micrometres, if the training data had one.
-        frame_interval_min (`float`, *optional*): Minutes between frames, likewise.
+        pixel_size_um (`float` or `dict[str, float]`, *optional*): Size of a generated pixel in micrometres, if the
+            training data had one; of all clips, or of each cell type.
+        frame_interval_min (`float` or `dict[str, float]`, *optional*): Minutes between frames, likewise.
         num_restarts (`int`), residual_noise (`float`), flow_strength (`float`), motion_guidance_scale (`float`): Of a
             call that names none: what the checkpoint's evaluation found best.
     """
@@ -58,8 +61,8 @@ class CellVideoPipeline(DiffusionPipeline):
         noise_patterns: list[str] = ["joint"],  # noqa: B006 (a config key: JSON has no tuples)
         class_names: dict[str, list[str]] | None = None,
         class_weights: dict[str, list[float]] | None = None,
-        pixel_size_um: float | None = None,
-        frame_interval_min: float | None = None,
+        pixel_size_um: float | dict[str, float] | None = None,
+        frame_interval_min: float | dict[str, float] | None = None,
         num_restarts: int = 0,
         residual_noise: float = 0.0,
         flow_strength: float = 0.0,
@@ -164,7 +167,8 @@ class CellVideoPipeline(DiffusionPipeline):
                 Flow to make the video for, in pixels per frame.
             cell_type, density, maturity (`str` or `list[str]`, *optional*): Class name, or a list of one for each clip;
                 `None` draws from the training mix (the output's `classes` say what). Beside given frames or flow, which
-                show the culture, density and maturity are left open instead.
+                show the culture, density and maturity are left open instead, and of cell types with scales of their own
+                it is the one that given frames look like.
             guidance_scale (`float`, defaults to 1.0): Classifier-free guidance (Ho and Salimans, 2022); 1 is none.
             motion_guidance_scale (`float`, *optional*): Above 1 the video follows its flow, sampled or given, more
                 closely (Inner-Guidance, Chefer et al., 2025); 1 is none and takes half the time. The checkpoint's own
@@ -207,31 +211,35 @@ class CellVideoPipeline(DiffusionPipeline):
         self._check_strengths(num_restarts, restart_strength, residual_noise, flow_strength, motion_guidance_scale)
         generators = self._clip_generators(generator, batch_size)
         shape = (batch_size, self.unet.config.in_channels, num_frames, height, width)
+        device = self._execution_device
+        given = Given.from_arguments(
+            self.config, shape, first_frame=first_frame, frames=frames, frame_mask=frame_mask, flow=flow
+        )
+        if cell_type is None and isinstance(self.config.video_mean, dict) and given.frames().numel():
+            cell_type = nearest_cell_types(self.config, given.frames())
         asked = {"cell_type": cell_type, "density": density, "maturity": maturity}
         shown = any(each is not None for each in (first_frame, frames, flow))
         labels = draw_classes(self.config, asked, generators, left_open=("density", "maturity") if shown else ())
         scale, classes = self._video_scale(labels), names_of(self.config, labels)
-        labels = None if labels is None else labels.to(self.device)
-        conditions = Conditions.from_arguments(
-            self.config, shape, scale, first_frame=first_frame, frames=frames, frame_mask=frame_mask, flow=flow
-        ).to(self.device, self.unet.dtype)
+        labels = None if labels is None else labels.to(device)
+        conditions = given.scaled(self.config, scale, shape[1]).to(device, self.unet.dtype)
 
-        clip = randn_tensor(shape, generator=generators, device=self.device, dtype=self.unet.dtype)
-        self.scheduler.set_timesteps(num_inference_steps, device=self.device)
+        clip = randn_tensor(shape, generator=generators, device=device, dtype=self.unet.dtype)
+        self.scheduler.set_timesteps(num_inference_steps, device=device)
         clip = conditions.impose(clip * self.scheduler.init_noise_sigma)
         highest_level = self.scheduler.config.num_train_timesteps - 1
         guidance = Guidance(labels, guidance_scale, motion_guidance_scale, highest_level=highest_level)
         if motion_guidance_scale != 1 and shape[1] > 1:
-            noise = randn_tensor(shape, generator=generators, device=self.device, dtype=self.unet.dtype)
+            noise = randn_tensor(shape, generator=generators, device=device, dtype=self.unet.dtype)
             guidance = replace(guidance, flow_noise=noise[:, 1:])
         clip = self._denoise(clip, self.scheduler.timesteps, conditions, guidance, generators)
         for _ in range(num_restarts):
-            self.scheduler.set_timesteps(num_inference_steps, device=self.device)
+            self.scheduler.set_timesteps(num_inference_steps, device=device)
             begin = self._restart_index(restart_strength)
             if hasattr(self.scheduler, "set_begin_index"):  # those that count their steps
                 self.scheduler.set_begin_index(begin)
             timesteps = self.scheduler.timesteps[begin:]
-            noise = randn_tensor(shape, generator=generators, device=self.device, dtype=clip.dtype)
+            noise = randn_tensor(shape, generator=generators, device=device, dtype=clip.dtype)
             clip = conditions.impose(self.scheduler.add_noise(clip, noise, timesteps[:1].expand(batch_size)))
             clip = self._denoise(clip, timesteps, conditions, guidance, generators)
 
@@ -240,18 +248,18 @@ class CellVideoPipeline(DiffusionPipeline):
 
         if residual_noise > 0:
             level = level_of_noise(self.scheduler, residual_noise)
-            levels = conditions.levels(torch.tensor(level, device=self.device))
+            levels = conditions.levels(torch.tensor(level, device=device))
             clip = conditions.impose(without_residue(partial(predict, levels=levels), clip, level, self.scheduler))
         if flow_strength > 0 and shape[1] > 1:
             level = max(1, round(flow_strength * self.scheduler.config.num_train_timesteps) - 1)  # 0 says given
-            levels = conditions.levels(torch.tensor(level, device=self.device))
+            levels = conditions.levels(torch.tensor(level, device=device))
             levels[..., 0] = 0
-            noise = randn_tensor(shape, generator=generators, device=self.device, dtype=clip.dtype)
+            noise = randn_tensor(shape, generator=generators, device=device, dtype=clip.dtype)
             clip = expected_flow(partial(predict, levels=levels), clip, noise, level, self.scheduler)
         video, motion = self._decode(clip, scale)
-        video, motion = conditions.restore(video, motion)
+        video, motion = given.restore(video, motion)
         self.maybe_free_model_hooks()
-        made = self._as(output_type, video, motion)
+        made = self.as_output(output_type, video, motion)
         return CellVideoPipelineOutput(*made, classes=classes) if return_dict else made
 
     def _check_inputs(
@@ -273,8 +281,8 @@ class CellVideoPipeline(DiffusionPipeline):
         multiple = self.unet.size_multiple
         if height % multiple or width % multiple or min(height, width) < multiple:
             raise ValueError(f"height and width must be positive multiples of {multiple}, got {height} x {width}")
-        if output_type not in ("np", "pt", "pil"):
-            raise ValueError(f"output_type must be 'np', 'pt' or 'pil', got {output_type!r}")
+        if output_type not in OUTPUT_TYPES:
+            raise ValueError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}")
 
     def _check_strengths(
         self,
@@ -370,8 +378,9 @@ class CellVideoPipeline(DiffusionPipeline):
             return video, None
         return video, clip[:, 1:].permute(0, 2, 3, 4, 1) * self.config.flow_scale + self.config.flow_offset
 
-    def _as(self, output_type: str, video: torch.Tensor, flow: torch.Tensor | None) -> tuple[Any, Any]:
-        """Video and flow as NumPy arrays, tensors or pictures."""
+    @staticmethod
+    def as_output(output_type: str, video: torch.Tensor, flow: torch.Tensor | None) -> tuple[Any, Any]:
+        """Video `(B, F, H, W)` in [0, 1] and flow as NumPy arrays (`"np"`), tensors (`"pt"`) or pictures (`"pil"`)."""
         if output_type == "pt":
             return video, flow
         frames, motion = video.cpu().numpy(), None if flow is None else flow.cpu().numpy()

@@ -62,6 +62,32 @@ def names_of(config: Any, labels: torch.Tensor | None) -> list[dict[str, str | N
     ]
 
 
+def nearest_cell_types(config: Any, frames: torch.Tensor) -> list[str]:
+    """
+    The cell type of each clip that its given frames look like, where cell types have scales of their own.
+
+    Args:
+        config: The pipeline's, with `video_mean` and `video_std` of each cell type.
+        frames (`torch.Tensor` of shape `(B, n, H, W)`): Given frames, in [0, 1].
+
+    Returns:
+        `list[str]` with the name of one cell type for each clip: the one from whose grey values, taken as normally
+        distributed, those of the frames diverge least (Kullback and Leibler).
+    """
+    names = list(config.video_mean)
+    mean, std = (torch.tensor([of_type[name] for name in names]) for of_type in (config.video_mean, config.video_std))
+    grey = frames.flatten(1)
+    variance = (grey.var(1) + (grey.mean(1) - mean[:, None]) ** 2) / std[:, None] ** 2
+    divergence = variance / 2 + std[:, None].log()  # what is the same for all types left out
+    return [names[index] for index in divergence.argmin(0).tolist()]
+
+
+def value_of(config: Any, name: str, cell_type: str | None) -> float | None:
+    """`pixel_size_um` or `frame_interval_min` of a clip, where each cell type may have its own."""
+    value = config[name]
+    return value.get(cell_type) if isinstance(value, dict) else value
+
+
 def _one_for_each_clip(kind: str, asked: Asked, count: int) -> Sequence[str | None]:
     if asked is None or isinstance(asked, str):
         return [asked] * count

@@ -1,7 +1,7 @@
 """What a user gives the sampler: frames, flow, or nothing, held at noise level zero while the rest is denoised."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,18 +11,16 @@ Array: TypeAlias = np.ndarray | torch.Tensor
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """Given values of a clip, and where they are given.
+class Given:
+    """What a user gives, as it came.
 
     Args:
-        values (`torch.Tensor` of shape `(B, C, F, H, W)`): Given values in the model's scale, anything elsewhere.
-        given (`torch.Tensor` of shape `(B, F, 2)`, bool): Which frames' video and flow are given.
-        video (`torch.Tensor` of shape `(B, F, H, W)`): Given video as it came, in [0, 1].
-        flow (`torch.Tensor` of shape `(B, F, H, W, 2)`): Given flow as it came, in px/frame.
+        mask (`torch.Tensor` of shape `(B, F, 2)`, bool): Which frames' video and flow are given.
+        video (`torch.Tensor` of shape `(B, F, H, W)`): Given video in [0, 1], anything elsewhere.
+        flow (`torch.Tensor` of shape `(B, F, H, W, 2)`): Given flow in px/frame, anything elsewhere.
     """
 
-    values: torch.Tensor
-    given: torch.Tensor
+    mask: torch.Tensor
     video: torch.Tensor
     flow: torch.Tensor
 
@@ -31,16 +29,13 @@ class Conditions:
         cls,
         config: Mapping[str, Any],
         shape: tuple[int, int, int, int, int],
-        video_scale: tuple[torch.Tensor, torch.Tensor],
         *,
         first_frame: Array | None,
         frames: Array | None,
         frame_mask: Array | None,
         flow: Array | None,
-    ) -> "Conditions":
-        """Check the pipeline's conditional arguments and put them into the model's scale.
-
-        `video_scale` holds the mean and standard deviation of the video, each `(1 or B, 1, 1, 1)`.
+    ) -> "Given":
+        """Read and check the pipeline's conditional arguments for clips of shape `(B, C, F, H, W)`.
 
         Raises:
             ValueError: If a shape or value does not fit, or the checkpoint was not trained for the task.
@@ -81,25 +76,45 @@ class Conditions:
             raise ValueError(
                 f"given frames must be in [0, 1], got {float(video.min()):.3g} to {float(video.max()):.3g}"
             )
+        return cls(given, video, motion)
+
+    def frames(self) -> torch.Tensor:
+        """Frames that are given, `(B, n, H, W)`; the same ones of each clip."""
+        return self.video[:, self.mask[0, :, 0]]
+
+    def scaled(
+        self, config: Mapping[str, Any], video_scale: tuple[torch.Tensor, torch.Tensor], channels: int
+    ) -> "Conditions":
+        """The same in the model's scale; `video_scale` holds mean and standard deviation, each `(1 or B, 1, 1, 1)`."""
         mean, std = video_scale
-        values = torch.cat(
-            [
-                ((video - mean) / std)[:, None],
-                ((motion - config["flow_offset"]) / config["flow_scale"]).permute(0, 4, 1, 2, 3),
-            ],
-            dim=1,
-        )[:, :channels]
-        return cls(values, given, video, motion)
+        flow = (self.flow - config["flow_offset"]) / config["flow_scale"]
+        values = torch.cat([((self.video - mean) / std)[:, None], flow.permute(0, 4, 1, 2, 3)], dim=1)
+        return Conditions(values[:, :channels], self.mask)
+
+    def restore(self, video: torch.Tensor, flow: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Put the given frames and flow back exactly as they came."""
+        mask = self.mask.to(video.device)
+        video = torch.where(mask[:, :, 0, None, None], self.video.to(video), video)
+        if flow is not None:
+            flow = torch.where(mask[:, :, 1, None, None, None], self.flow.to(flow), flow)
+        return video, flow
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Given values of a clip in the model's scale, and where they are given.
+
+    Args:
+        values (`torch.Tensor` of shape `(B, C, F, H, W)`): Given values, anything elsewhere.
+        given (`torch.Tensor` of shape `(B, F, 2)`, bool): Which frames' video and flow are given.
+    """
+
+    values: torch.Tensor
+    given: torch.Tensor
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Conditions":
-        """The same on another device, the model's values in another dtype."""
-        return replace(
-            self,
-            values=self.values.to(device, dtype),
-            given=self.given.to(device),
-            video=self.video.to(device),
-            flow=self.flow.to(device),
-        )
+        """The same on another device, the values in another dtype."""
+        return Conditions(self.values.to(device, dtype), self.given.to(device))
 
     def levels(self, timestep: torch.Tensor) -> torch.Tensor:
         """Noise levels `(B, F, 2)` at a step of the scheduler: 0 where given."""
@@ -112,13 +127,6 @@ class Conditions:
         index = [0, 1, 1][: clip.shape[1]]
         given = self.given[:, :, index].transpose(1, 2)[..., None, None]
         return torch.where(given, self.values, clip)
-
-    def restore(self, video: torch.Tensor, flow: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Put the given frames and flow back exactly as they came."""
-        video = torch.where(self.given[:, :, 0, None, None], self.video, video)
-        if flow is not None:
-            flow = torch.where(self.given[:, :, 1, None, None, None], self.flow, flow)
-        return video, flow
 
 
 def _read(name: str, array: Array, shape: tuple[int, ...]) -> torch.Tensor:

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from .cell_video import CellVideoPipeline
+from .cell_video import OUTPUT_TYPES, CellVideoPipeline
 from .output import CellVideoPipelineOutput
 
 
@@ -15,6 +15,7 @@ def roll_out(
     window: int = 10,
     overlap: int = 4,
     generator: list[torch.Generator] | torch.Generator | None = None,
+    output_type: str = "np",
     **arguments: Any,
 ) -> CellVideoPipelineOutput:
     """
@@ -27,15 +28,22 @@ def roll_out(
         overlap (`int`): Frames of a window that are given: the last ones of the window before. More remember motion
             better, fewer are faster.
         generator (`torch.Generator` or `list[torch.Generator]`, *optional*): As for the pipeline.
-        **arguments: Of [`CellVideoPipeline.__call__`]; `first_frame` starts the first window. Classes that are not
-            asked for are drawn once, for all windows.
+        output_type (`str`, defaults to `"np"`): As for the pipeline.
+        **arguments: Of [`CellVideoPipeline.__call__`], without `frames`, `frame_mask`, `flow` and `return_dict`;
+            `first_frame` starts the first window. Classes that are not asked for are drawn once, for all windows.
 
     Returns:
         [`CellVideoPipelineOutput`] with frames `(batch_size, num_frames, H, W)` and their flow.
 
     Raises:
-        ValueError: If `overlap` does not lie between 1 and `window - 1`.
+        ValueError: If `overlap` does not lie between 1 and `window - 1`, `output_type` is unknown, or an argument is
+            given that only one window can have.
     """
+    for name in ("frames", "frame_mask", "flow", "return_dict"):
+        if name in arguments:
+            raise ValueError(f"{name} cannot be given to a roll-out, which gives each window its own")
+    if output_type not in OUTPUT_TYPES:
+        raise ValueError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}")
     if not 1 <= overlap < window:
         raise ValueError(f"overlap must lie between 1 and window - 1 = {window - 1}, got {overlap}")
     first = min(window, num_frames)
@@ -54,6 +62,5 @@ def roll_out(
         frames = torch.cat([frames, new_frames[:, overlap:]], dim=1)
         if flow is not None:  # the flow of the last given frame leads into the new ones
             flow = torch.cat([flow[:, :-1], new_flow[:, overlap - 1 :]], dim=1)
-    frames = frames[:, :num_frames].cpu().numpy()
-    flow = None if flow is None else flow[:, :num_frames].cpu().numpy()
-    return CellVideoPipelineOutput(frames=frames, flow=flow, classes=start.classes)
+    flow = None if flow is None else flow[:, :num_frames]
+    return CellVideoPipelineOutput(*pipe.as_output(output_type, frames[:, :num_frames], flow), classes=start.classes)

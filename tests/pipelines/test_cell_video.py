@@ -202,8 +202,20 @@ class TestVideoScaleOfEachCellType:
     def test_given_frames_enter_in_it_and_come_back(self):
         pipe = self.make(video_mean={"flat": 0.3, "high": 0.6}, video_std={"flat": 0.01, "high": 0.02})
         frame = np.random.default_rng(0).random((16, 24)).astype(np.float32)
-        out = pipe(**SHORT, batch_size=4, first_frame=frame, generator=seeded())  # both types, drawn
+        kinds = ["flat", "high", "flat", "high"]
+        out = pipe(**SHORT, batch_size=4, cell_type=kinds, first_frame=frame, generator=seeded())
         np.testing.assert_array_equal(out.frames[:, 0], np.stack([frame] * 4))
+
+    @pytest.mark.parametrize(("mean", "std", "expected"), [(0.3, 0.01, "flat"), (0.6, 0.02, "high"), (0.4, 0.1, "high")])
+    def test_given_frames_have_the_cell_type_that_they_look_like(self, mean, std, expected):
+        pipe = self.make(video_mean={"flat": 0.3, "high": 0.5}, video_std={"flat": 0.01, "high": 0.1})
+        frame = np.random.default_rng(0).normal(mean, std, (16, 24)).clip(0, 1)
+        video = np.stack([frame] * 4)
+        for given in ({"first_frame": frame}, {"frames": video}, {"frames": video, "frame_mask": [1, 0, 0, 1]}):
+            out = pipe(**SHORT, batch_size=3, **given, generator=seeded())
+            assert [each["cell_type"] for each in out.classes] == [expected] * 3
+        asked = pipe(**SHORT, cell_type="flat", first_frame=frame, generator=seeded())
+        assert asked.classes[0]["cell_type"] == "flat"
 
 
 class TestRestarts:

@@ -37,3 +37,18 @@ def test_a_window_follows_from_the_one_before():
 def test_wrong_overlap_is_named(overlap):
     with pytest.raises(ValueError, match=f"got {overlap}"):
         roll_out(make_pipe(), 8, window=5, overlap=overlap)
+
+
+def test_output_types():
+    arguments = {"window": 5, "overlap": 2, **SMALL}
+    frames = roll_out(make_pipe(), 7, generator=seeded(), **arguments).frames
+    tensors = roll_out(make_pipe(), 7, generator=seeded(), output_type="pt", **arguments)
+    np.testing.assert_array_equal(tensors.frames.numpy(), frames)
+    pictures = roll_out(make_pipe(), 7, generator=seeded(), output_type="pil", **arguments).frames
+    np.testing.assert_array_equal(np.asarray(pictures[0][6]), (frames[0, 6] * 255).round())
+
+
+@pytest.mark.parametrize("name", ["frames", "frame_mask", "flow", "return_dict"])
+def test_arguments_that_belong_to_one_window_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name} cannot be given"):
+        roll_out(make_pipe(), 7, **{name: True}, **SMALL)
