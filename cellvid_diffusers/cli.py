@@ -15,6 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+CHECKPOINT = "checkpoints/cellvid-tiny"
 Out = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 Seed = Annotated[int, typer.Option(help="Clip i is made with seed SEED + i.")]
 
@@ -37,7 +38,7 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
 @one_line_errors
 def generate(
     out: Out,
-    checkpoint: Annotated[str, typer.Option(help="Folder of a pipeline, or its Hub id.")] = "checkpoints/cellvid-tiny",
+    checkpoint: Annotated[str, typer.Option(help="Folder of a pipeline, or its Hub id.")] = CHECKPOINT,
     num_videos: Annotated[int, typer.Option(min=1, help="Number of clips.")] = 1,
     num_frames: Annotated[int, typer.Option(min=1, help="Frames of each clip.")] = 10,
     height: Annotated[int | None, typer.Option(help="Height in pixels; the checkpoint's own without it.")] = None,
@@ -56,10 +57,13 @@ def generate(
     batch_size: Annotated[int, typer.Option(min=1, help="Clips made at a time; changes no clip.")] = 4,
     seed: Seed = 0,
     annotate: Annotated[bool, typer.Option("--annotate", help="Write cell masks, tracks and outlines too.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: a GPU where there is one.")] = None,
 ) -> None:
     """Synthesise clips with their flow: video_00000.ome.tif, flow_00000.npy and previews."""
     from .generation import generate_clips
 
+    if checkpoint == CHECKPOINT and not Path(checkpoint).is_dir():
+        raise ValueError(f"{CHECKPOINT} is not in {Path.cwd()}: run it in the repository, or say --checkpoint")
     generate_clips(
         out,
         checkpoint=checkpoint,
@@ -67,6 +71,7 @@ def generate(
         batch_size=batch_size,
         seed=seed,
         annotate=annotate,
+        device=device,
         num_frames=num_frames,
         height=height,
         width=width,

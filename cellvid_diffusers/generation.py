@@ -1,6 +1,7 @@
 """Generated clips as files that Fiji, napari and a browser open."""
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import torch
 from tqdm import tqdm
 
 from .flow import flow_to_rgb
+from .flow.render import LEAST_MAX_SPEED
 from .io import contact_sheet, stretch_contrast, write_ctc, write_gif, write_imagej_rois, write_mp4, write_ome_tiff
 from .pipelines import CellVideoPipeline
+from .pipelines.classes import value_of
 from .training_utils import keep_freed_memory
 
+CALIBRATION = ("pixel_size_um", "frame_interval_min")
 SHOWN = 8
 """Clips on the contact sheet, at most."""
 
@@ -25,6 +29,7 @@ def generate_clips(
     batch_size: int = 4,
     seed: int = 0,
     annotate: bool = False,
+    device: str | None = None,
     **arguments: Any,
 ) -> None:
     """
@@ -33,17 +38,19 @@ def generate_clips(
     Args:
         out (`Path`): Folder for `video_00000.ome.tif` (uint8, TYX), `flow_00000.npy` (T, H, W, 2; px/frame), previews
             as GIF and MP4 and `contact_sheet.png` at stretched contrast, and `metadata.csv` with the seed and the
-            classes of each file.
+            classes of each file. Clips of an earlier run are removed from it.
         checkpoint (`str` or `Path`): Folder of a pipeline, or its Hub id.
         num_videos (`int`): Number of clips.
         batch_size (`int`): Clips made at a time; a clip is the same whatever it is.
         seed (`int`): Clip i is made with seed `seed + i`.
         annotate (`bool`): Also segment and track the cells: `masks_00000/` in the layout of the Cell Tracking Challenge
             and `rois_00000.zip` for ImageJ.
+        device (`str`, *optional*): What torch calls it; a GPU where there is one.
         **arguments: Of [`CellVideoPipeline.__call__`]; classes may be lists with one for each clip.
     """
     keep_freed_memory()
     pipe = CellVideoPipeline.from_pretrained(checkpoint)
+    pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     pipe.set_progress_bar_config(desc="denoising", leave=False)
     out.mkdir(parents=True, exist_ok=True)
     videos: list[np.ndarray] = []
@@ -57,13 +64,17 @@ def generate_clips(
             result = pipe(
                 batch_size=len(seeds), generator=[torch.Generator().manual_seed(each) for each in seeds], **of_part
             )
+            if start == 0:  # not before, so that a mistake costs nobody his clips
+                remove_clips(out)
             classes = result.classes or [{}] * len(seeds)
             labels += [clip_label(start + n, each) for n, each in enumerate(classes)]
             for offset, frames in enumerate(result.frames):
                 video = (frames * 255).round().astype(np.uint8)
                 flow = None if result.flow is None else result.flow[offset]
-                write_clip(out, start + offset, video, flow, pipe.config, annotate=annotate)
-                write_metadata(out, start + offset, {"seed": seeds[offset], **classes[offset]})
+                known = {"seed": seeds[offset], **classes[offset]}
+                calibration = {name: value_of(pipe.config, name, known.get("cell_type")) for name in CALIBRATION}
+                write_clip(out, start + offset, video, flow, **calibration, annotate=annotate)
+                write_metadata(out, start + offset, known)
                 if len(videos) < SHOWN:
                     videos.append(stretch_contrast(video))
                     flows.extend([] if flow is None else [flow])
@@ -77,15 +88,32 @@ def clip_label(index: int, classes: dict[str, str | None]) -> str:
     return "\n".join([f"clip {index}", *(name for name in classes.values() if name)])
 
 
+def remove_clips(out: Path) -> None:
+    """Remove what `generate_clips` has written to a folder before, by the names that it gives."""
+    number = "[0-9]" * 5
+    for pattern in (f"video_{number}.*", f"flow_{number}.*", f"rois_{number}.zip"):
+        for path in out.glob(pattern):
+            path.unlink()
+    for folder in out.glob(f"masks_{number}"):
+        shutil.rmtree(folder)
+
+
 def write_clip(
-    out: Path, index: int, video: np.ndarray, flow: np.ndarray | None, config: Any, *, annotate: bool
+    out: Path,
+    index: int,
+    video: np.ndarray,
+    flow: np.ndarray | None,
+    *,
+    pixel_size_um: float | None,
+    frame_interval_min: float | None,
+    annotate: bool,
 ) -> None:
     """Write one clip: video `(F, H, W)` uint8, flow `(F, H, W, 2)` in px/frame or None."""
     write_ome_tiff(
         out / f"video_{index:05d}.ome.tif",
         video,
-        pixel_size_um=config["pixel_size_um"],
-        frame_interval_min=config["frame_interval_min"],
+        pixel_size_um=pixel_size_um,
+        frame_interval_min=frame_interval_min,
     )
     shown = stretch_contrast(video)
     write_gif(out / f"video_{index:05d}.gif", shown)
@@ -97,7 +125,7 @@ def write_clip(
         from .evaluation import link_cells, segment_cells
 
         # The layout has no gaps in a track: a cell that is missed for a frame comes back as a new one.
-        masks, _ = link_cells(segment_cells(video, pixel_size_um=config["pixel_size_um"]), max_gap=0)
+        masks, _ = link_cells(segment_cells(video, pixel_size_um=pixel_size_um), max_gap=0)
         write_ctc(out / f"masks_{index:05d}", masks)
         write_imagej_rois(out / f"rois_{index:05d}.zip", masks)
 
@@ -115,6 +143,7 @@ def write_metadata(out: Path, index: int, known: dict[str, Any]) -> None:
 def overlay_flow(video: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """The flow's colours over the video, in proportion to the speed: `(F, H, W)` -> `(F, H, W, 3)` uint8."""
     speed = np.linalg.norm(flow, axis=-1, keepdims=True)
-    share = 0.8 * np.clip(speed / max(float(np.percentile(speed, 99)), 1e-6), 0, 1)
-    colours = flow_to_rgb(flow)
+    fastest = max(LEAST_MAX_SPEED, float(np.percentile(speed, 99)))
+    share = 0.8 * np.clip(speed / fastest, 0, 1)
+    colours = flow_to_rgb(flow, max_speed=fastest)
     return ((1 - share) * video[..., None] + share * colours).round().astype(np.uint8)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from cellvid_diffusers.cli import app
 from cellvid_diffusers.flow import horn_schunck
+from cellvid_diffusers.generation import overlay_flow
 from cellvid_diffusers.io import read_ctc, read_ome_tiff, write_ome_tiff
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +55,28 @@ class TestGenerate:
         assert table["file_name"].tolist() == [f"video_{index:05d}.ome.tif" for index in range(3)]
         assert table["seed"].tolist() == [0, 1, 2]
 
+    def test_each_cell_type_has_its_calibration(self, tmp_path):
+        from test_cell_video import make_pipe
+
+        names = {"cell_type": ["a", "b"], "density": ["x", "y", "z"]}
+        sizes, minutes = {"a": 0.5, "b": 2.0}, {"a": 3.0, "b": 4.0}
+        make_pipe(class_names=names, pixel_size_um=sizes, frame_interval_min=minutes).save_pretrained(tmp_path / "pipe")
+        generate(tmp_path / "out", tmp_path / "pipe", "--cell-type", "b")
+        video = read_ome_tiff(tmp_path / "out" / "video_00000.ome.tif")
+        assert (video.pixel_size_um, video.frame_interval_min) == (2.0, 4.0)
+
+    def test_clips_of_an_earlier_run_do_not_stay(self, checkpoint, tmp_path):
+        generate(tmp_path, checkpoint, "--num-videos", 2, "--annotate")
+        (tmp_path / "video_notes.txt").write_text("mine")
+        generate(tmp_path, checkpoint)
+        left = {path.name for path in tmp_path.iterdir()}
+        assert {"video_00000.ome.tif", "video_notes.txt"} < left
+        assert not any("00001" in name or name.startswith(("masks", "rois")) for name in left)
+
+    def test_without_the_repositorys_checkpoint_it_says_so(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert "say --checkpoint" in run("generate", "--out", tmp_path / "out", exit_code=1).stderr
+
     def test_a_clip_depends_on_its_seed_alone(self, checkpoint, tmp_path):
         generate(tmp_path / "a", checkpoint, "--num-videos", 3, "--seed", 5)
         generate(tmp_path / "b", checkpoint, "--num-videos", 1, "--seed", 7)
@@ -74,6 +97,13 @@ class TestGenerate:
         assert message in result.stderr and "Traceback" not in result.output
         assert result.stderr.strip().splitlines()[-1].startswith("cellvid: ")
         assert not out.exists() or not any(out.iterdir())
+
+
+def test_overlay_leaves_still_clips_grey():
+    video = np.full((2, 16, 16), 60, np.uint8)
+    noise = np.random.default_rng(0).normal(0, 0.001, (2, 16, 16, 2))
+    assert np.abs(overlay_flow(video, noise).astype(int) - 60).max() < 5
+    assert overlay_flow(video, noise + 1).std() > 20
 
 
 def test_simulate(tmp_path):

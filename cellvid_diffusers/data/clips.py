@@ -198,10 +198,16 @@ class ClipDataset(Dataset):
             shares[column] = (counts / max(1, counts.sum())).tolist()
         return shares
 
-    def common_value(self, column: str) -> float | None:
-        """The value of a metadata column if all rows share it, else None."""
-        values = set(self.rows[column])
-        return values.pop() if len(values) == 1 else None
+    def common_value(self, column: str) -> float | dict[str, float] | None:
+        """The value of a metadata column that all rows share, or by cell type what all its rows share; else None."""
+        values = [None if value is None else float(f"{value:.6g}") for value in self.rows[column]]  # stored as float32
+        if len(set(values)) == 1:
+            return values[0]
+        names = self.class_columns.get("cell_type", ())
+        of_type = [{v for row, v in enumerate(values) if self._kind(row) == kind} for kind in range(len(names))]
+        if not names or any(len(each) != 1 or None in each for each in of_type):
+            return None
+        return {name: each.pop() for name, each in zip(names, of_type, strict=True)}
 
     def _row(self, index: int) -> tuple[np.ndarray | EncodedFrames, np.ndarray | None]:
         if self._decoded is not None:

@@ -3,12 +3,13 @@
 import cv2
 import numpy as np
 
-__all__ = ["draw_quiver", "flow_to_rgb"]
+__all__ = ["LEAST_MAX_SPEED", "draw_quiver", "flow_to_rgb"]
 
 # Baker et al. give the six arcs between these colours unequal lengths, so that steps look alike all the way round.
 _WHEEL_STOPS = np.cumsum([0, 15, 6, 4, 11, 13, 6]) / 55
 _WHEEL_COLOURS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1], [1, 0, 0]], np.float32)
-_LEAST_SCALE = 0.25
+LEAST_MAX_SPEED = 0.25
+"""Speed of full saturation of clips in which nothing moves faster, in pixels per frame."""
 
 
 def flow_to_rgb(flow: np.ndarray, *, max_speed: float | None = None) -> np.ndarray:
@@ -22,7 +23,8 @@ def flow_to_rgb(flow: np.ndarray, *, max_speed: float | None = None) -> np.ndarr
         u (to the right) and v (down), in pixels per frame.
     max_speed : float, optional
         Speed of full saturation, in pixels per frame; faster pixels keep it. By default the 99th percentile of
-        the whole array, one scale for all frames of a clip, but at least 0.25, so that noise stays white.
+        the whole array, one scale for all frames of a clip, but at least `LEAST_MAX_SPEED`, so that noise stays
+        white.
 
     Returns
     -------
@@ -44,7 +46,7 @@ def flow_to_rgb(flow: np.ndarray, *, max_speed: float | None = None) -> np.ndarr
         raise ValueError(f"max_speed must be positive, got {max_speed}")
     speed = np.hypot(flow[..., 0], flow[..., 1])
     if max_speed is None:
-        max_speed = max(_LEAST_SCALE, float(np.percentile(speed, 99)))
+        max_speed = max(LEAST_MAX_SPEED, float(np.percentile(speed, 99)))
     saturation = np.minimum(speed / max_speed, 1)[..., None]
     return np.rint(255 * (1 - saturation * (1 - _wheel(flow)))).astype(np.uint8)
 

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..flow import flow_to_rgb
+from ..flow.render import LEAST_MAX_SPEED
 from .atomic import replacing
 from .pixels import to_uint8
 
@@ -68,7 +69,7 @@ def contact_sheet(
     legend = None
     if flows is not None:
         motion = _shown_flow(flows, shown, clips[0].shape)
-        fastest = max(0.25, float(np.percentile(np.linalg.norm(motion, axis=-1), 99)))
+        fastest = max(LEAST_MAX_SPEED, float(np.percentile(np.linalg.norm(motion, axis=-1), 99)))
         for group, tiles in zip(groups, flow_to_rgb(motion, max_speed=fastest), strict=True):
             group.append(("motion", tiles))
         legend = f"motion: the wheel gives the direction, full colour is {fastest:.2g} px/frame or more"

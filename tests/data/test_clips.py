@@ -119,6 +119,23 @@ def test_balance_holds_where_one_class_has_nearly_empty_rows(tmp_path):
     assert abs(np.mean([int(clips[index]["class_labels"][0]) for index in range(200)]) - 0.5) < 0.1
 
 
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [([2.0, 2.0, 2.0], 2.0), ([1.0, 2.0, 2.0], {"flat": 1.0, "high": 2.0}), ([1.0, 2.0, 3.0], None), ([1.0, None, None], None)],
+)
+def test_metadata_are_common_or_of_each_cell_type(tmp_path, sizes, expected):
+    features = patch_features(["flat", "high"])
+    rows = []
+    for index, (cell_type, size) in enumerate(zip(("flat", "high", "high"), sizes, strict=True)):
+        known = {"recording": f"r{index}", "x": 0, "y": 0, "t0": 0, "frame_stride": 1, "pixel_size_um": size}
+        rows.append(encode_row(features, frames=blobs(6, 48, 48), flow=None, cell_type=cell_type, **known))
+    data = load_patches(write_patches({"train": rows}, tmp_path / "set", features))
+    options = {"num_frames": 5, "size": 32, "flow": False, "scales": Scales()}
+    clips = ClipDataset(data, class_columns={"cell_type": ["flat", "high"]}, **options)
+    assert clips.common_value("pixel_size_um") == expected
+    assert ClipDataset(data, **options).common_value("pixel_size_um") == (2.0 if expected == 2.0 else None)
+
+
 def test_each_cell_type_has_its_own_video_scale(tmp_path):
     features = patch_features(["flat", "high"])
     rng, rows = np.random.default_rng(0), []
