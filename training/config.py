@@ -76,6 +76,7 @@ DEFAULTS: dict[str, Any] = {
     "validation_steps": 500,
     "validation_clips": 4,
     "num_inference_steps": 25,
+    "sampler": "dpmsolver++",  # of the pipeline that is left; or "ddpm", the paper's ancestral one
     "num_restarts": 0,  # of the pipeline that is left (CellVideoPipeline)
     "residual_noise": 0.0,  # likewise
     "flow_strength": 0.0,  # likewise

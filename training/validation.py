@@ -9,12 +9,15 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers.schedulers import SchedulerMixin
 from diffusers.training_utils import EMAModel
 
 from cellvid_diffusers.data import ClipDataset
 from cellvid_diffusers.io import contact_sheet, write_gif
 from cellvid_diffusers.models import UNet3DModel
 from cellvid_diffusers.pipelines import CellVideoPipeline
+
+Scale = float | dict[str, float]
 
 
 def make_pipeline(
@@ -27,15 +30,15 @@ def make_pipeline(
     scales, names = clips.scales, config["class_columns"]
     fixed = config["normalization"] == "fixed"
     of_type = clips.scales_by_cell_type
-    mean = {name: each.video_mean for name, each in of_type.items()} or scales.video_mean
-    std = {name: each.video_std for name, each in of_type.items()} or scales.video_std
+    scale: tuple[Scale, Scale] = (
+        {name: each.video_mean for name, each in of_type.items()} or scales.video_mean if fixed else 0.5,
+        {name: each.video_std for name, each in of_type.items()} or scales.video_std if fixed else 0.5,
+    )
     return CellVideoPipeline(
         unet,
-        # Steps of equal size in log(SNR) (Lu et al., DPM-Solver++, 2022): 25 of them come as close to 200 steps of DDIM
-        # as no other spacing does (docs/training_log.md).
-        DPMSolverMultistepScheduler.from_config(scheduler.config, use_lu_lambdas=True),
-        video_mean=mean if fixed else 0.5,
-        video_std=std if fixed else 0.5,
+        make_sampler(config["sampler"], scheduler, *scale),
+        video_mean=scale[0],
+        video_std=scale[1],
         # The paper's per-sample extremes are lost; the data set's own extremes stand in for them.
         flow_scale=scales.flow_scale if fixed else scales.flow_clip,
         noise_patterns=list(config["noise_patterns"]),
@@ -48,6 +51,25 @@ def make_pipeline(
         flow_strength=config["flow_strength"],
         motion_guidance_scale=config["motion_guidance_scale"],
     )
+
+
+def make_sampler(name: str, scheduler: DDPMScheduler, mean: Scale, std: Scale) -> SchedulerMixin:
+    """The scheduler that a pipeline samples with, given the one that it was trained with and the video's scale.
+
+    `dpmsolver++` takes steps of equal size in log(SNR) (Lu et al., DPM-Solver++, 2022): 25 of them come as close to 200
+    steps of DDIM as no other spacing does (docs/training_log.md). `ddpm` is ancestral (Ho et al., 2020) and clips every
+    estimate of the clean clip to what a grey level can be.
+
+    Raises:
+        ValueError: If the name is another one.
+    """
+    if name == "dpmsolver++":
+        return DPMSolverMultistepScheduler.from_config(scheduler.config, use_lu_lambdas=True)
+    if name != "ddpm":
+        raise ValueError(f"sampler must be 'dpmsolver++' or 'ddpm', got {name!r}")
+    of_types = [list(each.values()) if isinstance(each, dict) else [each] for each in (mean, std)]
+    widest = max(max(m, 1 - m) / s for m, s in zip(*of_types, strict=True))
+    return DDPMScheduler.from_config(scheduler.config, clip_sample=True, clip_sample_range=widest)
 
 
 def write_samples(pipe: CellVideoPipeline, config: dict[str, Any], step: int, accelerator: Accelerator) -> None:

@@ -205,9 +205,8 @@ class ClipDataset(Dataset):
             return values[0]
         names = self.class_columns.get("cell_type", ())
         of_type = [{v for row, v in enumerate(values) if self._kind(row) == kind} for kind in range(len(names))]
-        if not names or any(len(each) != 1 or None in each for each in of_type):
-            return None
-        return {name: each.pop() for name, each in zip(names, of_type, strict=True)}
+        known = {name: value for name, each in zip(names, of_type, strict=True) for value in each if value is not None}
+        return known if names and all(len(each) == 1 for each in of_type) and len(known) == len(names) else None
 
     def _row(self, index: int) -> tuple[np.ndarray | EncodedFrames, np.ndarray | None]:
         if self._decoded is not None:
