@@ -198,8 +198,8 @@ def _open(
 
 def _frame_reader(source: Source, channel: int | None, z: int | str | None, name: str) -> Callable[[int], np.ndarray]:
     """`read(i)` of the chosen channel and plane, each frame checked as it is read."""
-    channels = 4 if source.colour else source.num_channels
-    if channel is None and source.num_channels > 1:
+    channels = source.num_channels
+    if channel is None and channels > 1 and not source.colour:
         raise ValueError(f"channel must be chosen from 0..{channels - 1}, the file holds {channels}")
     if channel is not None and not 0 <= channel < channels:
         raise ValueError(f"channel must lie in 0..{channels - 1}, got {channel}")

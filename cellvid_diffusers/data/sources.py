@@ -38,9 +38,10 @@ class Source:
     Attributes
     ----------
     plane : callable
-        `plane(t, c, z)` reads one picture, `(H, W)`, or `(H, W, 3 or 4)` where `colour`.
+        `plane(t, c, z)` reads one picture, `(H, W)`, or `(H, W, num_channels)`, red first, where `colour`.
     num_frames, num_channels, num_planes : int
     colour : bool
+        A picture holds all channels.
     metadata : dict
         `pixel_size_um` and `frame_interval_min` where the file states them.
     """
@@ -117,13 +118,14 @@ def _tiff_source(tiff: tifffile.TiffFile) -> Source:
     if not tiff.series:
         return Source(lambda t, c, z: np.empty((0, 0)), 0)
     series = tiff.series[0]
-    lead = series.axes[: series.axes.index("Y")]
-    sizes = dict(zip(lead, series.shape, strict=False))
+    lead = re.split("[SY]", series.axes)[0]  # axes that count pictures: a picture is YX, or in colour YXS or SYX
+    colour, colour_first = "S" in series.axes, series.axes[len(lead)] == "S"
+    sizes = dict(zip(series.axes, series.shape, strict=True))
     wide = [axis for axis in lead if sizes[axis] > 1]
     if len(wide) == 1 and wide != ["C"]:
         lead = lead.replace("T", "_").replace(wide[0], "T") if wide != ["T"] else lead
-        sizes = {"T": sizes[wide[0]]}
-    elif set(wide) - set("TCZ"):
+        sizes |= {"Z": 1, "T": sizes[wide[0]]}
+    elif set(wide) - set("TZ" if colour else "TCZ"):
         raise RecordingError(f"axes must be among T, C, Z, Y, X, got {series.axes}")
     counts = series.shape[: len(lead)]
     stack = None
@@ -134,18 +136,20 @@ def _tiff_source(tiff: tifffile.TiffFile) -> Source:
         index = tuple({"T": t, "C": c, "Z": z}.get(axis, 0) for axis in lead)
         if stack is not None:
             picture = np.asarray(stack[index])
-            return picture.astype(picture.dtype.newbyteorder("="), copy=False)
-        page = series.pages[int(np.ravel_multi_index(index, counts)) if lead else 0]
-        if page is None:
-            raise RecordingError(f"frame {t} is missing from the file")
-        return page.asarray()
+            picture = picture.astype(picture.dtype.newbyteorder("="), copy=False)
+        else:
+            page = series.pages[int(np.ravel_multi_index(index, counts)) if lead else 0]
+            if page is None:
+                raise RecordingError(f"frame {t} is missing from the file")
+            picture = page.asarray()
+        return np.moveaxis(picture, 0, -1) if colour_first else picture
 
     return Source(
         plane,
         sizes.get("T", 1),
-        sizes.get("C", 1),
+        sizes.get("S" if colour else "C", 1),
         sizes.get("Z", 1),
-        colour=series.axes.endswith("S"),
+        colour=colour,
         metadata=_tiff_metadata(tiff),
     )
 
@@ -192,7 +196,7 @@ def open_video(path: Path) -> Source:
                 return frame.to_ndarray(format="rgb24")
         raise RecordingError(f"frame {t} is missing, is the file truncated?")
 
-    return Source(plane, num_frames, colour=True)
+    return Source(plane, num_frames, num_channels=3, colour=True)
 
 
 def open_numbered(path: Path) -> Source:
@@ -207,14 +211,26 @@ def open_numbered(path: Path) -> Source:
         raise RecordingError(f"numbered pictures must leave no gap, number {missing} is missing")
 
     def plane(t: int, c: int, z: int) -> np.ndarray:
-        if pictures[t].suffix.lower() in TIFF_SUFFIXES:
-            return tifffile.imread(pictures[t])
-        picture = cv2.imread(str(pictures[t]), cv2.IMREAD_UNCHANGED)
-        if picture is None:
-            raise RecordingError(f"{pictures[t].name} is no picture")
-        return picture
+        return _read_picture(pictures[t])
 
-    return Source(plane, len(pictures), colour=bool(pictures) and plane(0, 0, 0).ndim == 3)
+    shape = plane(0, 0, 0).shape if pictures else ()
+    return Source(plane, len(pictures), num_channels=shape[2] if len(shape) == 3 else 1, colour=len(shape) == 3)
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    """A file with one picture, `(H, W)`, or `(H, W, 3 or 4)` with red first."""
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if picture is None:
+            raise RecordingError(f"{path.name} is no picture")
+        if picture.ndim == 2:
+            return picture
+        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    with tifffile.TiffFile(path) as tiff:
+        picture, axes = tiff.series[0].asarray(), tiff.series[0].axes
+    if set(axes) - set("YXS"):
+        raise RecordingError(f"numbered pictures must hold one plane each, got shape {picture.shape}")
+    return np.moveaxis(picture, 0, -1) if axes[0] == "S" else picture
 
 
 def open_bioio(path: Path) -> Source:

@@ -121,7 +121,12 @@ def test_balance_holds_where_one_class_has_nearly_empty_rows(tmp_path):
 
 @pytest.mark.parametrize(
     ("sizes", "expected"),
-    [([2.0, 2.0, 2.0], 2.0), ([1.0, 2.0, 2.0], {"flat": 1.0, "high": 2.0}), ([1.0, 2.0, 3.0], None), ([1.0, None, None], None)],
+    [
+        ([2.0, 2.0, 2.0], 2.0),
+        ([1.0, 2.0, 2.0], {"flat": 1.0, "high": 2.0}),
+        ([1.0, 2.0, 3.0], None),
+        ([1.0, None, None], None),
+    ],
 )
 def test_metadata_are_common_or_of_each_cell_type(tmp_path, sizes, expected):
     features = patch_features(["flat", "high"])

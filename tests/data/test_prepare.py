@@ -151,7 +151,7 @@ def test_nothing_is_left_when_all_fails(tmp_path):
     with pytest.raises(ValueError, match=r"no recording could be prepared: none.tif: recording must exist"):
         prepare([tmp_path / "none.tif"], tmp_path / "out", **OPTIONS)
     flat = np.random.default_rng(0).normal(100, 3, (4, 40, 40)).astype(np.uint8)
-    tifffile.imwrite(tmp_path / "flat.tif", flat)
+    tifffile.imwrite(tmp_path / "flat.tif", flat, metadata={"axes": "TYX"}, photometric="minisblack")
     with pytest.raises(ValueError, match=r"no patch was worth keeping \(rejected: \{'empty': 4\}\)"):
         prepare([tmp_path / "flat.tif"], tmp_path / "out", **OPTIONS)
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out.writing*"))
@@ -191,7 +191,7 @@ def test_automatic_stride_meets_the_target_speed(tmp_path):
 
 def test_registration_and_flat_light(tmp_path):
     video = blobs(4, 64, 80, step=(3, 1))
-    tifffile.imwrite(tmp_path / "drifts.tif", video)
+    tifffile.imwrite(tmp_path / "drifts.tif", video, metadata={"axes": "TYX"}, photometric="minisblack")
     options = {**OPTIONS, "register": True, "flatten": True, "reject": False}
     prepare([tmp_path / "drifts.tif"], tmp_path / "out", **options)
     flow = decode_flow(load_patches(tmp_path / "out")[0]).astype(np.float32)

@@ -183,6 +183,61 @@ def test_colour(tmp_path):
     np.testing.assert_array_equal(read_recording(tmp_path / "colour.tif", channel=2).frames[:], VIDEO)
 
 
+RGB = np.random.default_rng(0).integers(0, 255, (3, 16, 20, 3), np.uint8)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_colours_apart_are_channels_and_not_frames(tmp_path, compression, frames):
+    apart = np.moveaxis(RGB[:frames], -1, 1)
+    stack = apart[0] if frames == 1 else apart
+    tifffile.imwrite(tmp_path / "p.tif", stack, photometric="rgb", planarconfig="separate", compression=compression)
+    for channel in range(3):
+        recording = read_recording(tmp_path / "p.tif", channel=channel)
+        np.testing.assert_array_equal(recording.frames[:], RGB[:frames, ..., channel])
+
+
+@pytest.mark.parametrize("kind", ["rgb.tif", "planar.tif", "rgb.png", "alpha.png"])
+def test_numbered_colour_pictures_are_red_green_and_blue(tmp_path, kind):
+    for t, picture in enumerate(RGB):
+        path = tmp_path / f"{t}_{kind[-4:]}"
+        if kind == "rgb.tif":
+            tifffile.imwrite(path, picture, photometric="rgb")
+        elif kind == "planar.tif":
+            tifffile.imwrite(path, np.moveaxis(picture, -1, 0), photometric="rgb", planarconfig="separate")
+        elif kind == "rgb.png":
+            cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        else:
+            opaque = np.dstack((picture, np.full(picture.shape[:2], 255, np.uint8)))
+            cv2.imwrite(str(path), cv2.cvtColor(opaque, cv2.COLOR_RGBA2BGRA))
+    for channel in range(3):
+        np.testing.assert_array_equal(read_recording(tmp_path, channel=channel).frames[:], RGB[..., channel])
+    last = 3 if kind == "alpha.png" else 2
+    with pytest.raises(ValueError, match=f"channel must lie in 0..{last}, got {last + 1}$"):
+        read_recording(tmp_path, channel=last + 1)
+
+
+def test_a_channel_that_a_colour_file_lacks(tmp_path):
+    tifffile.imwrite(tmp_path / "c.tif", RGB, photometric="rgb")
+    write_video(tmp_path / "v.avi", RGB, pix_fmt="bgr0")
+    for name in ("c.tif", "v.avi"):
+        message = f"{name}: channel must lie in 0..2, got 3"
+        one_line(lambda name=name: read_recording(tmp_path / name, channel=3), message)
+
+
+def test_colours_beside_channels_are_not_guessed(tmp_path):
+    tifffile.imwrite(tmp_path / "c.tif", np.stack((RGB, RGB), 1), photometric="rgb", metadata={"axes": "TCYXS"})
+    one_line(lambda: read_recording(tmp_path / "c.tif", channel=0), "c.tif: axes must be among", "got TCYXS")
+
+
+@pytest.mark.parametrize("planes", [3, 5])
+def test_numbered_pictures_hold_one_plane_each(tmp_path, planes):
+    for t in range(2):
+        tifffile.imwrite(tmp_path / f"t{t}.tif", np.zeros((planes, 16, 20), np.uint8), photometric="minisblack")
+    message = f"numbered pictures must hold one plane each, got shape ({planes}, 16, 20)"
+    one_line(lambda: read_recording(tmp_path), f"{tmp_path.name}: {message}")
+
+
 def test_mixed_sizes(tmp_path):
     tifffile.imwrite(tmp_path / "t0.tif", VIDEO[0])
     tifffile.imwrite(tmp_path / "t1.tif", VIDEO[0, :20])
