@@ -3,7 +3,7 @@
 from .dis import dis_flow
 from .horn_schunck import horn_schunck
 from .lucas_kanade import lucas_kanade
-from .render import draw_quiver, flow_to_rgb
+from .render import LEAST_MAX_SPEED, draw_quiver, flow_to_rgb
 from .warp import warp
 
-__all__ = ["dis_flow", "draw_quiver", "flow_to_rgb", "horn_schunck", "lucas_kanade", "warp"]
+__all__ = ["LEAST_MAX_SPEED", "dis_flow", "draw_quiver", "flow_to_rgb", "horn_schunck", "lucas_kanade", "warp"]

@@ -35,7 +35,8 @@ def dis_flow(video: torch.Tensor | np.ndarray, *, preset: str = "medium") -> tor
     Raises
     ------
     ValueError
-        If the preset is unknown, no side of the frames has 12 pixels, or the video is none that `horn_schunck` takes.
+        If the preset is unknown, no side of the frames has 12 pixels, or the video is none that `horn_schunck` takes,
+        such as floating grey levels up to 255.
 
     References
     ----------

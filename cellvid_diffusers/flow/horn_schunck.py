@@ -26,6 +26,8 @@ from .relaxation import cached_pairs, relax
 
 __all__ = ["horn_schunck"]
 
+_RANGE_TOLERANCE = 1e-3
+
 
 @torch.no_grad()
 def horn_schunck(
@@ -87,8 +89,8 @@ def horn_schunck(
     Raises
     ------
     ValueError
-        If the mode is unknown, or the video has fewer than two frames, fewer than three axes, another dtype or
-        values that are not finite.
+        If the mode is unknown, or the video has fewer than two frames, fewer than three axes, another dtype, values
+        that are not finite, or floating ones outside [0, 1] by more than 0.001.
     """
     if mode not in ("pyramid", "paper", "classic"):
         raise ValueError(f'mode must be "pyramid", "paper" or "classic", got {mode!r}')
@@ -185,4 +187,6 @@ def as_eight_bit(video: torch.Tensor) -> torch.Tensor:
         return clips.float()
     if not torch.isfinite(clips).all():
         raise ValueError("video must be finite, got NaN or infinity")
+    if ((clips < -_RANGE_TOLERANCE) | (clips > 1 + _RANGE_TOLERANCE)).any():
+        raise ValueError(f"floating video must lie in [0, 1], got [{clips.min():.4g}, {clips.max():.4g}]")
     return clips.to(torch.float64 if video.dtype == torch.float64 else torch.float32) * 255

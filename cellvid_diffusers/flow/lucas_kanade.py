@@ -53,7 +53,7 @@ def lucas_kanade(
     Raises
     ------
     ValueError
-        If the video has not three axes, or is none that `horn_schunck` takes.
+        If the video has not three axes, or is none that `horn_schunck` takes, such as floating grey levels up to 255.
 
     References
     ----------

@@ -12,14 +12,15 @@ def warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     image : torch.Tensor, shape (..., H, W)
-        Any value range; integers become float32. Beyond its border the image continues with its outermost pixels.
+        Any value range. Beyond its border the image continues with its outermost pixels.
     flow : torch.Tensor, shape (..., 2, H, W)
         Displacement in pixels, u (to the right) then v (down), with the same leading axes as `image`.
 
     Returns
     -------
     torch.Tensor, shape (..., H, W)
-        `image(x + u, y + v)` in the dtype of `image`. Zero flow returns the image bit for bit.
+        `image(x + u, y + v)` in the dtype of `image`, or in float32 where that is an integer type. Zero flow returns
+        the image bit for bit.
 
     Raises
     ------

@@ -32,3 +32,5 @@ def test_bad_input_is_named():
         dis_flow(torch.rand(2, 8, 8))
     with pytest.raises(ValueError, match="at least two frames"):
         dis_flow(torch.rand(1, 32, 32))
+    with pytest.raises(ValueError, match=r"floating video must lie in \[0, 1\]"):
+        dis_flow(255 * torch.rand(2, 32, 32))

@@ -140,6 +140,10 @@ def test_gpu_agrees_with_cpu(mode):
     torch.testing.assert_close(there.cpu(), horn_schunck(video, mode=mode), rtol=0, atol=2e-3)
 
 
+def test_rounding_may_leave_the_unit_interval():
+    assert horn_schunck(torch.tensor([-5e-4, 1 + 5e-4]).expand(2, 8, 2)).count_nonzero() == 0
+
+
 @pytest.mark.parametrize(
     ("video", "options", "message"),
     [
@@ -147,6 +151,8 @@ def test_gpu_agrees_with_cpu(mode):
         (torch.rand(8, 8), {}, "got shape"),
         (torch.full((2, 8, 8), torch.nan), {}, "finite"),
         (torch.zeros(2, 8, 8, dtype=torch.int64), {}, "uint8 or floating"),
+        (torch.tensor([0.0, 255.0]).expand(2, 8, 2), {}, r"floating video must lie in \[0, 1\], got \[0, 255\]"),
+        (torch.tensor([-0.5, 1.0]).expand(2, 8, 2), {}, r"floating video must lie in \[0, 1\], got \[-0.5, 1\]"),
         (torch.rand(2, 8, 8), {"mode": "farneback"}, "mode must be"),
     ],
 )

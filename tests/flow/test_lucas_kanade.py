@@ -43,6 +43,11 @@ def test_video_must_be_one_clip():
         lucas_kanade(torch.rand(2, 3, 32, 32))
 
 
+def test_floating_video_must_lie_in_the_unit_interval():
+    with pytest.raises(ValueError, match=r"floating video must lie in \[0, 1\]"):
+        lucas_kanade(255 * torch.rand(2, 32, 32))
+
+
 def test_real_cells_are_followed(shared_data):
     video = tifffile.imread(shared_data / "u373" / "u373_challenge01.tif", key=range(4))
     tracks = lucas_kanade(video)
