@@ -1,6 +1,6 @@
 """The baseline: a 3D U-Net that denoises clips (Ho et al., Video Diffusion Models, 2022)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,12 +147,18 @@ class UNet3DModel(ModelMixin, ConfigMixin):
             weights[name] = torch.zeros_like(self.get_parameter(name)) if source is None else tables[source]
         for source in set(range(len(tables))) - set(kinds):
             weights["video_time.linear_2.bias"] = weights["video_time.linear_2.bias"] + tables[source][0]
-        missing, unexpected = self.load_state_dict(weights, strict=False)
-        wrong = [name for name in missing if ".blocks." not in name] + list(unexpected)
+        missing = [name for name in self.state_dict() if name not in weights and ".blocks." not in name]
+        wrong = missing + self._misfits(weights)
         if wrong:
             raise ValueError(
                 f"weights of the same configuration but for layers_per_block are wanted, {wrong[0]} differs"
             )
+        self.load_state_dict(weights, strict=False)
+
+    def _misfits(self, weights: Mapping[str, torch.Tensor]) -> list[str]:
+        """Names of those `weights` that the model does not have, or has in another shape."""
+        own = self.state_dict()
+        return [name for name, weight in weights.items() if name not in own or own[name].shape != weight.shape]
 
     def embed(
         self, timestep: torch.Tensor | float | int, class_labels: torch.Tensor | None, sample: torch.Tensor
@@ -160,11 +166,8 @@ class UNet3DModel(ModelMixin, ConfigMixin):
         """Conditioning embedding `(B, F, E)` of the noise levels and the labels (see `forward`)."""
         batch, frames = sample.shape[0], sample.shape[2]
         timestep = torch.as_tensor(timestep, device=sample.device)
-        if timestep.ndim == 0:
-            timestep = timestep.expand(batch)
-        if timestep.ndim < 3:
-            timestep = timestep.reshape(batch, -1, 1).expand(batch, -1, 2)
-        timestep = timestep.expand(batch, timestep.shape[1], 2)
+        self._check_conditions(timestep, class_labels, batch, frames)
+        timestep = timestep.reshape(*timestep.shape, *[1] * (3 - timestep.ndim)).expand(batch, -1, 2)
         projected = self.time_proj(timestep.flatten()).to(self.dtype).unflatten(0, timestep.shape)
         embedding = self.video_time(projected[:, :, 0])
         if self.flow_time is not None:
@@ -176,6 +179,21 @@ class UNet3DModel(ModelMixin, ConfigMixin):
             for table in self.class_embeddings:
                 embedding = embedding + table.weight[0]
         return nn.functional.silu(embedding).expand(batch, frames, -1)
+
+    def _check_conditions(
+        self, timestep: torch.Tensor, class_labels: torch.Tensor | None, batch: int, frames: int
+    ) -> None:
+        """Raise `ValueError` unless noise levels and labels are those of `batch` clips of `frames` frames."""
+        full = (batch, frames, 2)
+        if timestep.ndim > 3 or any(n not in (1, most) for n, most in zip(timestep.shape, full, strict=False)):
+            raise ValueError(
+                f"timestep must be (), {full[:1]}, {full[:2]} or {full} (axes may be 1), got {tuple(timestep.shape)}"
+            )
+        expected = (batch, len(self.class_embeddings))
+        if class_labels is not None and class_labels.shape != expected:
+            raise ValueError(
+                f"class_labels must be {expected}, one for each clip and kind of label, got {tuple(class_labels.shape)}"
+            )
 
     def check_sample(self, sample: torch.Tensor) -> None:
         """Raise `ValueError` unless `sample` is a clip that the model can take."""
@@ -201,16 +219,17 @@ class UNet3DModel(ModelMixin, ConfigMixin):
                 The noisy clip, each modality near unit variance.
             timestep (`torch.Tensor` of shape `()`, `(batch_size,)`, `(batch_size, num_frames)` or
                 `(batch_size, num_frames, 2)`): Noise level, one for all, of each frame, or of each frame's video and
-                flow. 0 is a given frame, the scheduler's last step an unknown one.
+                flow. 0 is a given frame, the scheduler's last step an unknown one. An axis of 1 stands for all.
             class_labels (`torch.Tensor` of shape `(batch_size, number of label kinds)`, *optional*):
-                Class indices, -1 where unknown.
+                Class indices, -1 where unknown. `None` for a model without classes.
             return_dict (`bool`, defaults to `True`): Whether to return a [`UNet3DOutput`].
 
         Returns:
             [`UNet3DOutput`] or a `tuple` whose first element is the sample tensor.
 
         Raises:
-            ValueError: If the sample's shape does not fit the model.
+            ValueError: If the sample's shape does not fit the model, or those of `timestep` and `class_labels` the
+                sample.
         """
         self.check_sample(sample)
         embedding = self.embed(timestep, class_labels, sample)

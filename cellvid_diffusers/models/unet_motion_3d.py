@@ -120,9 +120,13 @@ class MotionUNet3DModel(UNet3DModel):
         """
         if self.config.fusion != "gated" or isinstance(other, MotionUNet3DModel):
             return super().load_weights_from(other, kinds)
-        unexpected = self.load_state_dict(other.state_dict(), strict=False).unexpected_keys
-        if unexpected:
-            raise ValueError(f"a video-only baseline (1 channel) is wanted to start from, got {unexpected[0]} too")
+        weights = other.state_dict()
+        wrong = self._misfits(weights)
+        if wrong:
+            raise ValueError(
+                f"a video-only baseline (1 channel), otherwise of the same configuration, is wanted: {wrong[0]} differs"
+            )
+        self.load_state_dict(weights, strict=False)
 
     def denoise(self, sample: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         """Run the network proper: a clip `(B, 3, F, H, W)` and its embedding `(B, F, E)` -> a clip."""
