@@ -9,7 +9,7 @@ thresholds come from `calibration.json`.
 import cv2
 import numpy as np
 from scipy import ndimage
-from skimage.morphology import h_maxima, remove_small_holes
+from skimage.morphology import h_maxima
 from skimage.segmentation import watershed
 
 from .calibration import THRESHOLDS
@@ -137,7 +137,7 @@ def split_cells(
     ndarray
         `(H, W)` int32.
     """
-    cells = remove_small_holes(foreground > threshold, max_size=min_area)
+    cells = fill_holes(foreground > threshold, min_area)
     relief = np.where(cells, np.maximum(ndimage.gaussian_filter(depth, smoothing) - contact_weight * contact, 0), 0)
     steps = np.round(relief / prominence * 8).astype(np.uint8)  # h_maxima of floats is slow and not exact
     summits, _ = ndimage.label(h_maxima(steps, 8) & cells, structure=np.ones((3, 3)))
@@ -148,3 +148,11 @@ def split_cells(
     kept[0] = False
     numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
     return numbers[labels]
+
+
+def fill_holes(mask: np.ndarray, max_area: int) -> np.ndarray:
+    """Fill holes of a mask `(H, W)` of at most `max_area` px (scikit-image's function has changed its arguments)."""
+    holes, _ = ndimage.label(~mask)
+    small = np.bincount(holes.ravel()) <= max_area
+    small[0] = False
+    return mask | small[holes]

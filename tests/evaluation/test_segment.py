@@ -2,8 +2,9 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from skimage.measure import label, regionprops
 
-from cellvid_diffusers.evaluation.segment import see_cells, segment_cells, split_cells, typical_width
+from cellvid_diffusers.evaluation.segment import fill_holes, see_cells, segment_cells, split_cells, typical_width
 from cellvid_diffusers.evaluation.segmentation_network import WEIGHTS, load_network, predict, standardize
 from cellvid_diffusers.evaluation.segmentation_scores import foreground_dice, instance_f1
 
@@ -161,3 +162,13 @@ def test_scores_of_known_overlaps():
     assert (foreground_dice(merged, truth), instance_f1(merged, truth)) == (1, 0)
     assert instance_f1(np.where(truth == 5, 1, 0), truth) == pytest.approx(2 / 3)
     assert (foreground_dice(0 * truth, 0 * truth), instance_f1(0 * truth, 0 * truth)) == (1, 1)
+
+
+@pytest.mark.parametrize("max_area", [0, 1, 4, 30])
+def test_holes_are_filled_up_to_an_area(max_area):
+    mask = np.random.default_rng(0).random((40, 50)) < 0.6
+    filled = fill_holes(mask, max_area)
+    holes = label(~mask, connectivity=1)
+    for region in regionprops(holes):
+        assert filled[holes == region.label].all() == (region.area <= max_area)
+    assert filled[mask].all()
