@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from cellvid_diffusers.data import ClipDataset, load_patches, write_simulated
+from cellvid_diffusers.io.atomic import replacing
 from cellvid_diffusers.models import MotionUNet3DModel, UNet3DModel
 from cellvid_diffusers.pipelines import CellVideoPipeline
 from cellvid_diffusers.training_utils import (
@@ -102,12 +103,28 @@ def same_kinds(columns: dict[str, list[str]], known: dict[str, list[str]]) -> li
 
 
 def find_checkpoint(config: dict[str, Any]) -> Path | None:
-    """The checkpoint to resume from."""
+    """The checkpoint to resume from.
+
+    Raises:
+        ValueError: If a new run would mix its checkpoints with those of another.
+    """
     asked = config["resume_from_checkpoint"]
-    if asked != "latest":
-        return Path(asked) if asked else None
     found = Path(config["output_dir"]).glob("checkpoint-*")
-    return max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
+    latest = max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
+    if not asked and latest:
+        raise ValueError(
+            f"output_dir must hold no checkpoints of another run, got {latest.name} in {config['output_dir']}: "
+            "go on with --resume_from_checkpoint latest, or choose another --output_dir"
+        )
+    return Path(asked) if asked and asked != "latest" else latest
+
+
+def drop_later_lines(log: Path, step: int) -> None:
+    """Drop what a stopped run logged after its checkpoint of this step, down to a line half written."""
+    if log.exists():
+        whole = log.read_text().split("\n")[:-1]
+        with replacing(log) as shorter:
+            shorter.write_text("".join(f"{line}\n" for line in whole if json.loads(line)["step"] <= step))
 
 
 def save_checkpoint(accelerator: Accelerator, config: dict[str, Any], step: int) -> None:
@@ -159,6 +176,7 @@ def main() -> None:
 def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
     """Train, and leave a pipeline in `output_dir`."""
     folder = Path(config["output_dir"])
+    checkpoint = find_checkpoint(config)
     folder.mkdir(parents=True, exist_ok=True)
     set_seed(config["seed"])
     if config["report_to"]:
@@ -188,9 +206,10 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
     ema.to(accelerator.device)
     accelerator.register_for_checkpointing(progress, lr_scheduler, ema)
     model, optimizer = accelerator.prepare(model, optimizer)
-    checkpoint = find_checkpoint(config)
     if checkpoint is not None:
         accelerator.load_state(str(checkpoint))
+    if config["resume_from_checkpoint"] and accelerator.is_main_process:
+        drop_later_lines(folder / "train_log.jsonl", progress.step)
     network = torch.compile(model) if config["compile"] else model
 
     def pipeline() -> CellVideoPipeline:
@@ -200,9 +219,10 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
     if progress.step % config["checkpointing_steps"]:  # else it has just been saved
         save_checkpoint(accelerator, config, progress.step)
     if accelerator.is_main_process:
-        pipeline().save_pretrained(
-            folder, push_to_hub=config["push_to_hub"], repo_id=config["hub_model_id"] or folder.name
-        )
+        pipe = pipeline()
+        pipe.save_pretrained(folder)
+        if config["push_to_hub"]:  # from a folder of its own: here the pipeline lies beside checkpoints and logs
+            pipe.push_to_hub(config["hub_model_id"] or folder.name)
 
 
 def train(accelerator, config, clips, network, objective, optimizer, lr_scheduler, progress, ema, pipeline):

@@ -206,7 +206,9 @@ class TestVideoScaleOfEachCellType:
         out = pipe(**SHORT, batch_size=4, cell_type=kinds, first_frame=frame, generator=seeded())
         np.testing.assert_array_equal(out.frames[:, 0], np.stack([frame] * 4))
 
-    @pytest.mark.parametrize(("mean", "std", "expected"), [(0.3, 0.01, "flat"), (0.6, 0.02, "high"), (0.4, 0.1, "high")])
+    @pytest.mark.parametrize(
+        ("mean", "std", "expected"), [(0.3, 0.01, "flat"), (0.6, 0.02, "high"), (0.4, 0.1, "high")]
+    )
     def test_given_frames_have_the_cell_type_that_they_look_like(self, mean, std, expected):
         pipe = self.make(video_mean={"flat": 0.3, "high": 0.5}, video_std={"flat": 0.01, "high": 0.1})
         frame = np.random.default_rng(0).normal(mean, std, (16, 24)).clip(0, 1)

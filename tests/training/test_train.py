@@ -85,6 +85,8 @@ class TestTraining:
 
     def test_resumed_run_equals_one_that_never_stopped(self, trained, tmp_path):
         launch(tmp_path, max_train_steps=2, validation_steps=100)
+        with open(tmp_path / "train_log.jsonl", "a") as log:  # as left by a run that was killed after its checkpoint
+            log.write('{"step": 3, "loss": 0.0}\n{"step": 4, "lo')
         launch(tmp_path, resume_from_checkpoint="latest", validation_steps=100)
         assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3, 4]
         np.testing.assert_allclose(
@@ -92,6 +94,22 @@ class TestTraining:
         )
         for name, value in weights(trained).items():
             torch.testing.assert_close(weights(tmp_path)[name], value, rtol=1e-4, atol=1e-6, msg=name)
+
+    def test_new_run_leaves_the_checkpoints_of_another_alone(self, tmp_path):
+        (tmp_path / "checkpoint-5500").mkdir()
+        message = "output_dir must hold no checkpoints of another run, got checkpoint-5500"
+        assert message in launch(tmp_path, fails=True).stderr
+        assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5500"]
+
+    def test_asking_for_the_latest_of_no_checkpoints_starts_anew(self, tmp_path):
+        launch(tmp_path, max_train_steps=1, validation_steps=100, resume_from_checkpoint="latest")
+        assert [line["step"] for line in read_log(tmp_path)] == [1]
+
+    def test_publishes_the_pipeline_and_nothing_else(self, trained, hub):
+        launch(trained, resume_from_checkpoint="latest", push_to_hub=True, hub_model_id="tester/run")
+        files = set(hub.repository("models", "tester/run").at("main").files) - {".gitattributes"}
+        configurations = {"model_index.json", "scheduler/scheduler_config.json", "unet/config.json"}
+        assert files == {"README.md", "unet/diffusion_pytorch_model.safetensors", *configurations}
 
     def test_stops_when_time_is_up(self, tmp_path):
         launch(tmp_path, max_train_steps=1000000, max_minutes=0.05, validation_steps=1000000)

@@ -8,7 +8,7 @@ from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
 
-from validation import make_sampler  # noqa: E402
+from validation import make_sampler
 
 TRAINED = DDPMScheduler(prediction_type="epsilon", timestep_spacing="leading", clip_sample=False)
 
