@@ -170,7 +170,7 @@ class DiffusionObjective:
 def drop_labels(labels: torch.Tensor, probability: float, generator: torch.Generator | None = None) -> torch.Tensor:
     """Set each label to -1 (unknown) with the given probability, for classifier-free guidance."""
     dropped = torch.rand(labels.shape, generator=generator) < probability
-    return torch.where(dropped, torch.full_like(labels, -1), labels)
+    return labels.masked_fill(dropped.to(labels.device, non_blocking=True), -1)
 
 
 def keep_freed_memory() -> None:

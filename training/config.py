@@ -33,6 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "balance": None,  # label column whose classes are drawn equally often
     "preload": True,
     "dataloader_num_workers": 0,
+    "clips_on_device": False,  # draw whole batches in the accelerator's memory (data.ClipBank), which never waits
     # What is trained
     "model": {"type": "UNet3DModel"},  # and the arguments of that class
     "pretrained_model_name_or_path": None,  # pipeline whose weights to start from
@@ -53,7 +54,7 @@ DEFAULTS: dict[str, Any] = {
     "gradient_accumulation_steps": 1,
     "optimizer": "adamw",  # or "muon" (muon.py)
     "learning_rate": 1.0e-3,
-    "lr_scheduler": "constant_with_warmup",
+    "lr_scheduler": "constant_with_warmup",  # one of diffusers', or "linear_in_time": to 0 as max_minutes pass
     "lr_warmup_steps": 200,
     "adam_beta1": 0.9,
     "adam_beta2": 0.99,

@@ -4,16 +4,16 @@ import torch
 
 
 def orthogonalize(matrix: torch.Tensor, iterations: int = 5) -> torch.Tensor:
-    """Nearest orthogonal matrix `(M, N)`, singular values within about 0.7 to 1.2.
+    """Nearest orthogonal matrices `(..., M, N)`, singular values within about 0.7 to 1.2.
 
     Newton-Schulz iteration with the coefficients of Jordan et al., Muon: An optimizer for hidden layers in neural
     networks (2024), in bfloat16.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrix.bfloat16()
-    tall = x.shape[0] > x.shape[1]
+    tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
-    x = x / (x.norm() + 1e-7)
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(iterations):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
@@ -55,21 +55,27 @@ class Muon(torch.optim.AdamW):
         """Step the matrices, then leave the rest to AdamW."""
         for group in self.param_groups:
             if group["momentum"] is not None:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        self._step_matrix(parameter, group)
-                        parameter.grad = None
+                self._step_matrices([p for p in group["params"] if p.grad is not None], group)
         return super().step(closure)
 
     @torch.no_grad()
-    def _step_matrix(self, parameter: torch.nn.Parameter, group: dict) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["momentum"] = torch.zeros_like(parameter)
-            state["step"] = torch.tensor(0.0)  # AdamW looks for it when a state is loaded
-        state["step"] += 1
-        average = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
-        direction = parameter.grad.lerp(average, group["momentum"]).flatten(1)
-        step = orthogonalize(direction) * (0.2 * max(direction.shape) ** 0.5)
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(step.view_as(parameter), alpha=-group["lr"])
+    def _step_matrices(self, parameters: list[torch.nn.Parameter], group: dict) -> None:
+        """Matrices of one shape are made orthogonal together: a GPU spends more on a launch than on one of them."""
+        by_shape: dict[tuple[int, ...], list[torch.nn.Parameter]] = {}
+        for parameter in parameters:
+            state = self.state[parameter]
+            if not state:
+                state["momentum"] = torch.zeros_like(parameter)
+                state["step"] = torch.tensor(0.0)  # AdamW looks for it when a state is loaded
+            state["step"] += 1
+            by_shape.setdefault(parameter.flatten(1).shape, []).append(parameter)
+        for shape, alike in by_shape.items():
+            gradients = [parameter.grad for parameter in alike]
+            averages = [self.state[parameter]["momentum"] for parameter in alike]
+            torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
+            directions = torch._foreach_lerp(gradients, averages, group["momentum"])
+            steps = orthogonalize(torch.stack([each.flatten(1) for each in directions])) * (0.2 * max(shape) ** 0.5)
+            torch._foreach_mul_(alike, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_add_(alike, [s.view_as(p) for s, p in zip(steps, alike, strict=True)], alpha=-group["lr"])
+            for parameter in alike:
+                parameter.grad = None

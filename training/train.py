@@ -11,6 +11,7 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from muon import Muon
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from cellvid_diffusers.data import ClipDataset, load_patches, write_simulated
+from cellvid_diffusers.data import ClipBank, ClipDataset, load_patches, write_simulated
 from cellvid_diffusers.io.atomic import replacing
 from cellvid_diffusers.models import MotionUNet3DModel, UNet3DModel
 from cellvid_diffusers.pipelines import CellVideoPipeline
@@ -156,10 +157,48 @@ def build_optimizer(model: torch.nn.Module, config: dict[str, Any]) -> torch.opt
     raise ValueError(f"optimizer must be 'adamw' or 'muon', got {config['optimizer']!r}")
 
 
+def build_lr_scheduler(
+    optimizer: torch.optim.Optimizer, config: dict[str, Any]
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """One of diffusers' schedules, or a straight line to 0 as `max_minutes` pass, after the warm-up steps."""
+    warmup = config["lr_warmup_steps"]
+    if config["lr_scheduler"] != "linear_in_time":
+        steps = config["max_train_steps"]
+        return get_scheduler(config["lr_scheduler"], optimizer, num_warmup_steps=warmup, num_training_steps=steps)
+    if not config["max_minutes"]:
+        raise ValueError(f"lr_scheduler linear_in_time needs max_minutes, got {config['max_minutes']}")
+    started = time.monotonic()
+
+    def share(step: int) -> float:
+        return min(1, (step + 1) / (warmup + 1)) * max(
+            0, 1 - (time.monotonic() - started) / (60 * config["max_minutes"])
+        )
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+
+
+def batches(
+    accelerator: Accelerator, config: dict[str, Any], clips: ClipDataset, first: int
+) -> Iterator[dict[str, Any]]:
+    """Batches of this process on its device, from clip number `first` on."""
+    size, processes = config["train_batch_size"], accelerator.num_processes
+    last = config["max_train_steps"] * size * processes * config["gradient_accumulation_steps"]
+    if config["clips_on_device"]:
+        bank = ClipBank(clips, accelerator.device)
+        for position in range(first + accelerator.process_index * size, last, processes * size):
+            seed = hash((config["seed"], position)) % 2**62
+            yield bank.draw(size, torch.Generator(accelerator.device).manual_seed(seed))
+        return
+    workers = config["dataloader_num_workers"]
+    loader = DataLoader(clips, size, sampler=range(first, last), num_workers=workers, drop_last=True)
+    yield from accelerator.prepare(loader)
+
+
 def main() -> None:
     """Read the configuration, train, and leave the processes together."""
     config = load_config(sys.argv[1:])
     keep_freed_memory()
+    torch.backends.cudnn.benchmark = True  # every step has the same shapes
     accelerator = Accelerator(
         mixed_precision=config["mixed_precision"],
         gradient_accumulation_steps=config["gradient_accumulation_steps"],
@@ -188,21 +227,18 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
         model.enable_gradient_checkpointing()
     noise_scheduler = DDPMScheduler(clip_sample=False, **config["scheduler"])
     objective = DiffusionObjective(
-        noise_scheduler.alphas_cumprod,
+        noise_scheduler.alphas_cumprod.to(accelerator.device),
         noise_scheduler.config.prediction_type,
         config["loss_type"],
         config["flow_weight"],
         config["snr_gamma"],
     )
     optimizer = build_optimizer(model, config)
-    lr_scheduler = get_scheduler(
-        config["lr_scheduler"],
-        optimizer,
-        num_warmup_steps=config["lr_warmup_steps"],
-        num_training_steps=config["max_train_steps"],
-    )
+    lr_scheduler = build_lr_scheduler(optimizer, config)
     progress = Progress()
-    ema = EMAModel(model.parameters(), decay=config["ema_max_decay"], use_ema_warmup=True, model_cls=type(model))
+    ema = EMAModel(
+        model.parameters(), decay=config["ema_max_decay"], use_ema_warmup=True, foreach=True, model_cls=type(model)
+    )
     ema.to(accelerator.device)
     accelerator.register_for_checkpointing(progress, lr_scheduler, ema)
     model, optimizer = accelerator.prepare(model, optimizer)
@@ -229,23 +265,14 @@ def train(accelerator, config, clips, network, objective, optimizer, lr_schedule
     """Step until `max_train_steps` or `max_minutes`; one line of `train_log.jsonl` every `logging_steps`."""
     started, folder = time.monotonic(), Path(config["output_dir"])
     per_step = config["train_batch_size"] * accelerator.num_processes * config["gradient_accumulation_steps"]
-    order = range(progress.clips, config["max_train_steps"] * per_step)
-    loader = DataLoader(
-        clips,
-        batch_size=config["train_batch_size"],
-        sampler=order,
-        num_workers=config["dataloader_num_workers"],
-        drop_last=True,
-    )
-    loader = accelerator.prepare(loader)
     bar = tqdm(
         total=config["max_train_steps"],
         initial=progress.step,
         disable=not accelerator.is_local_main_process,
         mininterval=2,
     )
-    sums, ticks, tick_time = torch.zeros(4), 0, time.monotonic()
-    for micro, batch in enumerate(loader):
+    sums, ticks, tick_time = torch.zeros(4, device=accelerator.device), 0, time.monotonic()
+    for micro, batch in enumerate(batches(accelerator, config, clips, progress.clips)):
         with accelerator.accumulate(network):
             position = progress.clips + micro % config["gradient_accumulation_steps"]
             losses = step_losses(accelerator, config, network, objective, batch, position)
@@ -254,7 +281,7 @@ def train(accelerator, config, clips, network, objective, optimizer, lr_schedule
                 accelerator.clip_grad_norm_(network.parameters(), config["max_grad_norm"])
             optimizer.step()
             optimizer.zero_grad()
-        sums[: len(losses)] += losses.detach().cpu()
+        sums[: len(losses)] += losses.detach()
         ticks += 1
         if not accelerator.sync_gradients:
             continue
@@ -264,7 +291,7 @@ def train(accelerator, config, clips, network, objective, optimizer, lr_schedule
         bar.update()
         now = time.monotonic()
         if progress.step % config["logging_steps"] == 0:
-            mean = accelerator.reduce(sums.to(accelerator.device) / ticks, "mean").cpu()
+            mean = accelerator.reduce(sums / ticks, "mean").cpu()
             seconds, progress.seconds = now - tick_time, progress.seconds + now - tick_time
             line = {
                 "step": progress.step,
@@ -282,7 +309,7 @@ def train(accelerator, config, clips, network, objective, optimizer, lr_schedule
                 with open(folder / "train_log.jsonl", "a") as log:
                     log.write(json.dumps(line) + "\n")
                 accelerator.log({key: value for key, value in line.items() if value is not None}, progress.step)
-            sums, ticks, tick_time = torch.zeros(4), 0, now
+            sums, ticks, tick_time = torch.zeros_like(sums), 0, now
         if progress.step % config["checkpointing_steps"] == 0:
             save_checkpoint(accelerator, config, progress.step)
             if accelerator.is_main_process:
@@ -306,8 +333,8 @@ def step_losses(accelerator, config, network, objective, batch, position: int) -
         len(objective.alphas_cumprod),
         generator,
         level_shift=config["level_shift"],
-    ).to(clean.device)
-    labels = drop_labels(batch["class_labels"].cpu(), config["class_dropout"], generator).to(clean.device)
+    ).to(clean.device, non_blocking=True)
+    labels = drop_labels(batch["class_labels"], config["class_dropout"], generator)
     on_device = torch.Generator(clean.device).manual_seed(seed)
     epsilon = torch.randn(clean.shape, generator=on_device, device=clean.device)
     noisy, target = objective.noise(clean, levels, epsilon)
@@ -319,8 +346,10 @@ def time_is_up(accelerator: Accelerator, config: dict[str, Any], started: float)
     """Whether `max_minutes` have passed on the main process; all processes agree."""
     if config["max_minutes"] is None:
         return False
-    late = torch.tensor(time.monotonic() - started > 60 * config["max_minutes"], device=accelerator.device)
-    return bool(accelerator.reduce(late.float(), "sum") > 0)
+    late = time.monotonic() - started > 60 * config["max_minutes"]
+    if accelerator.num_processes == 1:
+        return late
+    return bool(accelerator.reduce(torch.tensor(float(late), device=accelerator.device), "sum") > 0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Recordings in, training clips out: readers, patches, the data set and its scales, and random clips."""
 
 from .card import PrepareReport
+from .clip_bank import ClipBank
 from .clips import ClipDataset, ClipStream
 from .corrections import equalize_flicker
 from .dataset import (
@@ -25,6 +26,7 @@ __all__ = [
     "DENSITIES",
     "MATURITIES",
     "PRESETS",
+    "ClipBank",
     "ClipDataset",
     "ClipStream",
     "ClipTransform",

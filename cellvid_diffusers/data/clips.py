@@ -94,7 +94,7 @@ class ClipDataset(Dataset):
         if balance is not None and balance not in self.class_columns:
             raise ValueError(f"balance must be one of class_columns {list(self.class_columns)}, got {balance!r}")
         self.balance = balance
-        self._rows_of_class = self._group_rows()
+        self.row_groups = self._group_rows()
         self._decoded = [self._decode(i) for i in range(len(rows))] if preload else None
         for asked, option, column in (
             (scale_by_cell_type, "scale_by_cell_type", "cell_type"),
@@ -136,6 +136,26 @@ class ClipDataset(Dataset):
         if "cell_type" not in self.class_columns:
             return -1
         return int(self._labels[row, list(self.class_columns).index("cell_type")])
+
+    def row_labels(self, device: torch.device | str) -> torch.Tensor:
+        """Class numbers `(N, K)` of the rows, before density is measured; -1 = unknown."""
+        return torch.from_numpy(self._labels).to(device)
+
+    def row_kinds(self, device: torch.device | str) -> torch.Tensor:
+        """Number of each row's cell type `(N,)`; -1 = unknown."""
+        return torch.tensor([self._kind(row) for row in range(len(self.rows))], device=device)
+
+    def decoded_rows(self) -> list[tuple[np.ndarray, np.ndarray | None, float]]:
+        """Frames `(N, H, W)` uint8, flow `(N, H, W, 2)` in px/frame and share of structured blocks of each row.
+
+        Raises
+        ------
+        ValueError
+            If they were not preloaded.
+        """
+        if self._decoded is None:
+            raise ValueError("rows must be preloaded, got preload=False")
+        return self._decoded
 
     def _scales_of_row(self, row: int) -> Scales:
         return self.scales_of(self._labels[row])
@@ -179,7 +199,7 @@ class ClipDataset(Dataset):
 
     def _draw_row(self, rng: np.random.Generator) -> int:
         """A row that is not nearly empty, if a few draws find one."""
-        group = self._rows_of_class[int(rng.integers(len(self._rows_of_class)))]
+        group = self.row_groups[int(rng.integers(len(self.row_groups)))]
         for _ in range(self.transform.attempts):
             row = int(group[int(rng.integers(len(group)))])
             if self._decoded is None or self._decoded[row][2] >= self.transform.min_foreground:

@@ -117,6 +117,27 @@ class TestTraining:
         assert 0 < last < 1000000
         assert (tmp_path / f"checkpoint-{last}").is_dir() and (tmp_path / "model_index.json").is_file()
 
+    def test_clips_drawn_on_the_device_do_not_depend_on_where_a_run_stopped(self, tmp_path):
+        options = {"clips_on_device": True, "validation_steps": 100}
+        launch(tmp_path / "whole", **options)
+        launch(tmp_path / "parts", max_train_steps=2, **options)
+        launch(tmp_path / "parts", resume_from_checkpoint="latest", **options)
+        losses = [[line["loss"] for line in read_log(tmp_path / name)] for name in ("whole", "parts")]
+        assert len(set(losses[0])) == 4
+        np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+
+    def test_clips_drawn_on_the_device_are_shared_out(self, tmp_path):
+        options = {"clips_on_device": True, "max_train_steps": 2, "train_batch_size": 1}
+        launch(tmp_path, processes=2, **options)
+        assert [line["clips"] for line in read_log(tmp_path)] == [2, 4]
+
+    def test_learning_rate_ends_with_the_time(self, tmp_path):
+        options = {"lr_scheduler": "linear_in_time", "lr_warmup_steps": 2, "max_train_steps": 1000000}
+        launch(tmp_path, max_minutes=0.1, validation_steps=1000000, learning_rate=1, **options)
+        rates = [line["learning_rate"] for line in read_log(tmp_path)]
+        assert rates[0] < 0.7 < max(rates) < 1 and rates[-1] < 0.1
+        assert rates[5:] == sorted(rates[5:], reverse=True)
+
     def test_two_processes_share_the_work(self, tmp_path):
         launch(tmp_path, processes=2, max_train_steps=2, train_batch_size=1)
         assert [line["clips"] for line in read_log(tmp_path)] == [2, 4]
@@ -132,6 +153,8 @@ class TestTraining:
             ({"learning_rat": 1}, "did you mean 'learning_rate'"),
             ({"scheduler.prediction_type": "v"}, "prediction_type must be one of"),
             ({"dataset_name": "no/such/data"}, "no/such/data"),
+            ({"lr_scheduler": "linear_in_time", "max_minutes": "null"}, "lr_scheduler linear_in_time needs max_minutes, got None"),
+            ({"clips_on_device": True, "preload": False}, "rows must be preloaded, got preload=False"),
         ],
     )
     def test_mistakes_are_named(self, tmp_path, options, message):
