@@ -153,7 +153,10 @@ class TestTraining:
             ({"learning_rat": 1}, "did you mean 'learning_rate'"),
             ({"scheduler.prediction_type": "v"}, "prediction_type must be one of"),
             ({"dataset_name": "no/such/data"}, "no/such/data"),
-            ({"lr_scheduler": "linear_in_time", "max_minutes": "null"}, "lr_scheduler linear_in_time needs max_minutes, got None"),
+            (
+                {"lr_scheduler": "linear_in_time", "max_minutes": "null"},
+                "lr_scheduler linear_in_time needs max_minutes, got None",
+            ),
             ({"clips_on_device": True, "preload": False}, "rows must be preloaded, got preload=False"),
         ],
     )
