@@ -4,7 +4,7 @@
         --figure docs/images/motion_ladder.png
     python benchmarks/motion_ladder.py --rungs 9_joint 9_without_flow --seeds 1 2 …
 
-Each rung is a file of `training/configs/ladder`. Rungs from 5 on spend the first half of their clips on a video-only
+Options of `training/train.py` can follow; on a GPU: `--batch-size 64 --clips_on_device true --compile true`. Each rung is a file of `training/configs/ladder`. Rungs from 5 on spend the first half of their clips on a video-only
 model. What is finished is kept in `--work` and not run again, and a killed rung goes on where it stopped. Appearance,
 spectrum and motion: distance to the held-out clips over the real-vs-real floor, 95 % interval in brackets (over the
 clips; over seeds where there are several, the range). Explained: share of the motion seen in the generated frames that
@@ -52,15 +52,16 @@ SAMPLED_AGAIN: dict[str, tuple[str, ...]] = {
     "9_without_flow": ("finished",),
 }
 """Rungs that are sampled in other ways, too."""
-BATCH = 4
 FAMILIES = ("appearance", "spectrum", "motion")
 
 
-def train(config: str, out: Path, clips: int, seed: int, extra: list[str]) -> None:
+def train(config: str, out: Path, clips: int, seed: int, arguments: argparse.Namespace, *extra: str | Path) -> None:
     """Train one configuration for a number of clips, or go on with it."""
+    batch = arguments.batch_size
     command = [sys.executable, ROOT / "training" / "train.py", "--config", LADDER / f"{config}.yaml"]
-    command += ["--output_dir", out, "--seed", str(seed), "--max_train_steps", str(clips // BATCH)]
-    command += ["--train_batch_size", str(BATCH), "--resume_from_checkpoint", "latest", *extra]
+    command += ["--output_dir", out, "--seed", str(seed), "--max_train_steps", str(clips // batch)]
+    command += ["--train_batch_size", str(batch), "--resume_from_checkpoint", "latest"]
+    command += [*arguments.train_options, *extra]
     subprocess.run([str(word) for word in command], check=True, cwd=ROOT)
 
 
@@ -99,13 +100,13 @@ def run(rung: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     result = folder / "ladder.json"
     if result.exists():
         return json.loads(result.read_text())
-    start, clips, options = time.monotonic(), arguments.clips, arguments.train_options
+    start, clips, extra = time.monotonic(), arguments.clips, ()
     if rung in WARM:
         clips //= 2
         before = arguments.work / f"5_video-{seed}"
-        train("5_video", before, clips, seed, options)
-        options = [*options, "--pretrained_model_name_or_path", str(before)]
-    train(rung, folder, clips, seed, options)
+        train("5_video", before, clips, seed, arguments)
+        extra = ("--pretrained_model_name_or_path", before)
+    train(rung, folder, clips, seed, arguments, *extra)
     row = measure(arguments.real, *sample(folder, arguments.samples, arguments.steps), folder / "samples.png")
     row["minutes"] = (time.monotonic() - start) / 60
     result.write_text(json.dumps(row, indent=1))
@@ -184,6 +185,7 @@ def main() -> None:
     parser.add_argument("--rungs", nargs="+", default=RUNGS, choices=RUNGS, metavar="RUNG")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--clips", type=int, default=40_000, help="training clips of each rung")
+    parser.add_argument("--batch-size", type=int, default=4, help="training clips of a step")
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--ancestral-samples", type=int, default=16)
     parser.add_argument("--steps", type=int, default=25)
