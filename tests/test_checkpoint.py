@@ -80,3 +80,26 @@ def test_generated_flow_agrees_with_the_frames_better_than_no_flow(flows):
     generated, measured = flows
     error = np.linalg.norm(generated - measured, axis=-1).mean()
     assert error < np.linalg.norm(measured, axis=-1).mean()
+
+
+class TestBase:
+    """The larger checkpoint beside it."""
+
+    FOLDER = FOLDER.parent / "cellvid-base"
+
+    def test_shards_are_small_and_safe(self):
+        weights = list((self.FOLDER / "unet").glob("*.safetensors"))
+        assert len(weights) > 1 and all(path.stat().st_size <= 15e6 for path in weights)
+        others = [path for path in self.FOLDER.rglob("*") if path.is_file() and path not in weights]
+        assert {path.suffix for path in others} == {".json"}
+
+    def test_parts_of_a_clip_are_given_and_come_back(self):
+        pipe = CellVideoPipeline.from_pretrained(self.FOLDER)
+        pipe.set_progress_bar_config(disable=True)
+        assert 5e6 < sum(each.numel() for each in pipe.unet.parameters()) < 20e6
+        assert pipe.unet.config.sample_size == 128
+        frame = np.full((64, 64), pipe.config.video_mean["u373"], np.float32)
+        generator = torch.Generator().manual_seed(0)
+        out = pipe(first_frame=frame, num_frames=4, height=64, width=64, num_inference_steps=3, generator=generator)
+        np.testing.assert_array_equal(out.frames[0, 0], frame)
+        assert out.classes[0]["cell_type"] == "u373" and np.isfinite(out.flow).all()
