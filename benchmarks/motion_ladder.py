@@ -4,12 +4,13 @@
         --figure docs/images/motion_ladder.png
     python benchmarks/motion_ladder.py --rungs 9_joint 9_without_flow --seeds 1 2 …
 
-Options of `training/train.py` can follow; on a GPU: `--batch-size 64 --clips_on_device true --compile true`. Each rung is a file of `training/configs/ladder`. Rungs from 5 on spend the first half of their clips on a video-only
-model. What is finished is kept in `--work` and not run again, and a killed rung goes on where it stopped. Appearance,
-spectrum and motion: distance to the held-out clips over the real-vs-real floor, 95 % interval in brackets (over the
-clips; over seeds where there are several, the range). Explained: share of the motion seen in the generated frames that
-the flow generated with them accounts for (1 all, 0 no better than no flow, below 0 worse). What the page says in its
-notes is kept, and so are the rungs that earlier calls have finished.
+Options of `training/train.py` can follow; on a GPU: `--batch-size 64 --clips_on_device true --compile true`. Each rung
+is a file of `training/configs/ladder`. Rungs from 5 on spend the first half of their clips on a video-only model. What
+is finished is kept in `--work` and not run again, and a killed rung goes on where it stopped. Appearance, spectrum and
+motion: distance to the held-out clips over the real-vs-real floor, 95 % interval in brackets (over the clips; over
+seeds where there are several, the range). Explained: share of the motion seen in the generated frames that the flow
+generated with them accounts for (1 all, 0 no better than no flow, below 0 worse). What the page says in its notes is
+kept, and so are the rungs that earlier calls have finished.
 
 "Ancestral": sampled as the paper does, with ten times as many steps and a quarter of the clips, where noise is
 predicted as in the paper. "Finished": one more prediction takes off the noise that the sampler leaves

@@ -1,9 +1,13 @@
-"""Draw the README's pictures: uncurated clips of the embedded checkpoint, one of each class, and their flow.
+"""Draw the README's pictures: uncurated clips of a checkpoint, one of each class, and their flow.
+
+    python examples/readme_figures.py              # cellvid-tiny
+    python examples/readme_figures.py cellvid-base
 
 Each clip is shown at its own contrast, stretched fourfold at most.
 """
 
 import itertools
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +23,9 @@ ASKED = list(itertools.product(("t98g", "u373"), ("dense", "moderate", "sparse")
 """Cell type and density of the clip of each seed from 0 on."""
 
 
-def main() -> None:
-    """Write `docs/images/samples.gif` and `docs/images/contact_sheet.png`."""
-    pipe = CellVideoPipeline.from_pretrained(ROOT / "checkpoints" / "cellvid-tiny")
+def main(name: str = "cellvid-tiny") -> None:
+    """Write `samples.gif` and `contact_sheet.png` into `docs/images`, of other checkpoints with their name before."""
+    pipe = CellVideoPipeline.from_pretrained(ROOT / "checkpoints" / name)
     generator = [torch.Generator().manual_seed(seed) for seed in range(len(ASKED))]
     cell_types, densities = (list(names) for names in zip(*ASKED, strict=True))
     out = pipe(batch_size=len(ASKED), cell_type=cell_types, density=densities, generator=generator)
@@ -31,9 +35,12 @@ def main() -> None:
     grey = np.repeat(video[..., None], 3, axis=-1)
     beside = np.concatenate([np.concatenate(list(each), axis=2) for each in (grey, colours)], axis=1)
     IMAGES.mkdir(parents=True, exist_ok=True)
-    write_gif(IMAGES / "samples.gif", beside, fps=5, scale=2)
-    contact_sheet(video, out.flow, path=IMAGES / "contact_sheet.png", labels=["\n".join(names) for names in ASKED])
+    prefix, scale = "" if name == "cellvid-tiny" else f"{name}_", max(1, 128 // video.shape[-1])
+    write_gif(IMAGES / f"{prefix}samples.gif", beside, fps=5, scale=scale)
+    labels = ["\n".join(names) for names in ASKED]
+    sheet = IMAGES / f"{prefix}contact_sheet.png"
+    contact_sheet(video, out.flow, path=sheet, labels=labels, max_frames=640 // video.shape[-1])
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
