@@ -36,7 +36,7 @@ Curves = dict[str, np.ndarray]
 
 def flow_between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Flow `(N, 2, H, W)` from `(N, H, W)` frames in [0, 1] to later ones."""
-    pairs = (np.stack([first, second], axis=1) * 255).astype(np.float32)
+    pairs = np.stack([first, second], axis=1).astype(np.float32)
     return np.asarray(horn_schunck(pairs))[:, :, 0]
 
 
