@@ -170,9 +170,8 @@ def build_lr_scheduler(
     started = time.monotonic()
 
     def share(step: int) -> float:
-        return min(1, (step + 1) / (warmup + 1)) * max(
-            0, 1 - (time.monotonic() - started) / (60 * config["max_minutes"])
-        )
+        passed = (time.monotonic() - started) / (60 * config["max_minutes"])
+        return min(1, (step + 1) / (warmup + 1)) * max(0, 1 - passed)
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
 
