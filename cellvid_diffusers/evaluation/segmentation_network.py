@@ -22,7 +22,6 @@ from torch.nn import functional as F
 
 WEIGHTS = Path(__file__).parent / "weights" / "segmentation.safetensors"
 CHANNELS = (16, 32, 64, 128, 192)
-STRIDE = 2 ** (len(CHANNELS) - 1)
 MIN_SPREAD = 2 / 255
 """Standard deviation (of full range 1) up to which a frame counts as flat: a few grey levels of camera noise."""
 
@@ -31,11 +30,12 @@ class SegmentationUNet(nn.Module):
     """`(B, 1, H, W)` standardised frames to `(B, 3, H, W)` logits of foreground, depth and contact.
 
     Depth is the distance to the edge of the cell over its maximum in that cell; contact is the seam between touching
-    cells. H and W are multiples of `STRIDE`.
+    cells. H and W are multiples of `stride`.
     """
 
     def __init__(self, channels: tuple[int, ...] = CHANNELS) -> None:
         super().__init__()
+        self.stride = 2 ** (len(channels) - 1)
         self.down = nn.ModuleList(map(_block, (1, *channels[:-1]), channels))
         self.up = nn.ModuleList(_block(deep + skip, skip) for skip, deep in pairwise(channels))
         self.head = nn.Conv2d(channels[0], 3, 1)
@@ -85,9 +85,11 @@ def standardize(frames: np.ndarray) -> np.ndarray:
 
 @cache
 def load_network(path: Path = WEIGHTS) -> SegmentationUNet:
-    """The trained network, ready to predict."""
-    network = SegmentationUNet()
-    network.load_state_dict({name: value.float() for name, value in load_file(path).items()}, strict=False)
+    """The trained network, as wide and deep as its weights, ready to predict."""
+    tensors = {name: value.float() for name, value in load_file(path).items()}
+    first = (f"down.{level}.0.weight" for level in range(len(tensors)))
+    network = SegmentationUNet(tuple(len(tensors[name]) for name in first if name in tensors))
+    network.load_state_dict(tensors, strict=False)
     return network.eval().to(memory_format=torch.channels_last)
 
 
@@ -99,8 +101,8 @@ def predict(frames: np.ndarray) -> np.ndarray:
     not grow with the length of a recording.
     """
     height, width = frames.shape[1:]
-    margins = (0, -width % STRIDE, 0, -height % STRIDE)
     network = load_network()
+    margins = (0, -width % network.stride, 0, -height % network.stride)
     out = np.empty((len(frames), 3, height, width), np.float32)
     for logits, frame in zip(out, torch.from_numpy(standardize(frames)), strict=True):
         padded = F.pad(frame[None, None], margins, mode="replicate").contiguous(memory_format=torch.channels_last)
