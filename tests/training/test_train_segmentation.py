@@ -105,7 +105,7 @@ def test_a_resumed_run_ends_as_one_that_never_stopped(recordings, tmp_path):
     load_network(tmp_path / "whole" / "segmentation.safetensors")
 
 
-def test_workers_draw_the_same_crops_for_a_network_of_any_width(recordings, tmp_path):
+def test_a_worker_draws_the_same_crops_for_a_network_of_any_width(recordings, tmp_path):
     options = [
         "--data_dir",
         str(recordings),
@@ -116,10 +116,10 @@ def test_workers_draw_the_same_crops_for_a_network_of_any_width(recordings, tmp_
         "--native_share",
         "0.5",
     ]
-    for workers in ("0", "2"):
+    for workers in ("0", "1"):
         main([*options, "--output_dir", str(tmp_path / workers), "--channels", "4", "8", "8", "--workers", workers])
-    none, two = (load_file(tmp_path / name / "segmentation.safetensors") for name in ("0", "2"))
-    assert all(torch.equal(none[name], two[name]) for name in none)
+    none, one = (load_file(tmp_path / name / "segmentation.safetensors") for name in ("0", "1"))
+    assert all(torch.equal(none[name], one[name]) for name in none)
     network = load_network(tmp_path / "0" / "segmentation.safetensors")
     assert network.stride == 4
     assert network(torch.zeros(1, 1, 8, 8)).shape == (1, 3, 8, 8)
