@@ -34,9 +34,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from train_segmentation import read_annotated
 
 SCALES = (1.0, 0.5)
+NARROW = (9, 13, 18)
+"""Choices of `see_cells` that are tried."""
 GRID = {
-    "threshold": (0.5, 0.6),
-    "contact_weight": (0, 0.5, 1),
+    "threshold": (0.4, 0.5, 0.6),
+    "contact_weight": (0.5, 1),
     "prominence": (0.15, 0.2, 0.3),
     "confidence": (0.75, 0.8, 0.85),
 }
@@ -112,14 +114,15 @@ def calibrate(folder: Path) -> pd.DataFrame:
     for _, frame, labels in read_annotated(folder, "tune"):
         for scale in SCALES:
             image, truth = resize(frame, labels, scale)
-            (maps,) = see_cells(image[None] / np.float32(255))
-            for choice in product(*GRID.values()):
-                found = split_cells(*maps, **dict(zip(GRID, choice, strict=True)))
-                rows.append((scale, *choice, foreground_dice(found, truth), instance_f1(found, truth)))
-    means = pd.DataFrame(rows, columns=["scale", *GRID, "dice", "f1"]).pivot_table(
-        index=list(GRID), columns="scale", values=["dice", "f1"], aggfunc="mean"
+            for narrow in NARROW:
+                (maps,) = see_cells(image[None] / np.float32(255), narrow=narrow)
+                for choice in product(*GRID.values()):
+                    found = split_cells(*maps, **dict(zip(GRID, choice, strict=True)))
+                    rows.append((scale, narrow, *choice, foreground_dice(found, truth), instance_f1(found, truth)))
+    means = pd.DataFrame(rows, columns=["scale", "narrow", *GRID, "dice", "f1"]).pivot_table(
+        index=["narrow", *GRID], columns="scale", values=["dice", "f1"], aggfunc="mean"
     )
-    return means.assign(mean_f1=means["f1"].mean(axis=1)).sort_values("mean_f1", ascending=False)
+    return means.assign(mean=means.mean(axis=1)).sort_values("mean", ascending=False)
 
 
 def page(scores: pd.DataFrame, events: pd.DataFrame) -> str:
