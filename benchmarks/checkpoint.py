@@ -2,7 +2,8 @@
 
     python benchmarks/checkpoint.py --train data/tiny --real data/tiny_validation --out docs/checkpoint.md
 
-Clips of the checkpoint (seeds 0 to N - 1, classes drawn), of the data set that it was trained on, and held out:
+Clips of the checkpoint (seeds 0 to N - 1), of the data set that it was trained on, and held out, all with the held-out
+clips' mix of cell types:
 
 * the distances of the *training* clips to the held-out ones over the real-vs-real floor: what copies come to;
 * contrast: standard deviation of a clip in grey levels, median over clips;
@@ -19,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from distances import distances_to
+from distances import asked_in_mix, distances_to, names_in_mix
 from markdown import table
 from scipy.stats import spearmanr
 from tasks import flow_errors
@@ -32,6 +33,13 @@ from cellvid_diffusers.training_utils import keep_freed_memory
 ROOT = Path(__file__).parents[1]
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Video `(N, F, H, W)` uint8, flow `(N, F, H, W, 2)` in px/frame, cell types `(N,)`."""
+
+
+def load_pipeline(checkpoint: Path) -> CellVideoPipeline:
+    """A checkpoint, on a GPU where there is one."""
+    pipe = CellVideoPipeline.from_pretrained(checkpoint)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def generate(
@@ -106,16 +114,15 @@ def main() -> None:
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     keep_freed_memory()
-    pipe = CellVideoPipeline.from_pretrained(arguments.checkpoint)
-    pipe.set_progress_bar_config(disable=True)
-    generated = generate(pipe, range(arguments.clips))
+    pipe = load_pipeline(arguments.checkpoint)
+    real = load_clips(arguments.real, split="validation", max_clips=100)
+    generated = generate(pipe, range(arguments.clips), **asked_in_mix(pipe, real.cell_types, arguments.clips))
     shape = generated[0].shape[1:]
-    real = load_clips(arguments.real, split="validation", max_clips=100).crop(*shape)
+    real = real.crop(*shape)
     train = load_clips(arguments.train, split="train", max_clips=400).crop(*shape)
-    rng = np.random.default_rng(0)
-    kinds = sorted(set(train.cell_types))
+    mix, rng = names_in_mix(real.cell_types, arguments.clips), np.random.default_rng(0)
     chosen = np.concatenate(
-        [rng.permutation(np.flatnonzero(train.cell_types == kind))[: arguments.clips // len(kinds)] for kind in kinds]
+        [rng.permutation(np.flatnonzero(train.cell_types == kind))[: mix.count(kind)] for kind in sorted(set(mix))]
     )
     of_real = (real.frames, np.stack(real.flow), real.cell_types)
     lines = [f"# {(__doc__ or '').strip()}", ""]

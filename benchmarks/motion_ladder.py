@@ -3,6 +3,7 @@
     python benchmarks/motion_ladder.py --real data/ladder --clips 40000 --out docs/motion_ladder.md \\
         --figure docs/images/motion_ladder.png
     python benchmarks/motion_ladder.py --rungs 9_joint 9_without_flow --seeds 1 2 …
+    python benchmarks/motion_ladder.py --rungs 9_joint_64 9_without_flow_64 --real data/tiny_validation …
 
 Options of `training/train.py` can follow; on a GPU: `--batch-size 64 --clips_on_device true --compile true`. Each rung
 is a file of `training/configs/ladder`. Rungs from 5 on spend the first half of their clips on a video-only model. What
@@ -10,7 +11,8 @@ is finished is kept in `--work` and not run again, and a killed rung goes on whe
 motion: distance to the held-out clips over the real-vs-real floor, 95 % interval in brackets (over the clips; over
 seeds where there are several, the range). Explained: share of the motion seen in the generated frames that the flow
 generated with them accounts for (1 all, 0 no better than no flow, below 0 worse). What the page says in its notes is
-kept, and so are the rungs that earlier calls have finished.
+kept, and so are the rungs that earlier calls have finished. Generated clips have the cell types of the held-out ones in
+the same mix: the two lie far apart, and another mix would be a distance of its own.
 
 "Ancestral": sampled as the paper does, with ten times as many steps and a quarter of the clips, where noise is
 predicted as in the paper. "Finished": one more prediction takes off the noise that the sampler leaves
@@ -22,23 +24,26 @@ import json
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers import DDPMScheduler
-from distances import distances_to
+from distances import distances_to, names_in_mix
 from markdown import table
 
 from cellvid_diffusers import CellVideoPipeline
-from cellvid_diffusers.evaluation.clips import load_clips
+from cellvid_diffusers.evaluation.clips import ClipSet, load_clips
 from cellvid_diffusers.evaluation.motion import flow_agreement
 from cellvid_diffusers.io import contact_sheet
 
 ROOT = Path(__file__).parents[1]
 LADDER = ROOT / "training" / "configs" / "ladder"
 RUNGS = tuple(sorted(path.stem for path in LADDER.glob("*.yaml") if path.stem not in ("common", "5_video")))
+CLIMBED = tuple(rung for rung in RUNGS if not rung.endswith("_64"))
+"""What is run where no rungs are named: those of the small size."""
 WARM = tuple(rung for rung in RUNGS if rung[0] in "5678")
 """Rungs that start from `5_video`."""
 SAMPLERS: dict[str, dict[str, float]] = {
@@ -49,11 +54,13 @@ SAMPLERS: dict[str, dict[str, float]] = {
 """Other ways to sample, with what the pipeline is told."""
 SAMPLED_AGAIN: dict[str, tuple[str, ...]] = {
     **{rung: ("ancestral",) for rung in RUNGS if rung[0] in "123"},
-    "9_joint": ("finished", "guided"),
-    "9_without_flow": ("finished",),
+    **{rung: ("finished", "guided") for rung in ("9_joint", "9_joint_64")},
+    **{rung: ("finished",) for rung in ("9_without_flow", "9_without_flow_64")},
 }
 """Rungs that are sampled in other ways, too."""
 FAMILIES = ("appearance", "spectrum", "motion")
+BATCH_SIZE = 32
+"""Clips sampled at a time."""
 
 
 def train(config: str, out: Path, clips: int, seed: int, arguments: argparse.Namespace, *extra: str | Path) -> None:
@@ -66,8 +73,8 @@ def train(config: str, out: Path, clips: int, seed: int, arguments: argparse.Nam
     subprocess.run([str(word) for word in command], check=True, cwd=ROOT)
 
 
-def sample(folder: Path, count: int, steps: int, sampler: str = "") -> tuple[np.ndarray, np.ndarray | None]:
-    """Clips `(N, F, H, W)` uint8 and their flow, seeds 0 to N - 1, each class in its turn.
+def sample(folder: Path, cell_types: list[str], steps: int, sampler: str = "") -> tuple[np.ndarray, np.ndarray | None]:
+    """Clips `(N, F, H, W)` uint8 of these cell types and their flow, seeds 0 to N - 1.
 
     The sampler is one of `SAMPLERS` or the checkpoint's own; `ancestral` is the paper's, which clips every estimate of
     the clean clip to what a grey level can be.
@@ -79,38 +86,53 @@ def sample(folder: Path, count: int, steps: int, sampler: str = "") -> tuple[np.
         widest = max(mean, 1 - mean) / spread
         options = {"clip_sample": True, "clip_sample_range": widest, "timestep_spacing": "leading"}
         pipe.scheduler = DDPMScheduler.from_config(pipe.scheduler.config, **options)
-    names: list[Any] = (pipe.config.class_names or {}).get("cell_type", [None])
+    pipe.to("cuda" if torch.cuda.is_available() else "cpu")
     frames, flows = [], []
-    for k, name in enumerate(names):
-        seeds = range(k, count, len(names))
+    named = "cell_type" in (pipe.config.class_names or {})
+    for start in range(0, len(cell_types), BATCH_SIZE):
+        part = cell_types[start : start + BATCH_SIZE]
         out = pipe(
-            cell_type=name,
-            batch_size=len(seeds),
+            cell_type=part if named else None,
+            batch_size=len(part),
             num_inference_steps=steps,
             **SAMPLERS.get(sampler, {}),
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            generator=[torch.Generator().manual_seed(start + k) for k in range(len(part))],
         )
         frames.append((out.frames * 255).round().astype(np.uint8))
         flows.append(out.flow)
     return np.concatenate(frames), None if flows[0] is None else np.concatenate(flows)
 
 
+@cache
+def held_out(path: Path) -> ClipSet:
+    """The clips that are compared with."""
+    return load_clips(path, split="validation")
+
+
 def run(rung: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Train, sample and measure one rung with one seed; read the result if it is there."""
     folder = arguments.work / f"{rung}-{seed}"
-    result = folder / "ladder.json"
-    if result.exists():
-        return json.loads(result.read_text())
     start, clips, extra = time.monotonic(), arguments.clips, ()
-    if rung in WARM:
-        clips //= 2
-        before = arguments.work / f"5_video-{seed}"
-        train("5_video", before, clips, seed, arguments)
-        extra = ("--pretrained_model_name_or_path", before)
-    train(rung, folder, clips, seed, arguments, *extra)
-    row = measure(arguments.real, *sample(folder, arguments.samples, arguments.steps), folder / "samples.png")
-    row["minutes"] = (time.monotonic() - start) / 60
-    result.write_text(json.dumps(row, indent=1))
+    if not (folder / "ladder.json").exists():
+        if rung in WARM:
+            clips //= 2
+            before = arguments.work / f"5_video-{seed}"
+            train("5_video", before, clips, seed, arguments)
+            extra = ("--pretrained_model_name_or_path", before)
+        train(rung, folder, clips, seed, arguments, *extra)
+    return result_of(folder, "", arguments, start)
+
+
+def result_of(folder: Path, sampler: str, arguments: argparse.Namespace, start: float) -> dict[str, Any]:
+    """What the clips of a trained rung are worth; measured anew where it is of clips of other cell types."""
+    result = folder / f"{sampler or 'ladder'}.json"
+    count, steps = budget(sampler, arguments)
+    cell_types = names_in_mix(held_out(arguments.real).cell_types, count)
+    row = json.loads(result.read_text()) if result.exists() else {}
+    if row.get("cell_types") != cell_types:
+        row = measure(arguments.real, *sample(folder, cell_types, steps, sampler), result.with_suffix(".png"))
+        row |= {"cell_types": cell_types, "minutes": (time.monotonic() - start) / 60}
+        result.write_text(json.dumps(row))
     return row
 
 
@@ -121,31 +143,23 @@ def budget(sampler: str, arguments: argparse.Namespace) -> tuple[int, int]:
     return arguments.samples, arguments.steps
 
 
-def run_again(rung: str, seed: int, sampler: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """A rung, trained by `run`, with another sampler."""
-    folder = arguments.work / f"{rung}-{seed}"
-    result = folder / f"{sampler}.json"
-    if not result.exists():
-        made = sample(folder, *budget(sampler, arguments), sampler)
-        result.write_text(json.dumps(measure(arguments.real, *made, folder / f"{sampler}.png"), indent=1))
-    return json.loads(result.read_text())
-
-
 def draw(rows: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> None:
     """The first two clips of each class of each rung, side by side, seed 0."""
     clips = []
     for rung in rows:
         name, _, sampler = rung.partition(", ")
-        frames, _ = sample(arguments.work / f"{name}-0", 4, budget(sampler, arguments)[1], sampler)
+        kinds = sorted(set(held_out(arguments.real).cell_types))
+        frames, _ = sample(arguments.work / f"{name}-0", 2 * kinds, budget(sampler, arguments)[1], sampler)
+        frames = np.concatenate([frames[k :: len(kinds)] for k in range(len(kinds))])
         apart = np.pad(frames, ((0, 0), (0, 0), (0, 0), (0, 2)), constant_values=255)
         clips.append(np.concatenate(list(apart), axis=-1))
     labels = [rung.replace("_", " ").replace(", ", "\n") for rung in rows]
     contact_sheet(clips, path=arguments.figure, labels=labels, max_frames=4)
 
 
-def measure(held_out: Path, frames: np.ndarray, flow: np.ndarray | None, picture: Path) -> dict[str, Any]:
+def measure(real_clips: Path, frames: np.ndarray, flow: np.ndarray | None, picture: Path) -> dict[str, Any]:
     """Distances of clips to held-out ones and the agreement of their flow; four of the clips as a picture."""
-    real = load_clips(held_out, split="validation").crop(*frames.shape[1:])
+    real = held_out(real_clips).crop(*frames.shape[1:])
     distances = distances_to(real, frames)
     agreement = None
     if flow is not None:
@@ -183,7 +197,7 @@ def climbed(rows: dict[str, list[dict[str, Any]]], clips: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", type=Path, required=True, help="data set whose validation split is compared with")
-    parser.add_argument("--rungs", nargs="+", default=RUNGS, choices=RUNGS, metavar="RUNG")
+    parser.add_argument("--rungs", nargs="+", default=CLIMBED, choices=RUNGS, metavar="RUNG")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--clips", type=int, default=40_000, help="training clips of each rung")
     parser.add_argument("--batch-size", type=int, default=4, help="training clips of a step")
@@ -202,7 +216,8 @@ def main() -> None:
         if runs:
             rows[rung] = runs
             for sampler in SAMPLED_AGAIN.get(rung, ()):
-                again = [run_again(rung, seed, sampler, arguments) for seed in seeds_of(rung, arguments)]
+                folders = [arguments.work / f"{rung}-{seed}" for seed in seeds_of(rung, arguments)]
+                again = [result_of(folder, sampler, arguments, time.monotonic()) for folder in folders]
                 rows[f"{rung}, {sampler}"] = again
             text = f"# {(__doc__ or '').strip()}\n\n{climbed(rows, arguments.clips)}\n"
             arguments.out.write_text(text + heading + notes)

@@ -2,10 +2,10 @@
 
     python benchmarks/sampler.py --real data/tiny_validation --out docs/sampler.md
 
-The same seeds and classes at each number of steps: seconds a clip, the root mean square difference of the frames to
-those of the most steps, in units of their standard deviation, and the three distances to held-out clips over the
-real-vs-real floor, 95 % interval in brackets. Each clip takes two predictions more than its steps where the checkpoint
-asks for them (`residual_noise`, `flow_strength`).
+The same seeds and classes at each number of steps, cell types in the held-out clips' mix: seconds a clip, the root mean
+square difference of the frames to those of the most steps, in units of their standard deviation, and the three
+distances to held-out clips over the real-vs-real floor, 95 % interval in brackets. Each clip takes two predictions more
+than its steps where the checkpoint asks for them (`residual_noise`, `flow_strength`).
 
 Motion guidance, at 25 steps: how many times over what the flow tells of the video counts (`motion_guidance_scale`). At
 1 the video is what the network makes of video and flow together, at 0 what it would make of the video with the flow
@@ -16,9 +16,11 @@ none.
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from checkpoint import ROOT, distances, generate
+from checkpoint import ROOT, distances, generate, load_pipeline
+from distances import asked_in_mix
 from markdown import table
 
 from cellvid_diffusers import CellVideoPipeline
@@ -37,14 +39,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     keep_freed_memory()
-    pipe = CellVideoPipeline.from_pretrained(arguments.checkpoint)
-    pipe.set_progress_bar_config(disable=True)
+    pipe = load_pipeline(arguments.checkpoint)
+    real = load_clips(arguments.real, split="validation", max_clips=100)
+    asked = asked_in_mix(pipe, real.cell_types, arguments.clips)
     clips, seconds = {}, {}
     for steps in sorted(arguments.steps):
-        clips[steps], seconds[steps] = timed(pipe, arguments.clips, num_inference_steps=steps)
+        clips[steps], seconds[steps] = timed(pipe, arguments.clips, num_inference_steps=steps, **asked)
     most = clips[max(clips)].astype(np.float32)
     size = most.shape[1:]
-    real = load_clips(arguments.real, split="validation", max_clips=100).crop(*size)
+    real = real.crop(*size)
     lines = [f"# {(__doc__ or '').strip()}\n", f"{arguments.clips} clips of {' x '.join(map(str, size))}.\n"]
     rows = []
     for steps, frames in clips.items():
@@ -54,13 +57,13 @@ def main() -> None:
     if "modalities" in pipe.config.noise_patterns:
         rows = []
         for scale in arguments.motion_guidance:
-            frames, took = timed(pipe, arguments.clips, motion_guidance_scale=scale)
+            frames, took = timed(pipe, arguments.clips, motion_guidance_scale=scale, **asked)
             rows.append([f"{scale:g}", f"{took:.2f}", *distances(real, frames).values()])
         lines += ["", table(["motion guidance", "s a clip", *FAMILIES], rows)]
     arguments.out.write_text("\n".join(lines) + "\n")
 
 
-def timed(pipe: CellVideoPipeline, count: int, **options: float) -> tuple[np.ndarray, float]:
+def timed(pipe: CellVideoPipeline, count: int, **options: Any) -> tuple[np.ndarray, float]:
     """Clips of seeds 0 to `count` - 1 and the seconds that each took."""
     start = time.monotonic()
     frames = generate(pipe, range(count), **options)[0]
