@@ -2,7 +2,8 @@
 
     python benchmarks/checkpoint.py --train data/tiny --real data/tiny_validation --out docs/checkpoint.md
 
-Clips of the checkpoint (seeds 0 to N - 1, classes drawn), of the data set that it was trained on, and held out:
+Clips of the checkpoint (seeds 0 to N - 1, cell types in the held-out mix), of the data set
+that it was trained on (in the same mix), and held out:
 
 * the distances of the *training* clips to the held-out ones over the real-vs-real floor: what copies come to;
 * contrast: standard deviation of a clip in grey levels, median over clips;
@@ -19,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from distances import distances_to
+from distances import distances_to, names_in_mix
 from markdown import table
 from scipy.stats import spearmanr
 from tasks import flow_errors
@@ -59,6 +60,12 @@ def generate(
         flows.append(out.flow)
         types += [each["cell_type"] for each in out.classes]
     return np.concatenate(frames), np.concatenate(flows), np.array(types)
+
+
+def asked_in_mix(pipe: CellVideoPipeline, real: ClipSet, count: int) -> dict[str, list[str]]:
+    """What `generate` is asked for so that its clips have the held-out mix; nothing where it knows no such type."""
+    names = names_in_mix(real.cell_types, count, (pipe.config.class_names or {}).get("cell_type", []))
+    return {"cell_type": names} if names else {}
 
 
 def rows_by_type(samples: dict[str, Sample]) -> Iterator[list[str]]:
@@ -108,14 +115,18 @@ def main() -> None:
     keep_freed_memory()
     pipe = CellVideoPipeline.from_pretrained(arguments.checkpoint)
     pipe.set_progress_bar_config(disable=True)
-    generated = generate(pipe, range(arguments.clips))
+    real = load_clips(arguments.real, split="validation", max_clips=100)
+    generated = generate(pipe, range(arguments.clips), **asked_in_mix(pipe, real, arguments.clips))
     shape = generated[0].shape[1:]
-    real = load_clips(arguments.real, split="validation", max_clips=100).crop(*shape)
+    real = real.crop(*shape)
     train = load_clips(arguments.train, split="train", max_clips=400).crop(*shape)
     rng = np.random.default_rng(0)
-    kinds = sorted(set(train.cell_types))
+    names = np.array(names_in_mix(real.cell_types, arguments.clips, train.cell_types))
     chosen = np.concatenate(
-        [rng.permutation(np.flatnonzero(train.cell_types == kind))[: arguments.clips // len(kinds)] for kind in kinds]
+        [
+            rng.permutation(np.flatnonzero(train.cell_types == kind))[: (names == kind).sum()]
+            for kind in np.unique(names)
+        ]
     )
     of_real = (real.frames, np.stack(real.flow), real.cell_types)
     lines = [f"# {(__doc__ or '').strip()}", ""]

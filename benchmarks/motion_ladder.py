@@ -8,7 +8,8 @@ Options of `training/train.py` can follow; on a GPU: `--batch-size 64 --clips_on
 is a file of `training/configs/ladder`. Rungs from 5 on spend the first half of their clips on a video-only model. What
 is finished is kept in `--work` and not run again, and a killed rung goes on where it stopped. Appearance, spectrum and
 motion: distance to the held-out clips over the real-vs-real floor, 95 % interval in brackets (over the clips; over
-seeds where there are several, the range). Explained: share of the motion seen in the generated frames that the flow
+seeds where there are several, the range). Both
+sides have one mix of cell types, that of the held-out clips. Explained: share of the motion seen in the generated frames that the flow
 generated with them accounts for (1 all, 0 no better than no flow, below 0 worse). What the page says in its notes is
 kept, and so are the rungs that earlier calls have finished.
 
@@ -22,17 +23,18 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers import DDPMScheduler
-from distances import distances_to
+from distances import distances_to, names_in_mix
 from markdown import table
 
 from cellvid_diffusers import CellVideoPipeline
-from cellvid_diffusers.evaluation.clips import load_clips
+from cellvid_diffusers.evaluation.clips import ClipSet, load_clips
 from cellvid_diffusers.evaluation.motion import flow_agreement
 from cellvid_diffusers.io import contact_sheet
 
@@ -66,23 +68,26 @@ def train(config: str, out: Path, clips: int, seed: int, arguments: argparse.Nam
     subprocess.run([str(word) for word in command], check=True, cwd=ROOT)
 
 
-def sample(folder: Path, count: int, steps: int, sampler: str = "") -> tuple[np.ndarray, np.ndarray | None]:
-    """Clips `(N, F, H, W)` uint8 and their flow, seeds 0 to N - 1, each class in its turn.
+def sample(
+    folder: Path, cell_types: np.ndarray, count: int, steps: int, sampler: str = ""
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Clips `(N, F, H, W)` uint8 and their flow, seeds 0 to N - 1, in the mix of these cell types; sorted by type.
 
     The sampler is one of `SAMPLERS` or the checkpoint's own; `ancestral` is the paper's, which clips every estimate of
     the clean clip to what a grey level can be.
     """
-    pipe = CellVideoPipeline.from_pretrained(folder)
+    pipe = CellVideoPipeline.from_pretrained(folder).to("cuda" if torch.cuda.is_available() else "cpu")
     pipe.set_progress_bar_config(disable=True)
     if sampler == "ancestral":
         mean, spread = pipe.config.video_mean, pipe.config.video_std
         widest = max(mean, 1 - mean) / spread
         options = {"clip_sample": True, "clip_sample_range": widest, "timestep_spacing": "leading"}
         pipe.scheduler = DDPMScheduler.from_config(pipe.scheduler.config, **options)
-    names: list[Any] = (pipe.config.class_names or {}).get("cell_type", [None])
+    known = (pipe.config.class_names or {}).get("cell_type", [])
+    names: list[Any] = names_in_mix(cell_types, count, known) or [None] * count
     frames, flows = [], []
-    for k, name in enumerate(names):
-        seeds = range(k, count, len(names))
+    for name in sorted(set(names), key=str):
+        seeds = [seed for seed, each in enumerate(names) if each == name]
         out = pipe(
             cell_type=name,
             batch_size=len(seeds),
@@ -95,12 +100,23 @@ def sample(folder: Path, count: int, steps: int, sampler: str = "") -> tuple[np.
     return np.concatenate(frames), None if flows[0] is None else np.concatenate(flows)
 
 
+def mix_of(real: ClipSet) -> dict[str, int]:
+    """Number of clips of each cell type."""
+    return dict(sorted(Counter(real.cell_types.tolist()).items()))
+
+
+def measured(result: Path, arguments: argparse.Namespace) -> dict[str, Any] | None:
+    """What an earlier call measured, unless with another mix of cell types."""
+    row = json.loads(result.read_text()) if result.exists() else {}
+    return row if row.get("mix") == mix_of(arguments.held_out) else None
+
+
 def run(rung: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Train, sample and measure one rung with one seed; read the result if it is there."""
     folder = arguments.work / f"{rung}-{seed}"
     result = folder / "ladder.json"
-    if result.exists():
-        return json.loads(result.read_text())
+    if (row := measured(result, arguments)) is not None:
+        return row
     start, clips, extra = time.monotonic(), arguments.clips, ()
     if rung in WARM:
         clips //= 2
@@ -108,7 +124,8 @@ def run(rung: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
         train("5_video", before, clips, seed, arguments)
         extra = ("--pretrained_model_name_or_path", before)
     train(rung, folder, clips, seed, arguments, *extra)
-    row = measure(arguments.real, *sample(folder, arguments.samples, arguments.steps), folder / "samples.png")
+    made = sample(folder, arguments.held_out.cell_types, arguments.samples, arguments.steps)
+    row = measure(arguments.held_out, *made, folder / "samples.png")
     row["minutes"] = (time.monotonic() - start) / 60
     result.write_text(json.dumps(row, indent=1))
     return row
@@ -125,10 +142,11 @@ def run_again(rung: str, seed: int, sampler: str, arguments: argparse.Namespace)
     """A rung, trained by `run`, with another sampler."""
     folder = arguments.work / f"{rung}-{seed}"
     result = folder / f"{sampler}.json"
-    if not result.exists():
-        made = sample(folder, *budget(sampler, arguments), sampler)
-        result.write_text(json.dumps(measure(arguments.real, *made, folder / f"{sampler}.png"), indent=1))
-    return json.loads(result.read_text())
+    if (row := measured(result, arguments)) is None:
+        made = sample(folder, arguments.held_out.cell_types, *budget(sampler, arguments), sampler)
+        row = measure(arguments.held_out, *made, folder / f"{sampler}.png")
+        result.write_text(json.dumps(row, indent=1))
+    return row
 
 
 def draw(rows: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> None:
@@ -136,16 +154,22 @@ def draw(rows: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -
     clips = []
     for rung in rows:
         name, _, sampler = rung.partition(", ")
-        frames, _ = sample(arguments.work / f"{name}-0", 4, budget(sampler, arguments)[1], sampler)
+        frames, _ = sample(
+            arguments.work / f"{name}-0",
+            np.unique(arguments.held_out.cell_types),
+            4,
+            budget(sampler, arguments)[1],
+            sampler,
+        )
         apart = np.pad(frames, ((0, 0), (0, 0), (0, 0), (0, 2)), constant_values=255)
         clips.append(np.concatenate(list(apart), axis=-1))
     labels = [rung.replace("_", " ").replace(", ", "\n") for rung in rows]
     contact_sheet(clips, path=arguments.figure, labels=labels, max_frames=4)
 
 
-def measure(held_out: Path, frames: np.ndarray, flow: np.ndarray | None, picture: Path) -> dict[str, Any]:
+def measure(held_out: ClipSet, frames: np.ndarray, flow: np.ndarray | None, picture: Path) -> dict[str, Any]:
     """Distances of clips to held-out ones and the agreement of their flow; four of the clips as a picture."""
-    real = load_clips(held_out, split="validation").crop(*frames.shape[1:])
+    real = held_out.crop(*frames.shape[1:])
     distances = distances_to(real, frames)
     agreement = None
     if flow is not None:
@@ -155,6 +179,7 @@ def measure(held_out: Path, frames: np.ndarray, flow: np.ndarray | None, picture
     return {
         "distances": {family: {k: distances[family][k] for k in ("ratio", "interval")} for family in FAMILIES},
         "flow_agreement": agreement,
+        "mix": mix_of(held_out),
     }
 
 
@@ -194,6 +219,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--figure", type=Path, help="contact sheet of all finished rungs")
     arguments, arguments.train_options = parser.parse_known_args()
+    arguments.held_out = load_clips(arguments.real, split="validation")
     rows: dict[str, list[dict[str, Any]]] = {}
     page = arguments.out.read_text() if arguments.out.exists() else ""
     _, heading, notes = page.partition("\n## Notes\n")

@@ -2,7 +2,8 @@
 
     python benchmarks/sampler.py --real data/tiny_validation --out docs/sampler.md
 
-The same seeds and classes at each number of steps: seconds a clip, the root mean square difference of the frames to
+The same seeds and cell types, in the mix of the held-out clips, at each number of steps:
+seconds a clip, the root mean square difference of the frames to
 those of the most steps, in units of their standard deviation, and the three distances to held-out clips over the
 real-vs-real floor, 95 % interval in brackets. Each clip takes two predictions more than its steps where the checkpoint
 asks for them (`residual_noise`, `flow_strength`).
@@ -16,9 +17,10 @@ none.
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from checkpoint import ROOT, distances, generate
+from checkpoint import ROOT, asked_in_mix, distances, generate
 from markdown import table
 
 from cellvid_diffusers import CellVideoPipeline
@@ -39,12 +41,14 @@ def main() -> None:
     keep_freed_memory()
     pipe = CellVideoPipeline.from_pretrained(arguments.checkpoint)
     pipe.set_progress_bar_config(disable=True)
+    real = load_clips(arguments.real, split="validation", max_clips=100)
+    asked = asked_in_mix(pipe, real, arguments.clips)
     clips, seconds = {}, {}
     for steps in sorted(arguments.steps):
-        clips[steps], seconds[steps] = timed(pipe, arguments.clips, num_inference_steps=steps)
+        clips[steps], seconds[steps] = timed(pipe, arguments.clips, num_inference_steps=steps, **asked)
     most = clips[max(clips)].astype(np.float32)
     size = most.shape[1:]
-    real = load_clips(arguments.real, split="validation", max_clips=100).crop(*size)
+    real = real.crop(*size)
     lines = [f"# {(__doc__ or '').strip()}\n", f"{arguments.clips} clips of {' x '.join(map(str, size))}.\n"]
     rows = []
     for steps, frames in clips.items():
@@ -54,13 +58,13 @@ def main() -> None:
     if "modalities" in pipe.config.noise_patterns:
         rows = []
         for scale in arguments.motion_guidance:
-            frames, took = timed(pipe, arguments.clips, motion_guidance_scale=scale)
+            frames, took = timed(pipe, arguments.clips, motion_guidance_scale=scale, **asked)
             rows.append([f"{scale:g}", f"{took:.2f}", *distances(real, frames).values()])
         lines += ["", table(["motion guidance", "s a clip", *FAMILIES], rows)]
     arguments.out.write_text("\n".join(lines) + "\n")
 
 
-def timed(pipe: CellVideoPipeline, count: int, **options: float) -> tuple[np.ndarray, float]:
+def timed(pipe: CellVideoPipeline, count: int, **options: Any) -> tuple[np.ndarray, float]:
     """Clips of seeds 0 to `count` - 1 and the seconds that each took."""
     start = time.monotonic()
     frames = generate(pipe, range(count), **options)[0]
