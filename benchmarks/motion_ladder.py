@@ -9,8 +9,9 @@ is a file of `training/configs/ladder`. Rungs from 5 on spend the first half of 
 is finished is kept in `--work` and not run again, and a killed rung goes on where it stopped. Appearance, spectrum and
 motion: distance to the held-out clips over the real-vs-real floor, 95 % interval in brackets (over the clips; over
 seeds where there are several, the range). Both
-sides have one mix of cell types, that of the held-out clips. Explained: share of the motion seen in the generated frames that the flow
-generated with them accounts for (1 all, 0 no better than no flow, below 0 worse). What the page says in its notes is
+sides have one mix of cell types, that of the held-out clips. Explained: share of the motion seen in the
+generated frames that the flow generated with them accounts for (1 all,
+0 no better than no flow, below 0 worse). What the page says in its notes is
 kept, and so are the rungs that earlier calls have finished.
 
 "Ancestral": sampled as the paper does, with ten times as many steps and a quarter of the clips, where noise is
