@@ -19,7 +19,7 @@ import matplotlib
 matplotlib.use("Agg")
 import numpy as np
 import torch
-from distances import distances_to
+from distances import asked_in_mix, distances_to
 from markdown import table
 from matplotlib import pyplot as plt
 
@@ -170,10 +170,11 @@ class Tasks:
         return dict(zip(("error", "error of no motion", "correlation"), np.mean(rows, axis=0).tolist(), strict=True))
 
     def roll_outs(self, real: ClipSet, num_frames: int, videos: int) -> Curves:
-        """Distances over the floor of each window of long videos, each cell type making its share."""
+        """Distances over the floor of each window of long videos, in the cell types' mix of the held-out clips."""
         long = []
-        for index, kind in enumerate(self.kinds):
-            seeds = range(index, videos, len(self.kinds))
+        names = asked_in_mix(self.pipe, real.cell_types, videos).get("cell_type", [None] * videos)
+        for kind in sorted(set(names)):
+            seeds = [seed for seed, name in enumerate(names) if name == kind]
             generator = [torch.Generator().manual_seed(seed) for seed in seeds]
             options = {"batch_size": len(seeds), "cell_type": kind, "num_inference_steps": self.steps}
             long.append(roll_out(self.pipe, num_frames, generator=generator, **options).frames)

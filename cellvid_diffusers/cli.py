@@ -218,6 +218,9 @@ def evaluate(
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of REAL; else test, validation or train.")] = None,
     crop: Annotated[bool, typer.Option("--crop", help="Cut the larger side to the size of the smaller.")] = False,
+    keep_mix: Annotated[
+        bool, typer.Option("--keep-mix", help="Leave the mix of cell types of SYNTH as it is.")
+    ] = False,
     omit_real_frames: Annotated[
         bool, typer.Option("--omit-real-frames", help="Keep recorded frames out of the report.")
     ] = False,
@@ -236,6 +239,7 @@ def evaluate(
         split=split,
         crop=crop,
         omit_real_frames=omit_real_frames,
+        match_mix=not keep_mix,
         learned=learned,
         max_clips=max_clips,
         seed=seed,

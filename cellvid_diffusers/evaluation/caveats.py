@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .clips import UNKNOWN
 from .memorisation import COPY
 from .statistics.permutation import MIN_UNITS
 
@@ -22,6 +23,17 @@ def caveats(details: dict[str, Any]) -> list[str]:
             "Each real file counts as a recording of its own. If several were cut from one recording, intervals are "
             "too narrow and real-against-real is too small: use a data set of cellvid prepare, which knows them."
         )
+    mix = details["mix"]
+    missing = mix["real"].keys() - mix["synth"].keys()
+    if UNKNOWN in mix["real"] | mix["synth"]:
+        out.append("Not both sides tell their cell types: a different mix of them alone would count as a distance.")
+    elif not mix["matched"]:
+        out.append("The sides were not brought to one mix of cell types: a different mix alone counts as a distance.")
+    if missing and UNKNOWN not in mix["synth"]:
+        out.append(f"The synthetic side has no clips of {', '.join(sorted(missing))}, which the real side has.")
+    unreal = mix["left_out_types"]
+    if unreal:
+        out.append(f"Synthetic clips of {', '.join(unreal)} are left out: the real side has none.")
     few = [name for name, side in (("real", real), ("synthetic", synth)) if side["units"] < MIN_UNITS]
     if few:
         out.append(

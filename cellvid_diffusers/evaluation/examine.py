@@ -21,6 +21,7 @@ from .features import clip_features
 from .measure import Measurements, measure_clips
 from .measures import Side
 from .memorisation import search_copies
+from .mix import thin_to_mix
 from .motion import flow_agreement, motion_measures
 from .report import write_report
 
@@ -38,6 +39,7 @@ def evaluate(
     crop: bool = False,
     omit_real_frames: bool = False,
     learned: bool = False,
+    match_mix: bool = True,
     max_clips: int = 100,
     seed: int = 0,
     progress: bool = True,
@@ -62,6 +64,8 @@ def evaluate(
         Keep recorded frames out of the page, where they may not be passed on; outlines and figures stay.
     learned : bool
         Also FVD, KVD, FID and KID, whose networks have to be in the cache or downloadable.
+    match_mix : bool
+        Leave out synthetic clips until the cell types have the shares of the real side, see `thin_to_mix`.
     max_clips : int
         Of each side; a random choice where there are more.
     seed : int
@@ -73,10 +77,18 @@ def evaluate(
     dict
         What `report.json` holds. ``distances``: appearance, spectrum and motion, each with ``value``,
         ``floor``, ``ratio`` and ``interval``; ``verdicts``: measure -> `equivalent`, `different` or
-        `inconclusive`; ``memorisation``: ``copy_share`` and ``copy_share_real``; ``events``; ``controls``.
+        `inconclusive`; ``memorisation``: ``copy_share`` and ``copy_share_real``; ``events``; ``controls``;
+        ``mix``: clips of each cell type on each side.
     """
     loaded = [load_clips(s, split=p, max_clips=max_clips, seed=seed) for s, p in ((real, split), (synth, None))]
-    sides = match_sizes(*loaded, crop=crop)
+    real_clips, synth_clips = match_sizes(*loaded, crop=crop)
+    synth_clips, mix = thin_to_mix(real_clips, synth_clips, keep=not match_mix)
+    if len(synth_clips) < MIN_CLIPS:
+        raise ValueError(
+            f"at least {MIN_CLIPS} synthetic clips must be left in the real side's mix of cell types, "
+            f"got {len(synth_clips)}; --keep-mix leaves none out"
+        )
+    sides = real_clips, synth_clips
     if train is None and "train" in dataset_splits(real) and split != "train" and len(dataset_splits(real)) > 1:
         train = real
     memory = None
@@ -84,7 +96,7 @@ def evaluate(
         part = "train" if "train" in dataset_splits(train) else None
         memory = load_clips(train, split=part, max_clips=MAX_TRAIN_CLIPS, seed=seed)
     with _stepper(8 + len(CONTROLS) + learned, progress) as step:
-        details = examine(*sides, memory, learned=learned, seed=seed, step=step)
+        details = examine(*sides, memory, mix=mix, learned=learned, seed=seed, step=step)
         step("report")
         return write_report(Path(out), details, sides, memory, omit_real_frames=omit_real_frames)
 
@@ -123,6 +135,7 @@ def examine(
     synth: ClipSet,
     memory: ClipSet | None,
     *,
+    mix: dict[str, Any],
     learned: bool = False,
     seed: int = 0,
     step: Callable[[str], None] = lambda name: None,
@@ -135,6 +148,8 @@ def examine(
         Of one size, from `match_sizes`.
     memory : ClipSet or None
         Training clips.
+    mix : dict
+        From `thin_to_mix`.
     step : callable
         Is told the name of each step.
     """
@@ -174,6 +189,7 @@ def examine(
         "paper_table2": paper_table2([t.cells for t in tables], [t.neurites for t in tables]).to_dict("index"),
         "sides": {name: _describe(s, u) for name, s, u in zip(("real", "synth"), (real, synth), sides, strict=True)},
         "how": how,
+        "mix": mix,
     }
     if learned:
         from .learned import frame_distances, video_distances

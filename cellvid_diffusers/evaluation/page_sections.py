@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from . import figures
+from .clips import UNKNOWN
 from .compare import MEASURES
 from .memorisation import COPY, Match, transform
 from .page_parts import badge, controls_seen, counted, interval, number, p_value, percent, png, spread, sprite
@@ -33,7 +34,8 @@ def head(details) -> str:
     return f"""<h1>How real are these cell videos?</h1>
 <p class="soft">{real["clips"]} <span class="real">real</span> clips from {counted(real["recordings"], "recording")}
 ({html.escape(Path(real["source"]).name)}) against {synth["clips"]} <span class="synth">synthetic</span> ones
-({html.escape(Path(synth["source"]).name)}); {frames} frames of {width} × {height} px each.</p>
+({html.escape(Path(synth["source"]).name)}); {frames} frames of {width} × {height} px each.
+{html.escape(mix_sentence(details["mix"]))}</p>
 <div class="card lead"><p>Distance from real, where 1 means "as far as real recordings are from each
 other": {ratios}.</p> <p>Of {len(verdicts)} measures of cells, neurites and motion, <b
 class="equivalent">{counts["equivalent"]}</b> are shown to be equivalent, <b
@@ -41,6 +43,22 @@ class="different">{counts["different"]}</b> differ, and <b
 class="inconclusive">{counts["inconclusive"]}</b> cannot be decided with these recordings.</p>
 <p>{percent(copied)} of the synthetic clips count as copies of {known} clips
 ({percent(details["memorisation"]["copy_share_real"])} of the real ones do so of clips from elsewhere).</p></div>"""
+
+
+def mix_sentence(mix) -> str:
+    """The cell types of both sides, and what was left out for them to agree."""
+    if UNKNOWN in mix["real"] | mix["synth"]:
+        return "Not both sides tell their cell types."
+    real, synth = (
+        ", ".join(f"{percent(count / sum(mix[side].values()))} {kind}" for kind, count in mix[side].items())
+        for side in ("real", "synth")
+    )
+    if not mix["matched"]:
+        return f"The mix of cell types was left as it is: real {real}; synthetic {synth}."
+    shares = f"Both sides: {real}" if real == synth else f"Real: {real}; synthetic: {synth}"
+    return f"{shares}." + (
+        f" Left out for that: {counted(mix['left_out'], 'synthetic clip')}." if mix["left_out"] else ""
+    )
 
 
 def players(sides, omit_real_frames) -> str:

@@ -38,6 +38,7 @@ def write_report(
             | {k: row["verdict"] for k, row in details["measures"].items()},
             "memorisation": {k: details["memorisation"][k] for k in ("copy_share", "copy_share_real")},
             "events": details["events"],
+            "mix": details["mix"],
             "controls": details["controls"]
             | {
                 "copied training set": {

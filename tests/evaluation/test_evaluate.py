@@ -37,7 +37,9 @@ def report(sides, tmp_path_factory):
 def test_report_holds_what_it_promises(report):
     out, found = report
     assert json.loads((out / "report.json").read_text()) == found
-    assert set(found) == {"distances", "verdicts", "memorisation", "events", "controls"}
+    assert set(found) == {"distances", "verdicts", "memorisation", "events", "controls", "mix"}
+    nothing = {"left_out": 0, "left_out_types": [], "matched": False}
+    assert found["mix"] == {"real": {"unknown": 10}, "synth": {"unknown": 10}} | nothing
     assert list(found["distances"]) == ["appearance", "spectrum", "motion"]
     for distance in found["distances"].values():
         assert set(distance) == {"value", "floor", "ratio", "interval"}
