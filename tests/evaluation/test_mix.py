@@ -29,6 +29,7 @@ def test_types_of_one_side_only():
     kept, mix = thin_to_mix(clips("a", "b", "c"), clips("a", "b", "d", "a"))
     assert kept.names == ["0", "1"]
     assert mix["real"]["c"] == 1 and "d" not in mix["synth"]
+    assert mix["left_out_types"] == ["d"]
 
 
 @pytest.mark.parametrize("types", [["unknown"] * 3, ["a", "unknown", "a"], ["c"] * 3])
