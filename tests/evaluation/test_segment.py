@@ -129,19 +129,13 @@ def annotated_scores(request, shared_data):
         truth = cv2.resize(truth.astype(np.float32), size, interpolation=cv2.INTER_NEAREST).astype(int)
         found = segment_cells(frame[None])[0]
         scores.append((foreground_dice(found, truth), instance_f1(found, truth)))
-    return dict(zip(("dice", "f1"), np.mean(scores, axis=0), strict=True))
+    return dict(zip(("dice", "f1"), np.mean(scores, axis=0), strict=True)) | {"scale": request.param}
 
 
 @pytest.mark.slow
 def test_cells_of_hand_annotated_frames_that_were_not_used_for_tuning(annotated_scores):
-    assert annotated_scores["f1"] >= 0.6
-    assert annotated_scores["dice"] >= 0.77
-
-
-@pytest.mark.slow
-@pytest.mark.xfail(reason="goal not reached yet; benchmarks/segmentation.py prints the scores")
-def test_area_of_hand_annotated_frames_that_were_not_used_for_tuning(annotated_scores):
-    assert annotated_scores["dice"] >= 0.85
+    assert annotated_scores["f1"] >= 0.7
+    assert annotated_scores["dice"] >= (0.85 if annotated_scores["scale"] == 1 else 0.82)
 
 
 @pytest.mark.slow
