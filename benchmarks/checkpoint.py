@@ -20,8 +20,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from distances import asked_in_mix, distances_to, names_in_mix
+from distances import distances_to
 from markdown import table
+from sampling import asked_in_mix, load_pipeline, names_in_mix
 from scipy.stats import spearmanr
 from tasks import flow_errors
 
@@ -33,13 +34,6 @@ from cellvid_diffusers.training_utils import keep_freed_memory
 ROOT = Path(__file__).parents[1]
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Video `(N, F, H, W)` uint8, flow `(N, F, H, W, 2)` in px/frame, cell types `(N,)`."""
-
-
-def load_pipeline(checkpoint: Path) -> CellVideoPipeline:
-    """A checkpoint, on a GPU where there is one."""
-    pipe = CellVideoPipeline.from_pretrained(checkpoint)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def generate(

@@ -31,10 +31,10 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DDPMScheduler
-from distances import distances_to, names_in_mix
+from distances import distances_to
 from markdown import table
+from sampling import load_pipeline, names_in_mix
 
-from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.evaluation.clips import ClipSet, load_clips
 from cellvid_diffusers.evaluation.motion import flow_agreement
 from cellvid_diffusers.io import contact_sheet
@@ -79,14 +79,12 @@ def sample(folder: Path, cell_types: list[str], steps: int, sampler: str = "") -
     The sampler is one of `SAMPLERS` or the checkpoint's own; `ancestral` is the paper's, which clips every estimate of
     the clean clip to what a grey level can be.
     """
-    pipe = CellVideoPipeline.from_pretrained(folder)
-    pipe.set_progress_bar_config(disable=True)
+    pipe = load_pipeline(folder)
     if sampler == "ancestral":
         mean, spread = pipe.config.video_mean, pipe.config.video_std
         widest = max(mean, 1 - mean) / spread
         options = {"clip_sample": True, "clip_sample_range": widest, "timestep_spacing": "leading"}
         pipe.scheduler = DDPMScheduler.from_config(pipe.scheduler.config, **options)
-    pipe.to("cuda" if torch.cuda.is_available() else "cpu")
     frames, flows = [], []
     named = "cell_type" in (pipe.config.class_names or {})
     for start in range(0, len(cell_types), BATCH_SIZE):

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from checkpoint import ROOT, distances, generate, load_pipeline
-from distances import asked_in_mix
+from checkpoint import ROOT, distances, generate
 from markdown import table
+from sampling import asked_in_mix, load_pipeline
 
 from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.evaluation.clips import load_clips

@@ -19,9 +19,10 @@ import matplotlib
 matplotlib.use("Agg")
 import numpy as np
 import torch
-from distances import asked_in_mix, distances_to
+from distances import distances_to
 from markdown import table
 from matplotlib import pyplot as plt
+from sampling import asked_in_mix
 
 from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.evaluation.clips import ClipSet, load_clips

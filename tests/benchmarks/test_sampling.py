@@ -8,7 +8,7 @@ from script import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from distances import names_in_mix
+from sampling import names_in_mix
 
 
 def test_names_in_mix_keep_the_shares_from_the_first_on():
