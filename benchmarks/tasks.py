@@ -22,7 +22,7 @@ import torch
 from distances import distances_to
 from markdown import table
 from matplotlib import pyplot as plt
-from sampling import asked_in_mix
+from sampling import asked_in_mix, load_pipeline
 
 from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.evaluation.clips import ClipSet, load_clips
@@ -222,8 +222,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, required=True)
     arguments = parser.parse_args()
 
-    pipe = CellVideoPipeline.from_pretrained(arguments.checkpoint)
-    pipe.set_progress_bar_config(disable=True)
+    pipe = load_pipeline(arguments.checkpoint)
     side = pipe.unet.config.sample_size
     real = load_clips(arguments.real, split="validation").crop(10, side, side)
     tasks = Tasks(pipe, real, arguments.clips, arguments.futures, arguments.steps)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "cellvid_diffusers"
 FLOORS = [
     {"flow", "models", "io", "simulation"},
-    {"data", "pipelines", "training_utils"},
+    {"data", "pipelines", "training_utils", "distillation"},
     {"evaluation", "generation"},
     {"cli"},
 ]

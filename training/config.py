@@ -49,6 +49,8 @@ DEFAULTS: dict[str, Any] = {
     "noise_patterns": {"joint": 1.0},
     "level_shift": 1.0,  # above 1, more training clips are noisy (training_utils.draw_noise_levels)
     "class_dropout": 0.1,
+    "timesteps": None,  # learn to step at these alone, as far as the weights started from get in many steps
+    "teacher_steps": 8,  # (cellvid_diffusers.distillation): so many for each of the student's
     # How
     "train_batch_size": 8,  # of each process
     "gradient_accumulation_steps": 1,
@@ -77,7 +79,7 @@ DEFAULTS: dict[str, Any] = {
     "validation_steps": 500,
     "validation_clips": 4,
     "num_inference_steps": 25,
-    "sampler": "dpmsolver++",  # of the pipeline that is left; or "ddpm", the paper's ancestral one
+    "sampler": "dpmsolver++",  # of the pipeline that is left; "ddim", or "ddpm", the paper's
     "num_restarts": 0,  # of the pipeline that is left (CellVideoPipeline)
     "residual_noise": 0.0,  # likewise
     "flow_strength": 0.0,  # likewise

@@ -6,6 +6,7 @@ and the noise of a step depend on the seed, the process and the step alone, so a
 stopped.
 """
 
+import copy
 import json
 import math
 import shutil
@@ -26,6 +27,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from cellvid_diffusers.data import ClipBank, ClipDataset, load_patches, write_simulated
+from cellvid_diffusers.distillation import Distillation
 from cellvid_diffusers.io.atomic import replacing
 from cellvid_diffusers.models import MotionUNet3DModel, UNet3DModel
 from cellvid_diffusers.pipelines import CellVideoPipeline
@@ -101,6 +103,23 @@ def build_model(config: dict[str, Any]) -> UNet3DModel:
 def same_kinds(columns: dict[str, list[str]], known: dict[str, list[str]]) -> list[int | None]:
     """For each label column, which of a checkpoint's kinds of label has the same classes."""
     return [list(known).index(kind) if known.get(kind) == names else None for kind, names in columns.items()]
+
+
+def build_distillation(
+    model: UNet3DModel, objective: DiffusionObjective, config: dict[str, Any], device: torch.device
+) -> Distillation | None:
+    """What teaches a student of few timesteps: the weights that it starts from. None without `timesteps`.
+
+    Raises:
+        ValueError: If there are no such weights, or they do not predict v.
+    """
+    if config["timesteps"] is None:
+        return None
+    if not config["pretrained_model_name_or_path"] or objective.prediction_type != "v_prediction":
+        raise ValueError("timesteps needs a teacher: pretrained_model_name_or_path must name weights that predict v")
+    teacher = copy.deepcopy(model).requires_grad_(False).eval().to(device)
+    network = torch.compile(teacher) if config["compile"] else teacher
+    return Distillation(network, objective.alphas_cumprod, config["timesteps"], config["teacher_steps"])
 
 
 def find_checkpoint(config: dict[str, Any]) -> Path | None:
@@ -233,6 +252,7 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
         config["snr_gamma"],
     )
     optimizer = build_optimizer(model, config)
+    distillation = build_distillation(model, objective, config, accelerator.device)
     lr_scheduler = build_lr_scheduler(optimizer, config)
     progress = Progress()
     ema = EMAModel(
@@ -250,7 +270,9 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
     def pipeline() -> CellVideoPipeline:
         return make_pipeline(accelerator.unwrap_model(model), ema, noise_scheduler, clips, config)
 
-    train(accelerator, config, clips, network, objective, optimizer, lr_scheduler, progress, ema, pipeline)
+    train(
+        accelerator, config, clips, network, objective, distillation, optimizer, lr_scheduler, progress, ema, pipeline
+    )
     if progress.step % config["checkpointing_steps"]:  # else it has just been saved
         save_checkpoint(accelerator, config, progress.step)
     if accelerator.is_main_process:
@@ -260,7 +282,9 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
             pipe.push_to_hub(config["hub_model_id"] or folder.name)
 
 
-def train(accelerator, config, clips, network, objective, optimizer, lr_scheduler, progress, ema, pipeline):
+def train(
+    accelerator, config, clips, network, objective, distillation, optimizer, lr_scheduler, progress, ema, pipeline
+):
     """Step until `max_train_steps` or `max_minutes`; one line of `train_log.jsonl` every `logging_steps`."""
     started, folder = time.monotonic(), Path(config["output_dir"])
     per_step = config["train_batch_size"] * accelerator.num_processes * config["gradient_accumulation_steps"]
@@ -274,7 +298,7 @@ def train(accelerator, config, clips, network, objective, optimizer, lr_schedule
     for micro, batch in enumerate(batches(accelerator, config, clips, progress.clips)):
         with accelerator.accumulate(network):
             position = progress.clips + micro % config["gradient_accumulation_steps"]
-            losses = step_losses(accelerator, config, network, objective, batch, position)
+            losses = step_losses(accelerator, config, network, objective, distillation, batch, position)
             accelerator.backward(objective.combine(losses))
             if accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(network.parameters(), config["max_grad_norm"])
@@ -320,7 +344,7 @@ def train(accelerator, config, clips, network, objective, optimizer, lr_schedule
     bar.close()
 
 
-def step_losses(accelerator, config, network, objective, batch, position: int) -> torch.Tensor:
+def step_losses(accelerator, config, network, objective, distillation, batch, position: int) -> torch.Tensor:
     """Loss of each channel for one batch, at noise that depends on the seed, the process and the position alone."""
     seed = hash((config["seed"], accelerator.process_index, position)) % 2**62
     generator = torch.Generator().manual_seed(seed)
@@ -336,8 +360,14 @@ def step_losses(accelerator, config, network, objective, batch, position: int) -
     labels = drop_labels(batch["class_labels"], config["class_dropout"], generator)
     on_device = torch.Generator(clean.device).manual_seed(seed)
     epsilon = torch.randn(clean.shape, generator=on_device, device=clean.device)
+    labels = labels if labels.shape[1] else None
+    if distillation is not None:
+        levels = distillation.levels(levels)
     noisy, target = objective.noise(clean, levels, epsilon)
-    prediction = network(noisy, levels, labels if labels.shape[1] else None, return_dict=False)[0]
+    if distillation is not None:
+        with accelerator.autocast():
+            target = distillation.target(noisy, levels, labels)
+    prediction = network(noisy, levels, labels, return_dict=False)[0]
     return objective.loss(prediction, target, levels)
 
 

@@ -50,6 +50,7 @@ def make_pipeline(
         residual_noise=config["residual_noise"],
         flow_strength=config["flow_strength"],
         motion_guidance_scale=config["motion_guidance_scale"],
+        timesteps=config["timesteps"],
     )
 
 
@@ -57,7 +58,8 @@ def make_sampler(name: str, scheduler: DDPMScheduler, mean: Scale, std: Scale) -
     """The scheduler that a pipeline samples with, given the one that it was trained with and the video's scale.
 
     `dpmsolver++` takes steps of equal size in log(SNR) (Lu et al., DPM-Solver++, 2022): 25 of them come as close to 200
-    steps of DDIM as no other spacing does (docs/training_log.md). `ddpm` is ancestral (Ho et al., 2020) and clips every
+    steps of DDIM as no other spacing does (docs/training_log.md). `ddim` is its first order, for timesteps of one's own:
+    what distilled models step with. `ddpm` is ancestral (Ho et al., 2020) and clips every
     estimate of the clean clip to what a grey level can be.
 
     Raises:
@@ -65,8 +67,10 @@ def make_sampler(name: str, scheduler: DDPMScheduler, mean: Scale, std: Scale) -
     """
     if name == "dpmsolver++":
         return DPMSolverMultistepScheduler.from_config(scheduler.config, use_lu_lambdas=True)
+    if name == "ddim":
+        return DPMSolverMultistepScheduler.from_config(scheduler.config, solver_order=1)
     if name != "ddpm":
-        raise ValueError(f"sampler must be 'dpmsolver++' or 'ddpm', got {name!r}")
+        raise ValueError(f"sampler must be 'dpmsolver++', 'ddim' or 'ddpm', got {name!r}")
     of_types = [list(each.values()) if isinstance(each, dict) else [each] for each in (mean, std)]
     widest = max(max(m, 1 - m) / s for m, s in zip(*of_types, strict=True))
     return DDPMScheduler.from_config(scheduler.config, clip_sample=True, clip_sample_range=widest)

@@ -45,6 +45,7 @@ class CellVideoPipeline(DiffusionPipeline):
         frame_interval_min (`float` or `dict[str, float]`, *optional*): Minutes between frames, likewise.
         num_restarts (`int`), residual_noise (`float`), flow_strength (`float`), motion_guidance_scale (`float`): Of a
             call that names none: what the checkpoint's evaluation found best.
+        timesteps (`list[int]`, *optional*): The only ones at which a distilled model (`distillation`) takes a step.
     """
 
     model_cpu_offload_seq = "unet"
@@ -67,6 +68,7 @@ class CellVideoPipeline(DiffusionPipeline):
         residual_noise: float = 0.0,
         flow_strength: float = 0.0,
         motion_guidance_scale: float = 1.0,
+        timesteps: list[int] | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(unet=unet, scheduler=scheduler)
@@ -84,6 +86,7 @@ class CellVideoPipeline(DiffusionPipeline):
             residual_noise=residual_noise,
             flow_strength=flow_strength,
             motion_guidance_scale=motion_guidance_scale,
+            timesteps=timesteps,
         )
 
     @classmethod
@@ -157,7 +160,8 @@ class CellVideoPipeline(DiffusionPipeline):
             height (`int`, *optional*), width (`int`, *optional*): Size in pixels; the model's `sample_size` if not
                 given.
             batch_size (`int`, defaults to 1): Number of clips.
-            num_inference_steps (`int`, defaults to 25): Denoising steps.
+            num_inference_steps (`int`, defaults to 25): Denoising steps. A distilled checkpoint takes its own few
+                (`config.timesteps`), whatever is asked for.
             first_frame (`np.ndarray` or `torch.Tensor` of shape `(H, W)` or `(batch_size, H, W)`, *optional*):
                 Frame to start from, in [0, 1].
             frames (`np.ndarray` or `torch.Tensor` of shape `(F, H, W)` or `(batch_size, F, H, W)`, *optional*):
@@ -225,7 +229,7 @@ class CellVideoPipeline(DiffusionPipeline):
         conditions = given.scaled(self.config, scale, shape[1]).to(device, self.unet.dtype)
 
         clip = randn_tensor(shape, generator=generators, device=device, dtype=self.unet.dtype)
-        self.scheduler.set_timesteps(num_inference_steps, device=device)
+        self._set_timesteps(num_inference_steps, device)
         clip = conditions.impose(clip * self.scheduler.init_noise_sigma)
         highest_level = self.scheduler.config.num_train_timesteps - 1
         guidance = Guidance(labels, guidance_scale, motion_guidance_scale, highest_level=highest_level)
@@ -234,7 +238,7 @@ class CellVideoPipeline(DiffusionPipeline):
             guidance = replace(guidance, flow_noise=noise[:, 1:])
         clip = self._denoise(clip, self.scheduler.timesteps, conditions, guidance, generators)
         for _ in range(num_restarts):
-            self.scheduler.set_timesteps(num_inference_steps, device=device)
+            self._set_timesteps(num_inference_steps, device)
             begin = self._restart_index(restart_strength)
             if hasattr(self.scheduler, "set_begin_index"):  # those that count their steps
                 self.scheduler.set_begin_index(begin)
@@ -361,6 +365,18 @@ class CellVideoPipeline(DiffusionPipeline):
             prediction = guidance.predict(self._predict, model_input, conditions.levels(timestep))
             clip = conditions.impose(self.scheduler.step(prediction, timestep, clip, **extra).prev_sample)
         return clip
+
+    def _set_timesteps(self, num_inference_steps: int, device: torch.device) -> None:
+        """Those of a distilled model, or as many as asked for."""
+        if self.config.timesteps is None:
+            self.scheduler.set_timesteps(num_inference_steps, device=device)
+            return
+        if "timesteps" not in inspect.signature(self.scheduler.set_timesteps).parameters:
+            raise ValueError(
+                f"scheduler must take timesteps: this checkpoint was distilled to {self.config.timesteps}, "
+                f"got {type(self.scheduler).__name__}"
+            )
+        self.scheduler.set_timesteps(timesteps=self.config.timesteps, device=device)
 
     def _restart_index(self, strength: float) -> int:
         """Index of the first timestep at or below a share of all noise levels; the last one if there is none."""

@@ -102,6 +102,29 @@ def test_a_clip_is_the_same_whatever_the_batch_size(scheduler, as_list):
     assert not np.allclose(many.frames[0], many.frames[1])
 
 
+class TestTimesteps:
+    """A distilled model steps at timesteps of its own."""
+
+    def test_no_other_number_of_steps_is_taken(self):
+        pipe = make_pipe(timesteps=[999, 900, 400])
+        pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config, solver_order=1)
+        clips = [pipe(num_frames=4, num_inference_steps=n, generator=seeded()).frames for n in (2, 25)]
+        assert pipe.scheduler.timesteps.tolist() == [999, 900, 400]
+        np.testing.assert_array_equal(*clips)
+
+    def test_its_steps_are_those_of_ddim(self):
+        """At the timesteps that DDIM would take itself."""
+        plain = make_pipe()
+        asked = plain(num_frames=4, num_inference_steps=4, generator=seeded()).frames
+        distilled = make_pipe(timesteps=[999, 749, 499, 249])
+        distilled.scheduler = DPMSolverMultistepScheduler.from_config(distilled.scheduler.config, solver_order=1)
+        np.testing.assert_allclose(distilled(num_frames=4, generator=seeded()).frames, asked, atol=2e-3)
+
+    def test_a_scheduler_that_cannot_is_refused(self):
+        with pytest.raises(ValueError, match=r"distilled to \[999, 500\], got DDIMScheduler"):
+            make_pipe(timesteps=[999, 500])(num_frames=4)
+
+
 def test_zero_in_the_model_is_no_motion():
     pipe = make_pipe(video_mean=0.4, video_std=0.2)
     video, flow = pipe._decode(torch.zeros(1, 3, 2, 4, 4), pipe._video_scale(None))

@@ -138,6 +138,13 @@ class TestTraining:
         assert rates[0] < 0.7 < max(rates) < 1 and rates[-1] < 0.1
         assert rates[5:] == sorted(rates[5:], reverse=True)
 
+    def test_a_student_takes_its_own_steps(self, trained, tmp_path):
+        launch(tmp_path, pretrained_model_name_or_path=trained, timesteps="[999, 700]", teacher_steps=3, sampler="ddim")
+        pipe = CellVideoPipeline.from_pretrained(tmp_path)
+        pipe(num_frames=4, generator=torch.Generator().manual_seed(0))
+        assert pipe.scheduler.timesteps.tolist() == [999, 700]
+        assert any((value != weights(trained)[name]).any() for name, value in weights(tmp_path).items())
+
     def test_two_processes_share_the_work(self, tmp_path):
         launch(tmp_path, processes=2, max_train_steps=2, train_batch_size=1)
         assert [line["clips"] for line in read_log(tmp_path)] == [2, 4]
@@ -157,6 +164,7 @@ class TestTraining:
                 {"lr_scheduler": "linear_in_time", "max_minutes": "null"},
                 "lr_scheduler linear_in_time needs max_minutes, got None",
             ),
+            ({"timesteps": "[999, 500]"}, "timesteps needs a teacher"),
             ({"clips_on_device": True, "preload": False}, "rows must be preloaded, got preload=False"),
         ],
     )
