@@ -1,11 +1,13 @@
 """How many denoising steps a checkpoint needs, and how closely its video should follow its flow.
 
-    python benchmarks/sampler.py --real data/tiny_validation --out docs/sampler.md
+    python benchmarks/sampler.py --real data/tiny_validation --student checkpoints/cellvid-tiny-4-steps \
+        --out docs/sampler.md
 
 The same seeds and classes at each number of steps, cell types in the held-out clips' mix: seconds a clip, the root mean
 square difference of the frames to those of the most steps, in units of their standard deviation, and the three
 distances to held-out clips over the real-vs-real floor, 95 % interval in brackets. Each clip takes two predictions more
-than its steps where the checkpoint asks for them (`residual_noise`, `flow_strength`).
+than its steps where the checkpoint asks for them (`residual_noise`, `flow_strength`). The last row is the checkpoint's
+student (`cellvid_diffusers.distillation`), which has learned to go as far in its few steps, and takes no more.
 
 Motion guidance, at 25 steps: how many times over what the flow tells of the video counts (`motion_guidance_scale`). At
 1 the video is what the network makes of video and flow together, at 0 what it would make of the video with the flow
@@ -32,6 +34,7 @@ from cellvid_diffusers.training_utils import keep_freed_memory
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "checkpoints" / "cellvid-tiny")
+    parser.add_argument("--student", type=Path, help="distilled from the checkpoint")
     parser.add_argument("--real", type=Path, required=True, help="data set with the held-out clips")
     parser.add_argument("--clips", type=int, default=32)
     parser.add_argument("--steps", type=int, nargs="+", default=[4, 8, 12, 25, 50, 250])
@@ -42,14 +45,19 @@ def main() -> None:
     pipe = load_pipeline(arguments.checkpoint)
     real = load_clips(arguments.real, split="validation", max_clips=100)
     asked = asked_in_mix(pipe, real.cell_types, arguments.clips)
-    clips, seconds = {}, {}
+    clips: dict[int | str, np.ndarray] = {}
+    seconds: dict[int | str, float] = {}
     for steps in sorted(arguments.steps):
         clips[steps], seconds[steps] = timed(pipe, arguments.clips, num_inference_steps=steps, **asked)
-    most = clips[max(clips)].astype(np.float32)
+    most = clips[max(arguments.steps)].astype(np.float32)
     size = most.shape[1:]
     real = real.crop(*size)
     lines = [f"# {(__doc__ or '').strip()}\n", f"{arguments.clips} clips of {' x '.join(map(str, size))}.\n"]
     rows = []
+    if arguments.student:
+        student = load_pipeline(arguments.student)
+        name = f"{len(student.config.timesteps)}, distilled"
+        clips[name], seconds[name] = timed(student, arguments.clips, **asked)
     for steps, frames in clips.items():
         difference = np.sqrt(np.mean((frames - most) ** 2)) / most.std()
         rows.append([str(steps), f"{seconds[steps]:.2f}", f"{difference:.3f}", *distances(real, frames).values()])

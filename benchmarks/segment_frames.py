@@ -108,7 +108,7 @@ def label(model: SegmentationUNet, frame: np.ndarray) -> np.ndarray:
     margins = (0, -width % 2 ** len(CHANNELS), 0, -height % 2 ** len(CHANNELS))
     padded = nn.functional.pad(torch.from_numpy(frame)[None, None], margins, mode="replicate")
     maps = model(padded)[0, :, :height, :width].sigmoid().numpy()
-    return split_cells(*maps, threshold=0.5, confidence=0)
+    return split_cells(*maps, threshold=0.5)
 
 
 def segmentation_curves(

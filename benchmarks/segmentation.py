@@ -27,7 +27,7 @@ import tifffile
 from markdown import table
 from recorded_events import recorded_events
 
-from cellvid_diffusers.evaluation.segment import see_cells, segment_cells, split_cells
+from cellvid_diffusers.evaluation.segment import drop_unsure, see_cells, segment_cells, split_cells
 from cellvid_diffusers.evaluation.segmentation_scores import foreground_dice, instance_f1
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
@@ -40,9 +40,10 @@ GRID = {
     "threshold": (0.4, 0.5, 0.6),
     "contact_weight": (0.5, 1),
     "prominence": (0.15, 0.2, 0.3),
-    "confidence": (0.75, 0.8, 0.85),
 }
 """Choices of `split_cells` that are tried."""
+CONFIDENCES = (0.75, 0.8, 0.85)
+"""Choices of `drop_unsure` that are tried."""
 OTHERS = {
     "u373": ("u373/u373_train01_aspect_restored", (40, 49)),
     **{f"nsc {name[4]}": (f"nsc/{name}", (2, 8)) for name in ("nsc_A_a029-a041", "nsc_B_a056-a100", "nsc_G_a201-a219")},
@@ -117,10 +118,14 @@ def calibrate(folder: Path) -> pd.DataFrame:
             for narrow in NARROW:
                 (maps,) = see_cells(image[None] / np.float32(255), narrow=narrow)
                 for choice in product(*GRID.values()):
-                    found = split_cells(*maps, **dict(zip(GRID, choice, strict=True)))
-                    rows.append((scale, narrow, *choice, foreground_dice(found, truth), instance_f1(found, truth)))
-    means = pd.DataFrame(rows, columns=["scale", "narrow", *GRID, "dice", "f1"]).pivot_table(
-        index=["narrow", *GRID], columns="scale", values=["dice", "f1"], aggfunc="mean"
+                    split = split_cells(*maps, **dict(zip(GRID, choice, strict=True)))
+                    for confidence in CONFIDENCES:
+                        found = drop_unsure(split[None], maps[:1], confidence=confidence)[0]
+                        scores = foreground_dice(found, truth), instance_f1(found, truth)
+                        rows.append((scale, narrow, *choice, confidence, *scores))
+    options = ["narrow", *GRID, "confidence"]
+    means = pd.DataFrame(rows, columns=["scale", *options, "dice", "f1"]).pivot_table(
+        index=options, columns="scale", values=["dice", "f1"], aggfunc="mean"
     )
     return means.assign(mean=means.mean(axis=1)).sort_values("mean", ascending=False)
 

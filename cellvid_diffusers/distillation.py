@@ -5,15 +5,16 @@ With :math:`\alpha = \cos \varphi` and :math:`\sigma = \sin \varphi`, a determin
 
 .. math:: x_e = \cos(\varphi_t - \varphi_e) \, x_t - \sin(\varphi_t - \varphi_e) \, v,
 
-so that there is one :math:`v` that leads from a noisy clip to wherever the teacher takes it (Salimans and Ho, Progressive
-Distillation, 2022, Appendix D). The way from noise to a clip is cut at a few timesteps; the student learns that
-:math:`v` at each of them and nothing else. The teacher goes through a segment with DPM-Solver++(2M) in steps of equal
-size in :math:`\lambda = \log(\alpha / \sigma)` (Lu et al., DPM-Solver++, 2022, Algorithm 2).
+so that there is one :math:`v` that leads from a noisy clip to wherever the teacher takes it (Salimans and Ho,
+Progressive Distillation, 2022, Appendix D). The way from noise to a clip is cut at a few timesteps; the student learns
+that :math:`v` at each of them and nothing else. The teacher goes through a segment with DPM-Solver++(2M) in steps of
+equal size in :math:`\lambda = \log(\alpha / \sigma)` (Lu et al., DPM-Solver++, 2022, Algorithm 2).
 
 Shapes: clips `(B, C, F, H, W)`, levels of video and flow `(B, F, 2)`.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 
@@ -40,7 +41,7 @@ class Distillation:
     def __init__(
         self, teacher: UNet3DModel, alphas_cumprod: torch.Tensor, timesteps: Sequence[int], teacher_steps: int = 8
     ):
-        falling = all(a > b for a, b in zip(timesteps, timesteps[1:], strict=False))
+        falling = all(a > b for a, b in pairwise(timesteps))
         if not timesteps or not falling or not 1 <= timesteps[-1] <= timesteps[0] < len(alphas_cumprod):
             last = len(alphas_cumprod) - 1
             raise ValueError(f"timesteps must fall and lie between 1 and {last}, got {list(timesteps)}")
@@ -76,7 +77,7 @@ class Distillation:
         """The v that leads in one step from noisy clips to where the teacher takes them; anything where given."""
         ways, given = self.ways[self._segments(len(noisy))].T, levels == 0
         fixed, clip, before = expand_levels(given, noisy.shape[1]), noisy, None
-        for step, (now, then) in enumerate(zip(ways, ways[1:], strict=False)):
+        for step, (now, then) in enumerate(pairwise(ways)):
             v = self.teacher(clip, now[:, None, None].masked_fill(given, 0), labels, return_dict=False)[0].float()
             clean = _beside(self.signal[now]) * clip - _beside(self.spread[now]) * v
             ahead = self.lambdas[then] - self.lambdas[now]  # infinite where the way ends without noise

@@ -103,3 +103,22 @@ class TestBase:
         out = pipe(first_frame=frame, num_frames=4, height=64, width=64, num_inference_steps=3, generator=generator)
         np.testing.assert_array_equal(out.frames[0, 0], frame)
         assert out.classes[0]["cell_type"] == "u373" and np.isfinite(out.flow).all()
+
+
+class TestStudent:
+    """The embedded checkpoint in 4 steps."""
+
+    FOLDER = FOLDER.parent / "cellvid-tiny-4-steps"
+
+    def test_its_clips_are_those_of_its_teacher(self, pipe, clips):
+        """Far nearer than the teacher itself in as few steps."""
+        student = CellVideoPipeline.from_pretrained(self.FOLDER)
+        student.set_progress_bar_config(disable=True)
+        for name, out in zip(CELL_TYPES, clips, strict=True):
+            asked = {"batch_size": 2, "cell_type": name, "density": "dense"}
+            distilled = student(**asked, generator=torch.Generator().manual_seed(0))
+            hurried = pipe(**asked, num_inference_steps=4, generator=torch.Generator().manual_seed(0))
+            errors = [np.sqrt(np.mean((each.frames - out.frames) ** 2)) for each in (distilled, hurried)]
+            assert errors[0] < 0.7 * errors[1]
+            assert np.corrcoef(distilled.frames.ravel(), out.frames.ravel())[0, 1] > 0.7
+        assert len(student.scheduler.timesteps) == 4

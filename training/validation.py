@@ -58,9 +58,9 @@ def make_sampler(name: str, scheduler: DDPMScheduler, mean: Scale, std: Scale) -
     """The scheduler that a pipeline samples with, given the one that it was trained with and the video's scale.
 
     `dpmsolver++` takes steps of equal size in log(SNR) (Lu et al., DPM-Solver++, 2022): 25 of them come as close to 200
-    steps of DDIM as no other spacing does (docs/training_log.md). `ddim` is its first order, for timesteps of one's own:
-    what distilled models step with. `ddpm` is ancestral (Ho et al., 2020) and clips every
-    estimate of the clean clip to what a grey level can be.
+    steps of DDIM as no other spacing does (docs/training_log.md). `ddim` is its first order, for distilled models,
+    which have timesteps of their own. `ddpm` is ancestral (Ho et al., 2020) and clips every estimate of the clean clip
+    to what a grey level can be.
 
     Raises:
         ValueError: If the name is another one.

@@ -2,13 +2,15 @@
 
 A small network tells foreground, depth inside the cell and seams between touching cells (`segmentation_network`), at
 every resolution at which the cells are wide enough for it; watershed of the depth from its prominent summits then parts
-the cells, and those that the network is not sure of are dropped: debris, ghosts out of focus, the wall of a dish. The
-thresholds come from `calibration.json`.
+the cells. Those that the network is sure of in no frame are dropped: debris, ghosts out of focus, the wall of a dish.
+The thresholds come from `calibration.json`.
 """
 
 import cv2
 import numpy as np
 from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from skimage.morphology import h_maxima
 from skimage.segmentation import watershed
 
@@ -49,7 +51,8 @@ def segment_cells(video: np.ndarray, *, pixel_size_um: float | None = None) -> n
     height, width = video.shape[1:]
     size = max(16, width // coarser), max(16, height // coarser)
     small = video if coarser == 1 else np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in video])
-    labels = np.stack([split_cells(*maps) for maps in see_cells(small)])
+    maps = see_cells(small)
+    labels = drop_unsure(np.stack([split_cells(*of_frame) for of_frame in maps]), maps[:, 0])
     if coarser == 1:
         return labels
     rows, columns = np.arange(height) * size[1] // height, np.arange(width) * size[0] // width
@@ -111,7 +114,6 @@ def split_cells(
     prominence: float = LIMITS["prominence"],
     smoothing: float = LIMITS["smoothing"],
     min_area: int = LIMITS["min_area"],
-    confidence: float = LIMITS["confidence"],
 ) -> np.ndarray:
     """Label the cells of one frame from what the network sees.
 
@@ -129,8 +131,6 @@ def split_cells(
         Of the depth, standard deviation in px.
     min_area : int
         Smaller pieces and holes, in px, are dropped and filled.
-    confidence : float
-        A cell whose foreground is lower in the mean is dropped.
 
     Returns
     -------
@@ -142,12 +142,54 @@ def split_cells(
     steps = np.round(relief / prominence * 8).astype(np.uint8)  # h_maxima of floats is slow and not exact
     summits, _ = ndimage.label(h_maxima(steps, 8) & cells, structure=np.ones((3, 3)))
     labels = watershed(-relief, summits, mask=cells)
-    areas = np.bincount(labels.ravel())
-    sure = np.bincount(labels.ravel(), foreground.ravel(), len(areas)) >= confidence * areas
-    kept = (areas >= min_area) & sure
+    kept = np.bincount(labels.ravel()) >= min_area
     kept[0] = False
-    numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-    return numbers[labels]
+    return _renumber(labels, kept)
+
+
+def drop_unsure(
+    labels: np.ndarray, foreground: np.ndarray, *, confidence: float = LIMITS["confidence"], share: float = 0.5
+) -> np.ndarray:
+    """Drop cells that the network is sure of in no frame.
+
+    Hysteresis along time: a cell that rounds up or spreads looks less like one for some frames, and is the same cell.
+
+    Parameters
+    ----------
+    labels : ndarray
+        `(F, H, W)` int32, each frame's cells from 1 on.
+    foreground : ndarray
+        `(F, H, W)` in [0, 1].
+    confidence : float
+        Mean foreground of a cell that the network is sure of.
+    share : float
+        Cells of successive frames are the same if they share so much of the smaller one's area.
+
+    Returns
+    -------
+    ndarray
+        `(F, H, W)` int32.
+    """
+    firsts = np.cumsum([0, *(frame.max(initial=0) for frame in labels)])
+    cells = np.where(labels > 0, labels + firsts[:-1, None, None], 0)  # 0 and a number for each cell of each frame
+    count = firsts[-1] + 1
+    areas = np.bincount(cells.ravel(), minlength=count)
+    sure = np.bincount(cells.ravel(), foreground.ravel(), count) >= confidence * areas
+    sure[0] = False
+    now, then = cells[:-1].ravel(), cells[1:].ravel()
+    both = (now > 0) & (then > 0)
+    shared = coo_array((np.ones(both.sum()), (now[both], then[both])), shape=(count, count)).tocsr().tocoo()
+    same = shared.data >= share * np.minimum(areas[shared.row], areas[shared.col])
+    links = coo_array((same[same], (shared.row[same], shared.col[same])), shape=(count, count))
+    group = connected_components(links, directed=False)[1]
+    kept = (np.bincount(group, sure) > 0)[group]
+    starts_and_ends = zip(firsts, firsts[1:], labels, strict=False)
+    return np.stack([_renumber(frame, np.append(False, kept[a + 1 : b + 1])) for a, b, frame in starts_and_ends])
+
+
+def _renumber(labels: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Labels without those that are not `kept` (by label), from 1 on."""
+    return np.where(kept, np.cumsum(kept), 0).astype(np.int32)[labels]
 
 
 def fill_holes(mask: np.ndarray, max_area: int) -> np.ndarray:

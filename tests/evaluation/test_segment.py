@@ -4,7 +4,14 @@ import pytest
 import tifffile
 from skimage.measure import label, regionprops
 
-from cellvid_diffusers.evaluation.segment import fill_holes, see_cells, segment_cells, split_cells, typical_width
+from cellvid_diffusers.evaluation.segment import (
+    drop_unsure,
+    fill_holes,
+    see_cells,
+    segment_cells,
+    split_cells,
+    typical_width,
+)
 from cellvid_diffusers.evaluation.segmentation_network import WEIGHTS, load_network, predict, standardize
 from cellvid_diffusers.evaluation.segmentation_scores import foreground_dice, instance_f1
 
@@ -94,16 +101,38 @@ def test_wide_cells_are_also_seen_from_farther_away():
     assert see_cells(video, narrow=0).shape == (2, 3, 37, 61)
 
 
-def test_what_the_network_is_not_sure_of_is_no_cell():
-    foreground, depth = np.zeros((40, 80)), np.zeros((40, 80))
-    for sure, column in ((0.95, 20), (0.65, 60)):
-        y, x = np.mgrid[:40, :80]
-        distance = np.hypot(y - 20, x - column)
-        foreground[distance < 12] = sure
-        depth += np.maximum(1 - distance / 12, 0)
-    found = split_cells(foreground, depth, np.zeros((40, 80)), threshold=0.6, confidence=0.8)
-    assert found.max() == 1 and found[20, 20] == 1 and found[20, 60] == 0
-    assert split_cells(foreground, depth, np.zeros((40, 80)), threshold=0.6, confidence=0.6).max() == 2
+class TestWhatTheNetworkIsNotSureOf:
+    @staticmethod
+    def squares(*places):
+        """A frame of squares of 8 px at columns, each with its mean foreground: labels and foreground."""
+        labels, foreground = np.zeros((16, 64), np.int32), np.zeros((16, 64))
+        for number, (column, sure) in enumerate(places, start=1):
+            labels[4:12, column : column + 8] = number
+            foreground[4:12, column : column + 8] = sure
+        return labels, foreground
+
+    def dropped(self, *frames, **options):
+        labels, foreground = zip(*(self.squares(*frame) for frame in frames), strict=True)
+        return drop_unsure(np.stack(labels), np.stack(foreground), **options)
+
+    def test_is_no_cell(self):
+        found = self.dropped([(10, 0.65), (40, 0.95)], confidence=0.8)
+        assert found.dtype == np.int32 and found.max() == 1
+        assert found[0, 8, 44] == 1 and found[0, 8, 14] == 0
+        assert self.dropped([(10, 0.65), (40, 0.95)], confidence=0.6).max() == 2
+
+    def test_is_a_cell_where_it_was_one_before_or_will_be(self):
+        frames = [[(10, 0.6)], [(12, 0.6)], [(13, 0.9)], [(14, 0.6)]]
+        assert [frame.max() for frame in self.dropped(*frames, confidence=0.8)] == [1, 1, 1, 1]
+
+    def test_is_none_where_the_sure_one_has_gone_elsewhere(self):
+        frames = [[(10, 0.9)], [(15, 0.6)], []]
+        assert [frame.max() for frame in self.dropped(*frames, confidence=0.8)] == [1, 0, 0]
+        assert self.dropped(*frames, confidence=0.8, share=0.3)[1].max() == 1
+
+    def test_neighbours_do_not_vouch_for_each_other(self):
+        found = self.dropped([(10, 0.9), (40, 0.6)], [(10, 0.9), (40, 0.6)], confidence=0.8)
+        assert (found[:, 8, 14] == 1).all() and not found[:, :, 30:].any()
 
 
 def test_any_size_of_frame_keeps_its_size():
