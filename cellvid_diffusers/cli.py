@@ -43,7 +43,7 @@ def generate(
     num_frames: Annotated[int, typer.Option(min=1, help="Frames of each clip.")] = 10,
     height: Annotated[int | None, typer.Option(help="Height in pixels; the checkpoint's own without it.")] = None,
     width: Annotated[int | None, typer.Option(help="Width in pixels; the checkpoint's own without it.")] = None,
-    num_inference_steps: Annotated[int, typer.Option(min=1, help="Denoising steps; a distilled checkpoint has its own.")] = 25,
+    num_inference_steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 25,
     cell_type: Annotated[str | None, typer.Option(help="Class that the checkpoint knows.")] = None,
     density: Annotated[str | None, typer.Option(help="Class that the checkpoint knows.")] = None,
     maturity: Annotated[str | None, typer.Option(help="Class that the checkpoint knows.")] = None,
