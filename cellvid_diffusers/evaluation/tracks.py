@@ -1,7 +1,8 @@
 """Cells linked over time, and how far they move once the flicker of their outlines is taken out.
 
 Links are found frame by frame as a linear assignment: first by overlap, where nothing overlaps by distance. A cell may
-be missed for some frames, or lie within its neighbour's outline for as long. Where tracks begin and end inside the
+be missed for some frames, or lie within its neighbour's outline for as long; a piece that parts from a cell and is
+back in it after as many was never a cell of its own. Where tracks begin and end inside the
 frame tells what the paper complains of: cells that merge, part, appear and vanish.
 
 References
@@ -43,7 +44,7 @@ def link_cells(
     labels : ndarray
         `(F, H, W)` int, 0 is background.
     max_gap : int
-        Frames that a cell may be missed.
+        Frames that a cell may be missed, or that a piece may be apart from its cell.
     max_distance : float
         Farthest step of a cell that does not overlap with itself, in sums of the two equivalent radii.
     border : int
@@ -77,7 +78,8 @@ def link_cells(
         for track, outline in zip(tracks, found, strict=True):
             outlines[track] = outline
         tracked[frame] = np.append(0, tracks + 1)[regions]
-    return tracked, _tell_ends(tracked, len(outlines), border)
+    tracked = _take_pieces_back(tracked, len(outlines), max_gap)
+    return tracked, _tell_ends(tracked, int(tracked.max(initial=0)), border)
 
 
 @dataclass
@@ -114,6 +116,20 @@ def _costs(known: list[Outline], found: list[Outline], regions: np.ndarray, max_
 def _assign(costs: np.ndarray) -> list[tuple[int, int]]:
     rows, columns = linear_sum_assignment(np.where(np.isfinite(costs), costs, 10.0))
     return [(r, c) for r, c in zip(rows, columns, strict=True) if np.isfinite(costs[r, c])]
+
+
+def _take_pieces_back(tracked: np.ndarray, count: int, longest: int) -> np.ndarray:
+    """Label what parts from a cell for at most `longest` frames, and goes back into it, as that cell."""
+    owner = np.arange(count + 1)
+    for track in range(1, count + 1):
+        seen = np.flatnonzero((tracked == track).any(axis=(1, 2)))
+        begin, end = seen[0], seen[-1]
+        if begin == 0 or end == len(tracked) - 1 or end - begin >= longest:
+            continue
+        origin = _host(tracked[begin] == track, tracked[begin - 1], tracked[begin])
+        if origin and origin == _host(tracked[end] == track, tracked[end + 1], tracked[end]):
+            owner[track] = owner[origin]
+    return relabel_sequential(owner[tracked])[0].astype(np.int32)
 
 
 def _tell_ends(tracked: np.ndarray, count: int, border: int) -> pd.DataFrame:

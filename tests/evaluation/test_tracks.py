@@ -78,6 +78,18 @@ def test_touching_cells_that_share_an_outline_for_moments_neither_merge_nor_spli
     assert not counts[["appearances", "disappearances", "merges", "splits"]].any()
 
 
+@pytest.mark.parametrize(("frames", "parted"), [(1, 0), (2, 0), (3, 1)])
+def test_a_piece_that_goes_back_after_a_moment_was_never_a_cell(frames, parted):
+    labels = np.zeros((9, 64, 64), np.int32)
+    labels[:, 20:40, 20:50] = 1
+    labels[3 : 3 + frames, 20:40, 42:50] = 2
+    tracked, tracks = link_cells(labels, max_gap=2)
+    events = count_events(tracks).iloc[0]
+    assert len(tracks) == 1 + parted and events["splits"] == events["merges"] == parted
+    assert (tracked[:, 30, 30] == 1).all()
+    assert (tracked[3 : 3 + frames, 30, 45] == 1 + parted).all()
+
+
 def test_coming_in_and_leaving_at_the_border_is_no_event():
     path = straight((30, -20), (0, 10), 11)
     _, tracks = link_cells(discs([path]))
