@@ -25,4 +25,10 @@ def test_the_papers_sampler_is_ancestral_and_clips_to_grey_levels():
 def test_the_usual_sampler_is_a_fast_one():
     assert type(make_sampler("dpmsolver++", TRAINED, 0.5, 0.5)) is DPMSolverMultistepScheduler
     with pytest.raises(ValueError, match="sampler must be"):
-        make_sampler("ddim", TRAINED, 0.5, 0.5)
+        make_sampler("euler", TRAINED, 0.5, 0.5)
+
+
+def test_distilled_models_step_to_first_order_at_their_own_timesteps():
+    sampler = make_sampler("ddim", TRAINED, 0.5, 0.5)
+    sampler.set_timesteps(timesteps=[999, 700, 200])
+    assert sampler.config.solver_order == 1 and sampler.timesteps.tolist() == [999, 700, 200]
