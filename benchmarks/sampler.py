@@ -1,6 +1,6 @@
 """How many denoising steps a checkpoint needs, and how closely its video should follow its flow.
 
-    python benchmarks/sampler.py --real data/tiny_validation --student checkpoints/cellvid-tiny-4-steps \
+    python benchmarks/sampler.py --real data/tiny_validation --student checkpoints/cellvid-tiny-4-steps \\
         --out docs/sampler.md
 
 The same seeds and classes at each number of steps, cell types in the held-out clips' mix: seconds a clip, the root mean
