@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from skimage.morphology import h_maxima
-from skimage.segmentation import watershed
+from skimage.segmentation import relabel_sequential, watershed
 
 from .calibration import THRESHOLDS
 from .segmentation_network import predict
@@ -144,7 +144,7 @@ def split_cells(
     labels = watershed(-relief, summits, mask=cells)
     kept = np.bincount(labels.ravel()) >= min_area
     kept[0] = False
-    return _renumber(labels, kept)
+    return relabel_sequential(np.where(kept[labels], labels, 0))[0]
 
 
 def drop_unsure(
@@ -178,18 +178,13 @@ def drop_unsure(
     sure[0] = False
     now, then = cells[:-1].ravel(), cells[1:].ravel()
     both = (now > 0) & (then > 0)
-    shared = coo_array((np.ones(both.sum()), (now[both], then[both])), shape=(count, count)).tocsr().tocoo()
+    shared = coo_array((np.ones(both.sum()), (now[both], then[both])), shape=(count, count))
+    shared.sum_duplicates()
     same = shared.data >= share * np.minimum(areas[shared.row], areas[shared.col])
     links = coo_array((same[same], (shared.row[same], shared.col[same])), shape=(count, count))
     group = connected_components(links, directed=False)[1]
     kept = (np.bincount(group, sure) > 0)[group]
-    starts_and_ends = zip(firsts, firsts[1:], labels, strict=False)
-    return np.stack([_renumber(frame, np.append(False, kept[a + 1 : b + 1])) for a, b, frame in starts_and_ends])
-
-
-def _renumber(labels: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Labels without those that are not `kept` (by label), from 1 on."""
-    return np.where(kept, np.cumsum(kept), 0).astype(np.int32)[labels]
+    return np.stack([relabel_sequential(frame)[0] for frame in np.where(kept[cells], labels, 0)])
 
 
 def fill_holes(mask: np.ndarray, max_area: int) -> np.ndarray:

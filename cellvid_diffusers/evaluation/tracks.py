@@ -64,6 +64,7 @@ def link_cells(
         raise ValueError(f"labels must be integers (frames, height, width), got {labels.dtype} {labels.shape}")
     tracked = np.zeros(labels.shape, np.int32)
     outlines: list[Outline] = []  # of each track, where it was last seen
+    begins: list[int] = []  # and the frame where it was first
     for frame, regions in enumerate(labels):
         regions = relabel_sequential(regions.astype(np.int32))[0]
         found = _outlines(regions, frame)
@@ -75,10 +76,11 @@ def link_cells(
         fresh = np.flatnonzero(tracks < 0)
         tracks[fresh] = len(outlines) + np.arange(len(fresh))
         outlines += [found[column] for column in fresh]
+        begins += [frame] * len(fresh)
         for track, outline in zip(tracks, found, strict=True):
             outlines[track] = outline
         tracked[frame] = np.append(0, tracks + 1)[regions]
-    tracked = _take_pieces_back(tracked, len(outlines), max_gap)
+    tracked = _take_pieces_back(tracked, begins, [outline.frame for outline in outlines], max_gap)
     return tracked, _tell_ends(tracked, int(tracked.max(initial=0)), border)
 
 
@@ -118,12 +120,10 @@ def _assign(costs: np.ndarray) -> list[tuple[int, int]]:
     return [(r, c) for r, c in zip(rows, columns, strict=True) if np.isfinite(costs[r, c])]
 
 
-def _take_pieces_back(tracked: np.ndarray, count: int, longest: int) -> np.ndarray:
+def _take_pieces_back(tracked: np.ndarray, begins: list[int], ends: list[int], longest: int) -> np.ndarray:
     """Label what parts from a cell for at most `longest` frames, and goes back into it, as that cell."""
-    owner = np.arange(count + 1)
-    for track in range(1, count + 1):
-        seen = np.flatnonzero((tracked == track).any(axis=(1, 2)))
-        begin, end = seen[0], seen[-1]
+    owner = np.arange(len(begins) + 1)
+    for track, (begin, end) in enumerate(zip(begins, ends, strict=True), start=1):
         if begin == 0 or end == len(tracked) - 1 or end - begin >= longest:
             continue
         origin = _host(tracked[begin] == track, tracked[begin - 1], tracked[begin])
