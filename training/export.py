@@ -1,6 +1,6 @@
 """Store a trained pipeline for a repository: `python training/export.py runs/tiny checkpoints/cellvid-tiny`.
 
-Weights become safetensors in shards of at most 15 MB: float16, and 8-bit floats for tensors of `LARGE` values and more.
+Weights become safetensors in shards of at most 10 MB: float16, and 8-bit floats for tensors of `LARGE` values and more.
 `from_pretrained` loads either as float32.
 """
 
@@ -27,7 +27,7 @@ def main() -> None:
     for weights in pipe.unet.parameters():
         if weights.numel() >= LARGE:
             weights.data = weights.data.to(torch.float8_e4m3fn)
-    pipe.save_pretrained(options.target, max_shard_size="15MB")
+    pipe.save_pretrained(options.target, max_shard_size="10MB")
     for path in options.target.rglob("*.json"):
         content = json.loads(path.read_text())
         content.pop("_name_or_path", None)

@@ -17,8 +17,8 @@ from export import LARGE, main
 
 def test_large_tensors_are_8_bit_floats_and_load_as_float32(tmp_path, monkeypatch):
     torch.manual_seed(0)
-    unet = UNet3DModel(sample_size=16, block_out_channels=[32, 128], spatial_attention=[False, True],
-                       temporal_layers=["conv", "both"])  # fmt: skip
+    scales = {"block_out_channels": [32, 128], "spatial_attention": [False, True], "temporal_layers": ["conv", "both"]}
+    unet = UNet3DModel(sample_size=16, **scales)
     scheduler = DDIMScheduler(prediction_type="v_prediction", clip_sample=False)
     CellVideoPipeline(unet, scheduler).save_pretrained(tmp_path / "run")
     monkeypatch.setattr(sys, "argv", ["export.py", str(tmp_path / "run"), str(tmp_path / "small")])
