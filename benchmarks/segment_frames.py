@@ -12,9 +12,9 @@ from segmentation import resize
 from torch import nn
 from tqdm.auto import tqdm
 
-from cellvid_diffusers.evaluation.segment import split_cells
 from cellvid_diffusers.evaluation.segmentation_network import SegmentationUNet, standardize
 from cellvid_diffusers.evaluation.segmentation_scores import foreground_dice, instance_f1
+from cellvid_diffusers.evaluation.split import split_cells
 from cellvid_diffusers.simulation import DENSITIES, MATURITIES, simulate
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))

@@ -27,8 +27,9 @@ import tifffile
 from markdown import table
 from recorded_events import recorded_events
 
-from cellvid_diffusers.evaluation.segment import drop_unsure, see_cells, segment_cells, split_cells
+from cellvid_diffusers.evaluation.segment import drop_unsure, see_cells, segment_cells
 from cellvid_diffusers.evaluation.segmentation_scores import foreground_dice, instance_f1
+from cellvid_diffusers.evaluation.split import split_cells
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from train_segmentation import read_annotated

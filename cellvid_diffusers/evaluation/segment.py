@@ -1,21 +1,20 @@
 """Cell bodies in label-free video: one label for each cell and frame, without downloaded weights.
 
 A small network tells foreground, depth inside the cell and seams between touching cells (`segmentation_network`), at
-every resolution at which the cells are wide enough for it; watershed of the depth from its prominent summits then parts
-the cells. Those that the network is sure of in no frame are dropped: debris, ghosts out of focus, the wall of a dish.
-The thresholds come from `calibration.json`.
+every resolution at which the cells are wide enough for it; `split` then parts those that touch. Cells that the network
+is sure of in no frame are dropped: debris, ghosts out of focus, the wall of a dish. The thresholds come from
+`calibration.json`.
 """
 
 import cv2
 import numpy as np
-from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from skimage.morphology import h_maxima
-from skimage.segmentation import relabel_sequential, watershed
+from skimage.segmentation import relabel_sequential
 
 from .calibration import THRESHOLDS
 from .segmentation_network import predict
+from .split import split_cells
 
 LIMITS = THRESHOLDS["segmentation"]
 COARSER = (0.7, 0.5, 0.35)
@@ -104,49 +103,6 @@ def check_video(video: np.ndarray) -> np.ndarray:
     return video.astype(np.float32)
 
 
-def split_cells(
-    foreground: np.ndarray,
-    depth: np.ndarray,
-    contact: np.ndarray,
-    *,
-    threshold: float = LIMITS["foreground"],
-    contact_weight: float = LIMITS["contact_weight"],
-    prominence: float = LIMITS["prominence"],
-    smoothing: float = LIMITS["smoothing"],
-    min_area: int = LIMITS["min_area"],
-) -> np.ndarray:
-    """Label the cells of one frame from what the network sees.
-
-    Parameters
-    ----------
-    foreground, depth, contact : ndarray
-        `(H, W)` in [0, 1].
-    threshold : float
-        Foreground from here on.
-    contact_weight : float
-        How far a seam lowers the depth.
-    prominence : float
-        Two summits are two cells if the saddle between them lies this much lower than the lower one.
-    smoothing : float
-        Of the depth, standard deviation in px.
-    min_area : int
-        Smaller pieces and holes, in px, are dropped and filled.
-
-    Returns
-    -------
-    ndarray
-        `(H, W)` int32.
-    """
-    cells = fill_holes(foreground > threshold, min_area)
-    relief = np.where(cells, np.maximum(ndimage.gaussian_filter(depth, smoothing) - contact_weight * contact, 0), 0)
-    steps = np.round(relief / prominence * 8).astype(np.uint8)  # h_maxima of floats is slow and not exact
-    summits, _ = ndimage.label(h_maxima(steps, 8) & cells, structure=np.ones((3, 3)))
-    labels = watershed(-relief, summits, mask=cells)
-    kept = np.bincount(labels.ravel()) >= min_area
-    kept[0] = False
-    return relabel_sequential(np.where(kept[labels], labels, 0))[0]
-
-
 def drop_unsure(
     labels: np.ndarray, foreground: np.ndarray, *, confidence: float = LIMITS["confidence"], share: float = 0.5
 ) -> np.ndarray:
@@ -185,11 +141,3 @@ def drop_unsure(
     group = connected_components(links, directed=False)[1]
     kept = (np.bincount(group, sure) > 0)[group]
     return np.stack([relabel_sequential(frame)[0] for frame in np.where(kept[cells], labels, 0)])
-
-
-def fill_holes(mask: np.ndarray, max_area: int) -> np.ndarray:
-    """Fill holes of a mask `(H, W)` of at most `max_area` px (scikit-image's function has changed its arguments)."""
-    holes, _ = ndimage.label(~mask)
-    small = np.bincount(holes.ravel()) <= max_area
-    small[0] = False
-    return mask | small[holes]

@@ -2,55 +2,13 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from skimage.measure import label, regionprops
 
-from cellvid_diffusers.evaluation.segment import (
-    drop_unsure,
-    fill_holes,
-    see_cells,
-    segment_cells,
-    split_cells,
-    typical_width,
-)
+from cellvid_diffusers.evaluation.segment import drop_unsure, see_cells, segment_cells, typical_width
 from cellvid_diffusers.evaluation.segmentation_network import WEIGHTS, load_network, predict, standardize
 from cellvid_diffusers.evaluation.segmentation_scores import foreground_dice, instance_f1
 
 TEST_FRAMES = (*(f"train_set{k}" for k in (3, 13, 23, 33, 43)), "val_set47", "val_set49")
 """`training/train_segmentation.py` learns from none of them; thresholds were chosen on others, too."""
-
-
-def two_discs(apart, radius=10, size=64):
-    """Foreground, depth and contact of two discs, as a perfect network would see them."""
-    y, x = np.mgrid[:size, :size]
-    depths = [np.clip(1 - np.hypot(y - 32, x - 32 - side * apart / 2) / radius, 0, 1) for side in (-1, 1)]
-    depth = np.maximum(*depths)
-    return (depth > 0).astype(np.float32), depth.astype(np.float32), np.zeros((size, size), np.float32)
-
-
-@pytest.mark.parametrize(("apart", "count"), [(0, 1), (12, 2), (18, 2), (30, 2)])
-def test_touching_cells_are_parted(apart, count):
-    labels = split_cells(*two_discs(apart))
-    assert labels.dtype == np.int32
-    assert np.array_equal(np.unique(labels), np.arange(count + 1))
-
-
-def test_a_seam_parts_cells_that_the_depth_does_not():
-    foreground = np.zeros((64, 64), np.float32)
-    foreground[20:44, 10:54] = 1
-    depth = foreground * 0.8
-    contact = np.zeros_like(depth)
-    contact[:, 31:33] = foreground[:, 31:33]
-    assert split_cells(foreground, depth, contact).max() == 2
-    assert split_cells(foreground, depth, contact * 0).max() == 1
-
-
-def test_small_pieces_are_dropped_and_small_holes_filled():
-    foreground, depth, contact = two_discs(0)
-    foreground[2:5, 2:5] = depth[2:5, 2:5] = 1
-    whole = split_cells(foreground, depth, contact)
-    foreground[32, 32] = 0
-    assert whole[3, 3] == 0
-    assert np.array_equal(split_cells(foreground, depth, contact) > 0, whole > 0)
 
 
 @pytest.mark.parametrize(
@@ -185,13 +143,3 @@ def test_scores_of_known_overlaps():
     assert (foreground_dice(merged, truth), instance_f1(merged, truth)) == (1, 0)
     assert instance_f1(np.where(truth == 5, 1, 0), truth) == pytest.approx(2 / 3)
     assert (foreground_dice(0 * truth, 0 * truth), instance_f1(0 * truth, 0 * truth)) == (1, 1)
-
-
-@pytest.mark.parametrize("max_area", [0, 1, 4, 30])
-def test_holes_are_filled_up_to_an_area(max_area):
-    mask = np.random.default_rng(0).random((40, 50)) < 0.6
-    filled = fill_holes(mask, max_area)
-    holes = label(~mask, connectivity=1)
-    for region in regionprops(holes):
-        assert filled[holes == region.label].all() == (region.area <= max_area)
-    assert filled[mask].all()
