@@ -12,6 +12,7 @@ _HOME = {
     "CellVideoPipeline": "pipelines",
     "CellVideoPipelineOutput": "pipelines",
     "MotionUNet3DModel": "models",
+    "StochasticDPMSolverScheduler": "schedulers",
     "UNet3DModel": "models",
     "horn_schunck": "flow",
     "load_patches": "data",
@@ -25,6 +26,7 @@ __all__ = [
     "CellVideoPipeline",
     "CellVideoPipelineOutput",
     "MotionUNet3DModel",
+    "StochasticDPMSolverScheduler",
     "UNet3DModel",
     "__version__",
     "horn_schunck",
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from .flow import horn_schunck, warp
     from .models import MotionUNet3DModel, UNet3DModel
     from .pipelines import CellVideoPipeline, CellVideoPipelineOutput
+    from .schedulers import StochasticDPMSolverScheduler
     from .simulation import simulate
 
 

@@ -6,10 +6,8 @@ and the noise of a step depend on the seed, the process and the step alone, so a
 stopped.
 """
 
-import copy
 import json
 import math
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -20,16 +18,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from diffusers import DDPMScheduler
-from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
-from muon import Muon
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from cellvid_diffusers.data import ClipBank, ClipDataset, load_patches, write_simulated
-from cellvid_diffusers.distillation import Distillation
-from cellvid_diffusers.io.atomic import replacing
-from cellvid_diffusers.models import MotionUNet3DModel, UNet3DModel
+from cellvid_diffusers.data import ClipBank, ClipDataset
 from cellvid_diffusers.pipelines import CellVideoPipeline
 from cellvid_diffusers.training_utils import (
     DiffusionObjective,
@@ -37,10 +30,10 @@ from cellvid_diffusers.training_utils import (
     drop_labels,
     keep_freed_memory,
 )
+from components import build_distillation, build_lr_scheduler, build_model, build_optimizer, load_clips
 from config import load_config
+from resuming import drop_later_lines, find_checkpoint, save_checkpoint
 from validation import make_pipeline, write_samples
-
-MODELS = {"UNet3DModel": UNet3DModel, "MotionUNet3DModel": MotionUNet3DModel}
 
 
 class Progress:
@@ -54,145 +47,6 @@ class Progress:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-
-
-def load_clips(config: dict[str, Any], accelerator: Accelerator) -> ClipDataset:
-    """The training split as clips; a simulated culture where no data set is named."""
-    name = config["dataset_name"]
-    if name is None:
-        name = Path(config["output_dir"]) / "simulated"
-        if accelerator.is_main_process and not name.exists():
-            write_simulated(name, seed=config["seed"], **config["simulate"])
-        accelerator.wait_for_everyone()
-    return ClipDataset(
-        load_patches(name, "train"),
-        num_frames=config["num_frames"],
-        size=config["resolution"],
-        transform=config["transform"],
-        scale_by_cell_type=config["scale_by_cell_type"],
-        measure_density=config["measure_density"],
-        normalization=config["normalization"],
-        flow=config["flow"],
-        class_columns=config["class_columns"],
-        seed=config["seed"],
-        balance=config["balance"],
-        preload=config["preload"],
-    )
-
-
-def build_model(config: dict[str, Any]) -> UNet3DModel:
-    """The configured model, with the weights to start from where some are named."""
-    arguments = dict(config["model"])
-    model_class = MODELS[arguments.pop("type")]
-    channels = 3 if config["flow"] else 1
-    arguments = {
-        "sample_size": config["resolution"],
-        "in_channels": channels,
-        "out_channels": channels,
-        **arguments,
-    }
-    if config["class_columns"]:
-        arguments["num_class_embeds"] = [len(names) for names in config["class_columns"].values()]
-    model = model_class(**arguments)
-    if config["pretrained_model_name_or_path"]:
-        start = CellVideoPipeline.from_pretrained(config["pretrained_model_name_or_path"])
-        model.load_weights_from(start.unet, same_kinds(config["class_columns"], start.config.class_names or {}))
-    return model
-
-
-def same_kinds(columns: dict[str, list[str]], known: dict[str, list[str]]) -> list[int | None]:
-    """For each label column, which of a checkpoint's kinds of label has the same classes."""
-    return [list(known).index(kind) if known.get(kind) == names else None for kind, names in columns.items()]
-
-
-def build_distillation(
-    model: UNet3DModel, objective: DiffusionObjective, config: dict[str, Any], device: torch.device
-) -> Distillation | None:
-    """What teaches a student of few timesteps: the weights that it starts from. None without `timesteps`.
-
-    Raises:
-        ValueError: If there are no such weights, or they do not predict v.
-    """
-    if config["timesteps"] is None:
-        return None
-    if not config["pretrained_model_name_or_path"] or objective.prediction_type != "v_prediction":
-        raise ValueError("timesteps needs a teacher: pretrained_model_name_or_path must name weights that predict v")
-    teacher = copy.deepcopy(model).requires_grad_(False).eval().to(device)
-    network = torch.compile(teacher) if config["compile"] else teacher
-    return Distillation(network, objective.alphas_cumprod, config["timesteps"], config["teacher_steps"])
-
-
-def find_checkpoint(config: dict[str, Any]) -> Path | None:
-    """The checkpoint to resume from.
-
-    Raises:
-        ValueError: If a new run would mix its checkpoints with those of another.
-    """
-    asked = config["resume_from_checkpoint"]
-    found = Path(config["output_dir"]).glob("checkpoint-*")
-    latest = max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
-    if not asked and latest:
-        raise ValueError(
-            f"output_dir must hold no checkpoints of another run, got {latest.name} in {config['output_dir']}: "
-            "go on with --resume_from_checkpoint latest, or choose another --output_dir"
-        )
-    return Path(asked) if asked and asked != "latest" else latest
-
-
-def drop_later_lines(log: Path, step: int) -> None:
-    """Drop what a stopped run logged after its checkpoint of this step, down to a line half written."""
-    if log.exists():
-        whole = log.read_text().split("\n")[:-1]
-        with replacing(log) as shorter:
-            shorter.write_text("".join(f"{line}\n" for line in whole if json.loads(line)["step"] <= step))
-
-
-def save_checkpoint(accelerator: Accelerator, config: dict[str, Any], step: int) -> None:
-    """Write `checkpoint-STEP` whole or not at all, and drop the oldest beyond the limit."""
-    folder = Path(config["output_dir"])
-    unfinished = folder / "checkpoint.unfinished"
-    accelerator.save_state(str(unfinished))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        shutil.rmtree(folder / f"checkpoint-{step}", ignore_errors=True)
-        unfinished.rename(folder / f"checkpoint-{step}")
-        kept = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-        for old in kept[: -config["checkpoints_total_limit"]]:
-            shutil.rmtree(old)
-    accelerator.wait_for_everyone()  # no process begins the next one under the same name before this one has its own
-
-
-def build_optimizer(model: torch.nn.Module, config: dict[str, Any]) -> torch.optim.Optimizer:
-    """AdamW, or `muon.Muon` on top of it."""
-    options = {
-        "lr": config["learning_rate"],
-        "betas": (config["adam_beta1"], config["adam_beta2"]),
-        "weight_decay": config["adam_weight_decay"],
-    }
-    if config["optimizer"] == "adamw":
-        return torch.optim.AdamW(model.parameters(), fused=True, **options)
-    if config["optimizer"] == "muon":
-        return Muon(model.named_parameters(), **options)
-    raise ValueError(f"optimizer must be 'adamw' or 'muon', got {config['optimizer']!r}")
-
-
-def build_lr_scheduler(
-    optimizer: torch.optim.Optimizer, config: dict[str, Any]
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """One of diffusers' schedules, or a straight line to 0 as `max_minutes` pass, after the warm-up steps."""
-    warmup = config["lr_warmup_steps"]
-    if config["lr_scheduler"] != "linear_in_time":
-        steps = config["max_train_steps"]
-        return get_scheduler(config["lr_scheduler"], optimizer, num_warmup_steps=warmup, num_training_steps=steps)
-    if not config["max_minutes"]:
-        raise ValueError(f"lr_scheduler linear_in_time needs max_minutes, got {config['max_minutes']}")
-    started = time.monotonic()
-
-    def share(step: int) -> float:
-        passed = (time.monotonic() - started) / (60 * config["max_minutes"])
-        return min(1, (step + 1) / (warmup + 1)) * max(0, 1 - passed)
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
 
 
 def batches(

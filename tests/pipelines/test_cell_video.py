@@ -13,13 +13,19 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from cellvid_diffusers import CellVideoPipeline, MotionUNet3DModel, UNet3DModel
+from cellvid_diffusers import CellVideoPipeline, MotionUNet3DModel, StochasticDPMSolverScheduler, UNet3DModel
 from cellvid_diffusers.pipelines.finishing import expected_flow, level_of_noise, without_residue
 from cellvid_diffusers.training_utils import NOISE_PATTERNS
 
 SMALL = {"block_out_channels": [8, 16], "spatial_attention": [False, True], "temporal_layers": ["conv", "both"]}
 SHORT = {"num_frames": 4, "height": 16, "width": 24, "num_inference_steps": 3}
-SCHEDULERS = (DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler)
+SCHEDULERS = (
+    DDPMScheduler,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    UniPCMultistepScheduler,
+    StochasticDPMSolverScheduler,
+)
 
 
 def make_pipe(channels: int = 3, model_class: type = UNet3DModel, **config) -> CellVideoPipeline:

@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-from cellvid_diffusers import CellVideoPipeline, MotionUNet3DModel, UNet3DModel
+from cellvid_diffusers import CellVideoPipeline, MotionUNet3DModel, StochasticDPMSolverScheduler, UNet3DModel
 
 REPO = "tester/cellvid"
 MODELS = [UNet3DModel, MotionUNet3DModel]
@@ -85,13 +85,17 @@ def test_components_are_named_by_frozen_module_paths(hub):
     """`model_index.json` is a file format: pipelines saved by any release must load in every later one."""
     make_pipe().push_to_hub("tester/baseline")
     make_pipe(MotionUNet3DModel).push_to_hub("tester/motion")
+    pipe = make_pipe()
+    pipe.scheduler = StochasticDPMSolverScheduler.from_config(pipe.scheduler.config)
+    pipe.push_to_hub("tester/stochastic")
     index = {}
-    for name in ("baseline", "motion"):
+    for name in ("baseline", "motion", "stochastic"):
         file = hub.repository("models", f"tester/{name}").at("main").files["model_index.json"]
         index[name] = json.loads(file.data)
     assert index["baseline"]["unet"] == ["cellvid_diffusers.models.unet_3d", "UNet3DModel"]
     assert index["motion"]["unet"] == ["cellvid_diffusers.models.unet_motion_3d", "MotionUNet3DModel"]
     assert index["baseline"]["scheduler"] == ["diffusers", "DDIMScheduler"]
+    assert index["stochastic"]["scheduler"] == ["cellvid_diffusers.schedulers", "StochasticDPMSolverScheduler"]
 
 
 def test_an_unknown_name_or_revision_is_told(hub, tmp_path):

@@ -1,0 +1,145 @@
+r"""The sampler of the checkpoints: DPM-Solver++ that adds noise where a clip takes shape.
+
+A deterministic sampler carries to the end what it once got wrong. Noise that is added on the way is taken off again by
+the network, and errors with it; but the more of it, the smaller must the steps be, and far from where a clip takes
+shape it only costs them. So the noise is limited to a range of levels (Karras et al., 2022), and its amount is free.
+
+With :math:`\lambda = \log(\alpha / \sigma)`, :math:`h = \lambda_t - \lambda_s > 0`, the estimate :math:`\hat x` of the
+clean clip extrapolated from the last two predictions, and the stochasticity :math:`\tau` (Xue et al., 2023, Eq. 12, of
+which 0 is DPM-Solver++ and 1 SDE-DPM-Solver++),
+
+.. math:: x_t = \frac{\sigma_t}{\sigma_s} e^{-\tau^2 h} x_s + \alpha_t (1 - e^{-(1 + \tau^2) h}) \hat x
+    + \sigma_t \sqrt{1 - e^{-2 \tau^2 h}} \, \epsilon.
+
+References
+----------
+.. [1] DPM-Solver++ (Lu et al., 2022), https://arxiv.org/abs/2211.01095
+.. [2] SA-Solver: Stochastic Adams Solver (Xue et al., 2023), https://arxiv.org/abs/2309.05019
+.. [3] Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022),
+   https://arxiv.org/abs/2206.00364
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DPMSolverMultistepScheduler
+from diffusers.schedulers.scheduling_utils import SchedulerOutput
+from diffusers.utils.torch_utils import randn_tensor
+
+LAST_RATIO = 0.06
+"""Noise over signal at the last step."""
+OUTER_SHARE = 1 / 9
+"""Of the steps, above the range and as many below it."""
+
+
+class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
+    """
+    DPM-Solver++(2M) whose steps within a range of noise levels are stochastic, and are small there.
+
+    Its other settings are those of `DPMSolverMultistepScheduler`; of them, only what defines the noise levels and the
+    prediction type counts.
+
+    Args:
+        stochasticity (`float`): 0 is deterministic, 1 the reverse SDE; at least 0.
+        stochastic_range (`Sequence[float]`): Least and highest noise over signal of stochastic steps.
+
+    Raises:
+        ValueError: If the stochasticity is negative or the range does not rise from above `LAST_RATIO`.
+    """
+
+    def __init__(
+        self, stochasticity: float = 0.7, stochastic_range: Sequence[float] = (0.4, 130.0), **kwargs: Any
+    ) -> None:
+        least, highest = stochastic_range
+        if stochasticity < 0:
+            raise ValueError(f"stochasticity must be at least 0, got {stochasticity}")
+        if not LAST_RATIO < least < highest:
+            raise ValueError(f"stochastic_range must rise from above {LAST_RATIO}, got {list(stochastic_range)}")
+        super().__init__(**kwargs | {"use_lu_lambdas": False})  # the steps are spread here
+        self.register_to_config(stochasticity=stochasticity, stochastic_range=list(stochastic_range))
+
+    @staticmethod
+    def _get_init_keys(input_class: type) -> set[str]:
+        """What configurations may hold: `kwargs` stands for the settings of the class above."""
+        own = DPMSolverMultistepScheduler._get_init_keys(input_class)
+        return own | DPMSolverMultistepScheduler._get_init_keys(DPMSolverMultistepScheduler)
+
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: str | torch.device | None = None,
+        timesteps: list[int] | None = None,
+    ) -> None:
+        """Prepare to sample in a number of steps, or at timesteps of one's own.
+
+        Args:
+            num_inference_steps (`int`, *optional*): Predictions; fewer where two steps would share a level of training.
+            device (`str` or `torch.device`, *optional*): Of `timesteps`.
+            timesteps (`list[int]`, *optional*): From the noisiest on.
+        """
+        if timesteps is None:
+            assert num_inference_steps is not None
+            timesteps = self._spread(num_inference_steps)
+        super().set_timesteps(timesteps=timesteps, device=device)
+        self.before: torch.Tensor | None = None
+
+    def _spread(self, count: int) -> list[int]:
+        """Levels of training nearest to steps of equal size in log(noise / signal) in the range, larger ones beyond."""
+        ratios = ((1 - self.alphas_cumprod) / self.alphas_cumprod).double().sqrt().log().numpy()
+        least, highest = np.log(self.config.stochastic_range)
+        knots = [max(ratios[-1], highest), highest, least, np.log(LAST_RATIO)]
+        shares = [0, OUTER_SHARE, 1 - OUTER_SHARE, 1]
+        aims = np.interp(np.linspace(0, 1, count), shares, knots)
+        nearest = np.abs(ratios - aims[:, None]).argmin(axis=1)
+        return sorted({max(1, int(level)) for level in nearest}, reverse=True)  # 0 says that a clip is given
+
+    def step(
+        self,
+        model_output: torch.Tensor,
+        timestep: int | torch.Tensor,
+        sample: torch.Tensor,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        variance_noise: torch.Tensor | None = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput | tuple[torch.Tensor]:
+        """Take a step.
+
+        Args:
+            model_output (`torch.Tensor`): The network's prediction.
+            timestep (`int` or `torch.Tensor`): Where it was made.
+            sample (`torch.Tensor`): The noisy clip that it was made for.
+            generator (`torch.Generator` or a list of one for each clip, *optional*): Of the noise.
+            variance_noise (`torch.Tensor`, *optional*): The noise itself, instead.
+            return_dict (`bool`): Whether to return a `SchedulerOutput` or a tuple.
+
+        Returns:
+            `SchedulerOutput` or `tuple`: The clip at the next timestep, `prev_sample`.
+        """
+        if self.step_index is None:
+            self._init_step_index(timestep)
+        index = self.step_index
+        clean = self.convert_model_output(model_output, sample=sample).float()
+        now, then = float(self.sigmas[index]), float(self.sigmas[index + 1])  # noise over signal
+        estimate, spread = clean, 0.0
+        moved = clean
+        if then > 0:
+            ahead = np.log(now / then)
+            if self.before is not None:
+                behind = np.log(float(self.sigmas[index - 1]) / now)
+                estimate = clean + 0.5 * ahead / behind * (clean - self.before)
+            least, highest = self.config.stochastic_range
+            tau = self.config.stochasticity if least <= then and now <= highest else 0.0
+            signal, ratio = (1 + then**2) ** -0.5, ((1 + now**2) / (1 + then**2)) ** 0.5 * then / now
+            moved = ratio * np.exp(-(tau**2) * ahead) * sample.float()
+            moved = moved - signal * np.expm1(-(1 + tau**2) * ahead) * estimate
+            spread = then * signal * np.sqrt(-np.expm1(-2 * tau**2 * ahead))
+        if spread > 0:
+            if variance_noise is None:
+                variance_noise = randn_tensor(moved.shape, generator, moved.device, moved.dtype)
+            moved = moved + spread * variance_noise
+        self.before = clean
+        self._step_index += 1
+        moved = moved.to(model_output.dtype)
+        return SchedulerOutput(prev_sample=moved) if return_dict else (moved,)
