@@ -3,11 +3,13 @@
     python benchmarks/sampler.py --real data/tiny_validation --student checkpoints/cellvid-tiny-4-steps \\
         --out docs/sampler.md
 
-The same seeds and classes at each number of steps, cell types in the held-out clips' mix: seconds a clip, the root mean
-square difference of the frames to those of the most steps, in units of their standard deviation, and the three
+The same seeds and classes at each number of steps, cell types in the held-out clips' mix: seconds a clip and the three
 distances to held-out clips over the real-vs-real floor, 95 % interval in brackets. Each clip takes two predictions more
-than its steps where the checkpoint asks for them (`residual_noise`, `flow_strength`). The last row is the checkpoint's
-student (`cellvid_diffusers.distillation`), which has learned to go as far in its few steps, and takes no more.
+than its steps where the checkpoint asks for them (`residual_noise`, `flow_strength`). First the sampler that adds noise
+on the way (`cellvid_diffusers.schedulers`), where it is the checkpoint's own; then DPM-Solver++, which adds none, with
+the root mean square difference of the frames to those of the most steps, in units of their standard deviation. The last
+row is the checkpoint's student (`cellvid_diffusers.distillation`), which has learned to go as far in its few steps, and
+takes no more.
 
 Motion guidance, at 25 steps: how many times over what the flow tells of the video counts (`motion_guidance_scale`). At
 1 the video is what the network makes of video and flow together, at 0 what it would make of the video with the flow
@@ -22,10 +24,11 @@ from typing import Any
 
 import numpy as np
 from checkpoint import ROOT, distances, generate
+from diffusers import DPMSolverMultistepScheduler
 from markdown import table
 from sampling import asked_in_mix, load_pipeline
 
-from cellvid_diffusers import CellVideoPipeline
+from cellvid_diffusers import CellVideoPipeline, StochasticDPMSolverScheduler
 from cellvid_diffusers.evaluation.clips import load_clips
 from cellvid_diffusers.evaluation.distance import FAMILIES
 from cellvid_diffusers.training_utils import keep_freed_memory
@@ -45,14 +48,23 @@ def main() -> None:
     pipe = load_pipeline(arguments.checkpoint)
     real = load_clips(arguments.real, split="validation", max_clips=100)
     asked = asked_in_mix(pipe, real.cell_types, arguments.clips)
+    own, lines = pipe.scheduler, [f"# {(__doc__ or '').strip()}\n"]
+    if isinstance(own, StochasticDPMSolverScheduler):
+        rows = []
+        for steps in sorted(arguments.steps):
+            frames, took = timed(pipe, arguments.clips, num_inference_steps=steps, **asked)
+            rows.append([str(steps), f"{took:.2f}", *distances(real.crop(*frames.shape[1:]), frames).values()])
+        lines += [table(["steps, with noise", "s a clip", *FAMILIES], rows), ""]
+    pipe.scheduler = DPMSolverMultistepScheduler.from_config(own.config, use_lu_lambdas=True)
     clips: dict[int | str, np.ndarray] = {}
     seconds: dict[int | str, float] = {}
     for steps in sorted(arguments.steps):
         clips[steps], seconds[steps] = timed(pipe, arguments.clips, num_inference_steps=steps, **asked)
+    pipe.scheduler = own
     most = clips[max(arguments.steps)].astype(np.float32)
     size = most.shape[1:]
     real = real.crop(*size)
-    lines = [f"# {(__doc__ or '').strip()}\n", f"{arguments.clips} clips of {' x '.join(map(str, size))}.\n"]
+    lines.insert(1, f"{arguments.clips} clips of {' x '.join(map(str, size))}.\n")
     rows = []
     if arguments.student:
         student = load_pipeline(arguments.student)

@@ -25,12 +25,13 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler
+from diffusers.schedulers import SchedulerMixin  # noqa: F401 (diffusers asks this module for it, to load by)
 from diffusers.schedulers.scheduling_utils import SchedulerOutput
 from diffusers.utils.torch_utils import randn_tensor
 
 LAST_RATIO = 0.06
 """Noise over signal at the last step."""
-OUTER_SHARE = 1 / 9
+OUTER_SHARE = 1 / 12
 """Of the steps, above the range and as many below it."""
 
 
@@ -50,7 +51,7 @@ class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
     """
 
     def __init__(
-        self, stochasticity: float = 0.7, stochastic_range: Sequence[float] = (0.4, 130.0), **kwargs: Any
+        self, stochasticity: float = 0.5, stochastic_range: Sequence[float] = (0.4, 90.0), **kwargs: Any
     ) -> None:
         least, highest = stochastic_range
         if stochasticity < 0:

@@ -1,5 +1,9 @@
 """The stochastic sampler, on clips whose best denoiser is known."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -89,6 +93,16 @@ def test_settings_are_kept(tmp_path):
     assert (kept.config.stochasticity, kept.config.stochastic_range) == (0.3, [0.2, 90])
     assert kept.config.prediction_type == "v_prediction"
     assert DPMSolverMultistepScheduler.from_config(kept.config).config.beta_schedule == "squaredcos_cap_v2"
+
+
+def test_a_fresh_process_loads_a_pipeline_with_it():
+    checkpoint = Path(__file__).parents[1] / "checkpoints" / "cellvid-tiny"
+    code = f"""
+from cellvid_diffusers import CellVideoPipeline
+print(type(CellVideoPipeline.from_pretrained({str(checkpoint)!r}).scheduler).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "StochasticDPMSolverScheduler\n", done.stderr[-2000:]
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ DEFAULTS: dict[str, Any] = {
     "validation_steps": 500,
     "validation_clips": 4,
     "num_inference_steps": 25,
-    "sampler": "dpmsolver++",  # of the pipeline that is left; "ddim", or "ddpm", the paper's
+    "sampler": "dpmsolver++",  # of the pipeline that is left (`validation.make_sampler`); "ddpm" is the paper's
     "num_restarts": 0,  # of the pipeline that is left (CellVideoPipeline)
     "residual_noise": 0.0,  # likewise
     "flow_strength": 0.0,  # likewise

@@ -16,8 +16,10 @@ from cellvid_diffusers.data import ClipDataset
 from cellvid_diffusers.io import contact_sheet, write_gif
 from cellvid_diffusers.models import UNet3DModel
 from cellvid_diffusers.pipelines import CellVideoPipeline
+from cellvid_diffusers.schedulers import StochasticDPMSolverScheduler
 
 Scale = float | dict[str, float]
+SAMPLERS = ("dpmsolver++", "stochastic-dpmsolver++", "ddim", "ddpm")
 
 
 def make_pipeline(
@@ -58,19 +60,22 @@ def make_sampler(name: str, scheduler: DDPMScheduler, mean: Scale, std: Scale) -
     """The scheduler that a pipeline samples with, given the one that it was trained with and the video's scale.
 
     `dpmsolver++` takes steps of equal size in log(SNR) (Lu et al., DPM-Solver++, 2022): 25 of them come as close to 200
-    steps of DDIM as no other spacing does (docs/training_log.md). `ddim` is its first order, for distilled models,
-    which have timesteps of their own. `ddpm` is ancestral (Ho et al., 2020) and clips every estimate of the clean clip
-    to what a grey level can be.
+    steps of DDIM as no other spacing does (docs/training_log.md). `stochastic-dpmsolver++` adds noise on the way, which
+    gives cells cleaner outlines (`cellvid_diffusers.schedulers`). `ddim` is the first order of the former, for
+    distilled models, which have timesteps of their own. `ddpm` is ancestral (Ho et al., 2020) and clips every estimate
+    of the clean clip to what a grey level can be.
 
     Raises:
         ValueError: If the name is another one.
     """
     if name == "dpmsolver++":
         return DPMSolverMultistepScheduler.from_config(scheduler.config, use_lu_lambdas=True)
+    if name == "stochastic-dpmsolver++":
+        return StochasticDPMSolverScheduler.from_config(scheduler.config)
     if name == "ddim":
         return DPMSolverMultistepScheduler.from_config(scheduler.config, solver_order=1)
     if name != "ddpm":
-        raise ValueError(f"sampler must be 'dpmsolver++', 'ddim' or 'ddpm', got {name!r}")
+        raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {name!r}")
     of_types = [list(each.values()) if isinstance(each, dict) else [each] for each in (mean, std)]
     widest = max(max(m, 1 - m) / s for m, s in zip(*of_types, strict=True))
     return DDPMScheduler.from_config(scheduler.config, clip_sample=True, clip_sample_range=widest)

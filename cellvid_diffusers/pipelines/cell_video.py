@@ -13,6 +13,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from huggingface_hub import snapshot_download
 from PIL import Image
 
+from .. import schedulers  # noqa: F401 (diffusers loads by name only what has been imported)
 from ..models import UNet3DModel
 from .classes import Asked, draw_classes, names_of, nearest_cell_types
 from .conditions import Conditions, Given
@@ -239,27 +240,8 @@ class CellVideoPipeline(DiffusionPipeline):
         clip = self._denoise(clip, self.scheduler.timesteps, conditions, guidance, generators)
         for _ in range(num_restarts):
             self._set_timesteps(num_inference_steps, device)
-            begin = self._restart_index(restart_strength)
-            if hasattr(self.scheduler, "set_begin_index"):  # those that count their steps
-                self.scheduler.set_begin_index(begin)
-            timesteps = self.scheduler.timesteps[begin:]
-            noise = randn_tensor(shape, generator=generators, device=device, dtype=clip.dtype)
-            clip = conditions.impose(self.scheduler.add_noise(clip, noise, timesteps[:1].expand(batch_size)))
-            clip = self._denoise(clip, timesteps, conditions, guidance, generators)
-
-        def predict(noisy: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-            return guidance.predict(self._predict, conditions.impose(noisy), levels)
-
-        if residual_noise > 0:
-            level = level_of_noise(self.scheduler, residual_noise)
-            levels = conditions.levels(torch.tensor(level, device=device))
-            clip = conditions.impose(without_residue(partial(predict, levels=levels), clip, level, self.scheduler))
-        if flow_strength > 0 and shape[1] > 1:
-            level = max(1, round(flow_strength * self.scheduler.config.num_train_timesteps) - 1)  # 0 says given
-            levels = conditions.levels(torch.tensor(level, device=device))
-            levels[..., 0] = 0
-            noise = randn_tensor(shape, generator=generators, device=device, dtype=clip.dtype)
-            clip = expected_flow(partial(predict, levels=levels), clip, noise, level, self.scheduler)
+            clip = self._restart(clip, restart_strength, conditions, guidance, generators)
+        clip = self._finish(clip, residual_noise, flow_strength, conditions, guidance, generators)
         video, motion = self._decode(clip, scale)
         video, motion = given.restore(video, motion)
         self.maybe_free_model_hooks()
@@ -364,6 +346,49 @@ class CellVideoPipeline(DiffusionPipeline):
             model_input = conditions.impose(self.scheduler.scale_model_input(clip, timestep))
             prediction = guidance.predict(self._predict, model_input, conditions.levels(timestep))
             clip = conditions.impose(self.scheduler.step(prediction, timestep, clip, **extra).prev_sample)
+        return clip
+
+    def _restart(
+        self,
+        clip: torch.Tensor,
+        strength: float,
+        conditions: Conditions,
+        guidance: Guidance,
+        generators: list[torch.Generator],
+    ) -> torch.Tensor:
+        """Noise a finished clip again, to a share of all levels, and take it from there."""
+        begin = self._restart_index(strength)
+        if hasattr(self.scheduler, "set_begin_index"):  # those that count their steps
+            self.scheduler.set_begin_index(begin)
+        timesteps = self.scheduler.timesteps[begin:]
+        noise = randn_tensor(clip.shape, generator=generators, device=clip.device, dtype=clip.dtype)
+        noisy = conditions.impose(self.scheduler.add_noise(clip, noise, timesteps[:1].expand(len(clip))))
+        return self._denoise(noisy, timesteps, conditions, guidance, generators)
+
+    def _finish(
+        self,
+        clip: torch.Tensor,
+        residual_noise: float,
+        flow_strength: float,
+        conditions: Conditions,
+        guidance: Guidance,
+        generators: list[torch.Generator],
+    ) -> torch.Tensor:
+        """What one more prediction each can mend (`finishing`)."""
+
+        def predict(noisy: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+            return guidance.predict(self._predict, conditions.impose(noisy), levels)
+
+        if residual_noise > 0:
+            level = level_of_noise(self.scheduler, residual_noise)
+            levels = conditions.levels(torch.tensor(level, device=clip.device))
+            clip = conditions.impose(without_residue(partial(predict, levels=levels), clip, level, self.scheduler))
+        if flow_strength > 0 and clip.shape[1] > 1:
+            level = max(1, round(flow_strength * self.scheduler.config.num_train_timesteps) - 1)  # 0 says given
+            levels = conditions.levels(torch.tensor(level, device=clip.device))
+            levels[..., 0] = 0
+            noise = randn_tensor(clip.shape, generator=generators, device=clip.device, dtype=clip.dtype)
+            clip = expected_flow(partial(predict, levels=levels), clip, noise, level, self.scheduler)
         return clip
 
     def _set_timesteps(self, num_inference_steps: int, device: torch.device) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 
+from cellvid_diffusers import StochasticDPMSolverScheduler
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
 
 from validation import make_sampler
@@ -24,6 +26,8 @@ def test_the_papers_sampler_is_ancestral_and_clips_to_grey_levels():
 
 def test_the_usual_sampler_is_a_fast_one():
     assert type(make_sampler("dpmsolver++", TRAINED, 0.5, 0.5)) is DPMSolverMultistepScheduler
+    stochastic = make_sampler("stochastic-dpmsolver++", TRAINED, 0.5, 0.5)
+    assert type(stochastic) is StochasticDPMSolverScheduler and stochastic.config.prediction_type == "epsilon"
     with pytest.raises(ValueError, match="sampler must be"):
         make_sampler("euler", TRAINED, 0.5, 0.5)
 
