@@ -1,9 +1,9 @@
 """Cells linked over time, and how far they move once the flicker of their outlines is taken out.
 
 Links are found frame by frame as a linear assignment: first by overlap, where nothing overlaps by distance. A cell may
-be missed for some frames, or lie within its neighbour's outline for as long; a piece that parts from a cell and is
-back in it after as many was never a cell of its own. Where tracks begin and end inside the
-frame tells what the paper complains of: cells that merge, part, appear and vanish.
+be missed for some frames, or lie within its neighbour's outline for as long; a piece that is apart from a cell for no
+more than as many, and in it before and after, was never a cell of its own. Where tracks begin and end inside the frame
+tells what the paper complains of: cells that merge, part, appear and vanish.
 
 References
 ----------
@@ -121,14 +121,21 @@ def _assign(costs: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _take_pieces_back(tracked: np.ndarray, begins: list[int], ends: list[int], longest: int) -> np.ndarray:
-    """Label what parts from a cell for at most `longest` frames, and goes back into it, as that cell."""
+    """Label what is apart from a cell for at most `longest` frames, and in it before and after, as that cell.
+
+    Where the clip begins or ends, only one of the two can be seen, and is enough.
+    """
     owner = np.arange(len(begins) + 1)
     for track, (begin, end) in enumerate(zip(begins, ends, strict=True), start=1):
-        if begin == 0 or end == len(tracked) - 1 or end - begin >= longest:
+        if end - begin >= longest:
             continue
-        origin = _host(tracked[begin] == track, tracked[begin - 1], tracked[begin])
-        if origin and origin == _host(tracked[end] == track, tracked[end + 1], tracked[end]):
-            owner[track] = owner[origin]
+        hosts = set()
+        if begin > 0:
+            hosts.add(_host(tracked[begin] == track, tracked[begin - 1], tracked[begin]))
+        if end < len(tracked) - 1:
+            hosts.add(_host(tracked[end] == track, tracked[end + 1], tracked[end]))
+        if len(hosts) == 1 and (host := hosts.pop()):
+            owner[owner == track] = owner[host]
     return relabel_sequential(owner[tracked])[0].astype(np.int32)
 
 

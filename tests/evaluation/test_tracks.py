@@ -90,6 +90,16 @@ def test_a_piece_that_goes_back_after_a_moment_was_never_a_cell(frames, parted):
     assert (tracked[3 : 3 + frames, 30, 45] == 1 + parted).all()
 
 
+@pytest.mark.parametrize(("frames", "parted"), [(1, 0), (2, 0), (3, 1)])
+def test_a_piece_seen_for_a_moment_where_a_clip_begins_or_ends_is_no_cell(frames, parted):
+    labels = np.zeros((9, 64, 64), np.int32)
+    labels[:, 20:40, 20:50] = 1
+    labels[:frames, 20:40, 42:50] = 2
+    for clip, kind in ((labels, "merges"), (labels[::-1], "splits")):
+        tracks = link_cells(clip, max_gap=2)[1]
+        assert len(tracks) == 1 + parted and count_events(tracks)[kind].item() == parted
+
+
 def test_coming_in_and_leaving_at_the_border_is_no_event():
     path = straight((30, -20), (0, 10), 11)
     _, tracks = link_cells(discs([path]))
