@@ -17,7 +17,7 @@ else:
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "cellvid_diffusers"
 FLOORS = [
-    {"flow", "models", "io", "simulation"},
+    {"flow", "models", "schedulers", "io", "simulation"},
     {"data", "pipelines", "training_utils", "distillation"},
     {"evaluation", "generation"},
     {"cli"},
