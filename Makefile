@@ -13,7 +13,7 @@ STAMP := .venv/.installed
 .PHONY: help install demo test lint train bench
 
 help:
-	@echo "make demo     generate cell videos with their motion from the embedded checkpoint, into out/demo/"
+	@echo "make demo     generate cell videos with their motion from the embedded checkpoints, into out/demo/"
 	@echo "make test     run all tests, $(WORKERS) at a time (make test WORKERS=8)"
 	@echo "make lint     check style and types"
 	@echo "make train    train the two-minute smoke configuration, into runs/smoke/"

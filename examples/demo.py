@@ -1,4 +1,4 @@
-"""Generate cell videos with their motion from the embedded checkpoint: `make demo`, or `python examples/demo.py`."""
+"""Generate cell videos with their motion from the embedded checkpoints: `make demo`, or `python examples/demo.py`."""
 
 from pathlib import Path
 
@@ -6,12 +6,15 @@ from cellvid_diffusers.generation import generate_clips
 from cellvid_diffusers.training_utils import keep_freed_memory
 
 ROOT = Path(__file__).parent.parent
-ASKED = {"cell_type": ["t98g", "u373", "t98g", "u373"], "density": ["dense", "dense", "moderate", "moderate"]}
+DEMO = Path("out/demo")
+SMALL = {"cell_type": ["t98g", "u373", "t98g", "u373"], "density": ["dense", "dense", "moderate", "moderate"]}
+LARGE = {"cell_type": ["t98g", "u373"], "density": ["moderate", "dense"]}
 
 if __name__ == "__main__":
     keep_freed_memory()
-    out = Path("out/demo")
-    generate_clips(out, checkpoint=ROOT / "checkpoints" / "cellvid-tiny", num_videos=4, num_frames=10, seed=0, **ASKED)
-    print("Start with contact_sheet.png: each row is a clip, the colours under it are its motion.")
-    for path in sorted(out.iterdir()):
+    for name, out, asked in (("cellvid-tiny", DEMO, SMALL), ("cellvid-base", DEMO / "cellvid-base", LARGE)):
+        checkpoint, count = ROOT / "checkpoints" / name, len(asked["cell_type"])
+        generate_clips(out, checkpoint=checkpoint, num_videos=count, num_frames=10, seed=0, **asked)
+    print("Start with the two contact_sheet.png: each row is a clip, the colours under it are its motion.")
+    for path in sorted(path for path in DEMO.rglob("*") if path.is_file()):
         print(f"  {path}")
