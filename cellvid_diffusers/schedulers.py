@@ -1,4 +1,4 @@
-r"""The sampler of the checkpoints: DPM-Solver++ that adds noise where a clip takes shape.
+r"""A sampler that mends itself, `cellvid-tiny`'s: DPM-Solver++ that adds noise where a clip takes shape.
 
 A deterministic sampler carries to the end what it once got wrong. Noise that is added on the way is taken off again by
 the network, and errors with it; but the more of it, the smaller must the steps be, and far from where a clip takes
