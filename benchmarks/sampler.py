@@ -33,6 +33,9 @@ from cellvid_diffusers.evaluation.clips import load_clips
 from cellvid_diffusers.evaluation.distance import FAMILIES
 from cellvid_diffusers.training_utils import keep_freed_memory
 
+Timed = tuple[np.ndarray, float]
+"""Clips `(N, F, H, W)` uint8, and the seconds that each took."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -48,31 +51,29 @@ def main() -> None:
     pipe = load_pipeline(arguments.checkpoint)
     real = load_clips(arguments.real, split="validation", max_clips=100)
     asked = asked_in_mix(pipe, real.cell_types, arguments.clips)
-    own, lines = pipe.scheduler, [f"# {(__doc__ or '').strip()}\n"]
-    if isinstance(own, StochasticDPMSolverScheduler):
-        rows = []
-        for steps in sorted(arguments.steps):
-            frames, took = timed(pipe, arguments.clips, num_inference_steps=steps, **asked)
-            rows.append([str(steps), f"{took:.2f}", *distances(real.crop(*frames.shape[1:]), frames).values()])
-        lines += [table(["steps, with noise", "s a clip", *FAMILIES], rows), ""]
+    own = pipe.scheduler
+    stochastic = isinstance(own, StochasticDPMSolverScheduler)
+    with_noise = at_each(pipe, arguments.steps, arguments.clips, **asked) if stochastic else {}
     pipe.scheduler = DPMSolverMultistepScheduler.from_config(own.config, use_lu_lambdas=True)
-    clips: dict[int | str, np.ndarray] = {}
-    seconds: dict[int | str, float] = {}
-    for steps in sorted(arguments.steps):
-        clips[steps], seconds[steps] = timed(pipe, arguments.clips, num_inference_steps=steps, **asked)
+    clips = at_each(pipe, arguments.steps, arguments.clips, **asked)
     pipe.scheduler = own
-    most = clips[max(arguments.steps)].astype(np.float32)
+    most = clips[max(arguments.steps)][0].astype(np.float32)
     size = most.shape[1:]
     real = real.crop(*size)
-    lines.insert(1, f"{arguments.clips} clips of {' x '.join(map(str, size))}.\n")
-    rows = []
     if arguments.student:
         student = load_pipeline(arguments.student)
-        name = f"{len(student.config.timesteps)}, distilled"
-        clips[name], seconds[name] = timed(student, arguments.clips, **asked)
-    for steps, frames in clips.items():
+        clips[f"{len(student.config.timesteps)}, distilled"] = timed(student, arguments.clips, **asked)
+    lines = [f"# {(__doc__ or '').strip()}\n", f"{arguments.clips} clips of {' x '.join(map(str, size))}.\n"]
+    if stochastic:
+        rows = [
+            [str(steps), f"{took:.2f}", *distances(real, frames).values()]
+            for steps, (frames, took) in with_noise.items()
+        ]
+        lines += [table(["steps, with noise", "s a clip", *FAMILIES], rows), ""]
+    rows = []
+    for steps, (frames, took) in clips.items():
         difference = np.sqrt(np.mean((frames - most) ** 2)) / most.std()
-        rows.append([str(steps), f"{seconds[steps]:.2f}", f"{difference:.3f}", *distances(real, frames).values()])
+        rows.append([str(steps), f"{took:.2f}", f"{difference:.3f}", *distances(real, frames).values()])
     lines.append(table(["steps", "s a clip", "difference", *FAMILIES], rows))
     if "modalities" in pipe.config.noise_patterns:
         rows = []
@@ -83,7 +84,12 @@ def main() -> None:
     arguments.out.write_text("\n".join(lines) + "\n")
 
 
-def timed(pipe: CellVideoPipeline, count: int, **options: Any) -> tuple[np.ndarray, float]:
+def at_each(pipe: CellVideoPipeline, steps: list[int], count: int, **asked: Any) -> dict[int | str, Timed]:
+    """Clips of the same seeds at each number of steps."""
+    return {number: timed(pipe, count, num_inference_steps=number, **asked) for number in sorted(steps)}
+
+
+def timed(pipe: CellVideoPipeline, count: int, **options: Any) -> Timed:
     """Clips of seeds 0 to `count` - 1 and the seconds that each took."""
     start = time.monotonic()
     frames = generate(pipe, range(count), **options)[0]

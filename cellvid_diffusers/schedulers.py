@@ -84,7 +84,6 @@ class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
             assert num_inference_steps is not None
             timesteps = self._spread(num_inference_steps)
         super().set_timesteps(timesteps=timesteps, device=device)
-        self.before: torch.Tensor | None = None
 
     def _spread(self, count: int) -> list[int]:
         """Levels of training nearest to steps of equal size in log(noise / signal) in the range, larger ones beyond."""
@@ -122,14 +121,14 @@ class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
             self._init_step_index(timestep)
         index = self.step_index
         clean = self.convert_model_output(model_output, sample=sample).float()
+        before, self.model_outputs[-1] = self.model_outputs[-1], clean  # of the step before, if there was one
         now, then = float(self.sigmas[index]), float(self.sigmas[index + 1])  # noise over signal
-        estimate, spread = clean, 0.0
-        moved = clean
+        moved, estimate, spread = clean, clean, 0.0
         if then > 0:
             ahead = np.log(now / then)
-            if self.before is not None:
+            if before is not None:
                 behind = np.log(float(self.sigmas[index - 1]) / now)
-                estimate = clean + 0.5 * ahead / behind * (clean - self.before)
+                estimate = clean + 0.5 * ahead / behind * (clean - before)
             least, highest = self.config.stochastic_range
             tau = self.config.stochasticity if least <= then and now <= highest else 0.0
             signal, ratio = (1 + then**2) ** -0.5, ((1 + now**2) / (1 + then**2)) ** 0.5 * then / now
@@ -140,7 +139,6 @@ class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
             if variance_noise is None:
                 variance_noise = randn_tensor(moved.shape, generator, moved.device, moved.dtype)
             moved = moved + spread * variance_noise
-        self.before = clean
         self._step_index += 1
         moved = moved.to(model_output.dtype)
         return SchedulerOutput(prev_sample=moved) if return_dict else (moved,)
