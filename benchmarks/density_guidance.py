@@ -19,11 +19,11 @@ import tifffile
 import torch
 import yaml
 from markdown import table
+from sampling import load_pipeline
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 from skimage.feature import peak_local_max
 
-from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.data import prepare
 from cellvid_diffusers.evaluation.clips import load_clips
 from cellvid_diffusers.io import contact_sheet
@@ -63,8 +63,7 @@ def make_data(work: Path, cultures: int, field: int) -> list[int]:
 
 def sample(checkpoint: Path, clips: int, guidance: float, steps: int) -> dict[str, np.ndarray]:
     """Clips `(N, F, H, W)` uint8 asked for at each density."""
-    pipe = CellVideoPipeline.from_pretrained(checkpoint)
-    pipe.set_progress_bar_config(disable=True)
+    pipe = load_pipeline(checkpoint)
     made = {}
     for index, density in enumerate(DENSITIES):
         generator = [torch.Generator().manual_seed(1000 * index + seed) for seed in range(clips)]

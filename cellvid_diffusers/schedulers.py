@@ -29,10 +29,10 @@ from diffusers.schedulers import SchedulerMixin  # noqa: F401 (diffusers asks th
 from diffusers.schedulers.scheduling_utils import SchedulerOutput
 from diffusers.utils.torch_utils import randn_tensor
 
-LAST_RATIO = 0.06
-"""Noise over signal at the last step."""
-OUTER_SHARE = 1 / 12
-"""Of the steps, above the range and as many below it."""
+LAST_RATIO = 0.01
+"""Noise over signal at the last step: what is fainter, against the clip's contrast, is smoothed away."""
+SHARE_ABOVE, SHARE_BELOW = 1 / 12, 1 / 4
+"""Of the steps, above and below the range."""
 
 
 class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
@@ -90,7 +90,7 @@ class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
         ratios = ((1 - self.alphas_cumprod) / self.alphas_cumprod).double().sqrt().log().numpy()
         least, highest = np.log(self.config.stochastic_range)
         knots = [max(ratios[-1], highest), highest, least, np.log(LAST_RATIO)]
-        shares = [0, OUTER_SHARE, 1 - OUTER_SHARE, 1]
+        shares = [0, SHARE_ABOVE, 1 - SHARE_BELOW, 1]
         aims = np.interp(np.linspace(0, 1, count), shares, knots)
         nearest = np.abs(ratios - aims[:, None]).argmin(axis=1)
         return sorted({max(1, int(level)) for level in nearest}, reverse=True)  # 0 says that a clip is given

@@ -15,14 +15,14 @@ TRAINED = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_predictio
 DEVIATION = 0.5
 
 
-def sample(scheduler, steps=25, count=4000):
-    """Draws from a normal distribution of mean 1 and `DEVIATION`, by its exact v-prediction; `(count,)`."""
+def sample(scheduler, steps=25, count=4000, deviation=DEVIATION):
+    """Draws from a normal distribution of mean 1 and this deviation, by its exact v-prediction; `(count,)`."""
     generator = torch.Generator().manual_seed(0)
     scheduler.set_timesteps(steps)
     x = torch.randn(count, 1, generator=generator)
     for t in scheduler.timesteps:
         alpha, sigma = scheduler.alphas_cumprod[t].sqrt(), (1 - scheduler.alphas_cumprod[t]).sqrt()
-        gain = alpha * DEVIATION**2 / (alpha**2 * DEVIATION**2 + sigma**2)
+        gain = alpha * deviation**2 / (alpha**2 * deviation**2 + sigma**2)
         clean = 1 + gain * (x - alpha)
         noise = (x - alpha * clean) / sigma
         x = scheduler.step(alpha * noise - sigma * clean, t, x, generator=generator).prev_sample
@@ -34,6 +34,12 @@ def test_samples_have_the_distribution_that_was_learned(stochasticity):
     drawn = sample(StochasticDPMSolverScheduler(stochasticity=stochasticity, **TRAINED), steps=60)
     assert drawn.mean() == pytest.approx(1, abs=0.03)
     assert drawn.std() == pytest.approx(DEVIATION, rel=0.05)
+
+
+@pytest.mark.parametrize("deviation", [0.05, 0.1, 0.5, 1])
+def test_the_usual_number_of_steps_keeps_the_grain_of_a_camera(deviation):
+    drawn = sample(StochasticDPMSolverScheduler(**TRAINED), deviation=deviation)
+    assert drawn.std() == pytest.approx(deviation, rel=0.1)
 
 
 def test_without_stochasticity_its_steps_are_those_of_dpm_solver():

@@ -19,7 +19,6 @@ from cellvid_diffusers.pipelines import CellVideoPipeline
 from cellvid_diffusers.schedulers import StochasticDPMSolverScheduler
 
 Scale = float | dict[str, float]
-SAMPLERS = ("dpmsolver++", "stochastic-dpmsolver++", "ddim", "ddpm")
 
 
 def make_pipeline(
@@ -75,7 +74,7 @@ def make_sampler(name: str, scheduler: DDPMScheduler, mean: Scale, std: Scale) -
     if name == "ddim":
         return DPMSolverMultistepScheduler.from_config(scheduler.config, solver_order=1)
     if name != "ddpm":
-        raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, got {name!r}")
+        raise ValueError(f"sampler must be dpmsolver++, stochastic-dpmsolver++, ddim or ddpm, got {name!r}")
     of_types = [list(each.values()) if isinstance(each, dict) else [each] for each in (mean, std)]
     widest = max(max(m, 1 - m) / s for m, s in zip(*of_types, strict=True))
     return DDPMScheduler.from_config(scheduler.config, clip_sample=True, clip_sample_range=widest)
