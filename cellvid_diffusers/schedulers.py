@@ -1,8 +1,9 @@
-r"""A sampler that mends itself, `cellvid-tiny`'s: DPM-Solver++ that adds noise where a clip takes shape.
+r"""A sampler that mends itself: DPM-Solver++ that adds noise where a clip takes shape.
 
 A deterministic sampler carries to the end what it once got wrong. Noise that is added on the way is taken off again by
 the network, and errors with it; but the more of it, the smaller must the steps be, and far from where a clip takes
 shape it only costs them. So the noise is limited to a range of levels (Karras et al., 2022), and its amount is free.
+Below the range the steps must not be few, either: where they are, the grain of a picture is smoothed away.
 
 With :math:`\lambda = \log(\alpha / \sigma)`, :math:`h = \lambda_t - \lambda_s > 0`, the estimate :math:`\hat x` of the
 clean clip extrapolated from the last two predictions, and the stochasticity :math:`\tau` (Xue et al., 2023, Eq. 12, of
