@@ -69,7 +69,17 @@ class Distillation:
         return [start, *nearest.tolist(), *([] if end else [0])]
 
     def levels(self, drawn: torch.Tensor) -> torch.Tensor:
-        """The timestep of each clip's step wherever the drawn levels do not say that the clip is given."""
+        """The timestep of each clip's step wherever the drawn levels do not say that the clip is given.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer clips than timesteps: the last of them would never be learned.
+        """
+        if len(drawn) < len(self.ways):
+            raise ValueError(
+                f"a batch must hold at least one clip for each of {len(self.ways)} timesteps, got {len(drawn)}"
+            )
         return self.ways[self._segments(len(drawn)), 0][:, None, None].masked_fill(drawn == 0, 0)
 
     @torch.no_grad()

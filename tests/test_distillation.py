@@ -67,6 +67,12 @@ def test_levels_share_the_steps_and_leave_what_is_given():
     assert levels[:, 1, 0].tolist() == levels[:, 0, 1].tolist() == TIMESTEPS * 2
 
 
+def test_a_batch_holds_a_clip_of_each_timestep():
+    drawn = torch.full((len(TIMESTEPS) - 1, 4, 2), 17)
+    with pytest.raises(ValueError, match="at least one clip for each of"):
+        Distillation(GaussianTeacher(), ALPHAS, TIMESTEPS).levels(drawn)
+
+
 def test_given_frames_stand_still_for_the_teacher(noisy):
     seen = []
 

@@ -74,7 +74,7 @@ DEFAULTS: dict[str, Any] = {
     "max_minutes": None,
     "logging_steps": 10,
     "checkpointing_steps": 500,
-    "checkpoints_total_limit": 2,
+    "checkpoints_total_limit": 2,  # null keeps them all
     "resume_from_checkpoint": None,  # a folder, or "latest"
     "validation_steps": 500,
     "validation_clips": 4,

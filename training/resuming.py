@@ -45,6 +45,7 @@ def save_checkpoint(accelerator: Accelerator, config: dict[str, Any], step: int)
         shutil.rmtree(folder / f"checkpoint-{step}", ignore_errors=True)
         unfinished.rename(folder / f"checkpoint-{step}")
         kept = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-        for old in kept[: -config["checkpoints_total_limit"]]:
+        limit = config["checkpoints_total_limit"]
+        for old in kept[:-limit] if limit else ():
             shutil.rmtree(old)
     accelerator.wait_for_everyone()  # no process begins the next one under the same name before this one has its own

@@ -96,6 +96,11 @@ class ClipDataset(Dataset):
         self.balance = balance
         self.row_groups = self._group_rows()
         self._decoded = [self._decode(i) for i in range(len(rows))] if preload else None
+        for index, decoded in enumerate(self._decoded or ()):
+            if len(decoded[0]) < self.transform.num_frames:
+                raise ValueError(
+                    f"num_frames must be at most row {index}'s {len(decoded[0])}, got {self.transform.num_frames}"
+                )
         for asked, option, column in (
             (scale_by_cell_type, "scale_by_cell_type", "cell_type"),
             (measure_density, "measure_density", "density"),

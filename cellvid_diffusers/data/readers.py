@@ -218,7 +218,11 @@ def _frame_reader(source: Source, channel: int | None, z: int | str | None, name
             ) from None
         if source.colour:
             stack = [_grey(picture, channel, name) for picture in stack]
-        picture = stack[0] if len(stack) == 1 else (np.max if z == "max" else np.mean)(stack, axis=0)
+        picture = stack[0]
+        if len(stack) > 1:
+            picture = (np.max if z == "max" else np.mean)(stack, axis=0)
+            if np.issubdtype(stack[0].dtype, np.integer):  # a mean of 8-bit planes keeps their range
+                picture = np.rint(picture).astype(stack[0].dtype)
         if picture.ndim != 2 or not picture.size:
             raise ValueError(f"{name}: a frame must be a picture (height, width), got shape {picture.shape}")
         if picture.dtype not in (np.uint8, np.uint16):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from datasets import get_dataset_split_names
 
 from ..data import decode_flow, decode_frames, load_patches, read_recording
 from .distance import group_clips
@@ -108,7 +109,9 @@ def load_clips(side: str | Path, *, split: str | None = None, max_clips: int = 2
 
 
 def dataset_splits(side: str | Path) -> list[str]:
-    """Names of the splits of a data set folder; empty for a folder of files or a name on the Hub."""
+    """Names of the splits of a data set, a folder or a name on the Hub; empty for a folder of files."""
+    if not Path(side).exists():
+        return sorted(get_dataset_split_names(str(side)))
     return sorted({path.name.split("-")[0] for path in Path(side).glob("data/*.parquet")})
 
 
@@ -122,20 +125,24 @@ def _from_files(folder: Path, max_clips: int, seed: int) -> ClipSet:
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".tif", ".tiff"))
     if not paths:
         raise ValueError(f"folder must hold data/*.parquet or TIFF stacks, got none in {folder}")
-    recordings = [read_recording(paths[i]) for i in _chosen(len(paths), max_clips, seed)]
-    shapes = {r.frames.shape: r.name for r in recordings}
+    frames, about = [], []
+    for index in _chosen(len(paths), max_clips, seed):
+        recording = read_recording(paths[index])  # one at a time: each holds its file open
+        frames.append(recording.read(slice(None)))
+        about.append((recording.name, recording.pixel_size_um, recording.frame_interval_min))
+    names, pixel_sizes, intervals = (list(each) for each in zip(*about, strict=True))
+    shapes = dict(zip((clip.shape for clip in frames), names, strict=True))
     if len(shapes) > 1:
         (a, first), (b, second) = list(shapes.items())[:2]
         raise ValueError(f"all clips of a folder must have one size, got {a} ({first}) and {b} ({second}) in {folder}")
-    names = [r.name for r in recordings]
     return ClipSet(
-        frames=np.stack([r.read(slice(None)) for r in recordings]),
+        frames=np.stack(frames),
         names=names,
         recordings=np.array(names),
         cell_types=_cell_types_beside(folder, names),
         flow=[_flow_beside(folder, name) for name in names],
-        pixel_size_um=_common(r.pixel_size_um for r in recordings),
-        frame_interval_min=_common(r.frame_interval_min for r in recordings),
+        pixel_size_um=_common(pixel_sizes),
+        frame_interval_min=_common(intervals),
         source=str(folder),
     )
 

@@ -102,14 +102,15 @@ def draw_quiver(
     arrows = np.stack(fields)[:, rows[:, None], columns]
     if gain is None:
         longest = float(np.percentile(np.hypot(arrows[..., 0], arrows[..., 1]), 99))
-        gain = 1.5 * spacing / max(longest, min_speed)
+        gain = 1.5 * spacing / max(longest, min_speed, 1e-6)
 
     pictures = []
     for image, field in zip(grey.reshape(-1, height, width), arrows, strict=True):
         picture = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
         picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
         hues = np.rint(255 * _wheel(field)).astype(int)
-        for i, j in zip(*np.nonzero(np.hypot(field[..., 0], field[..., 1]) >= min_speed), strict=True):
+        speed = np.hypot(field[..., 0], field[..., 1])
+        for i, j in zip(*np.nonzero((speed >= min_speed) & (speed > 0)), strict=True):
             tail = np.array([columns[j], rows[i]])
             _draw_arrow(picture, tail, tail + gain * field[i, j], zoom, color or hues[i, j].tolist())
         pictures.append(picture)

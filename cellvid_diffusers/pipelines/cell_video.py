@@ -213,6 +213,8 @@ class CellVideoPipeline(DiffusionPipeline):
         residual_noise = self.config.residual_noise if residual_noise is None else residual_noise
         if motion_guidance_scale is None:
             motion_guidance_scale = self.config.motion_guidance_scale
+        if guidance_scale != 1 and not self.config.class_names:
+            raise ValueError(f"guidance_scale must be 1: this checkpoint knows no classes, got {guidance_scale}")
         self._check_strengths(num_restarts, restart_strength, residual_noise, flow_strength, motion_guidance_scale)
         generators = self._clip_generators(generator, batch_size)
         shape = (batch_size, self.unet.config.in_channels, num_frames, height, width)

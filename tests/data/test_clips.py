@@ -250,3 +250,13 @@ def test_video_alone_and_the_papers_scaling(folder):
 def test_options_that_do_not_fit_the_rows(folder, options, message):
     with pytest.raises(ValueError, match=message):
         ClipDataset(load_patches(folder), **{"num_frames": 5, "size": 32, **options})
+
+
+def test_no_row_may_be_shorter_than_a_clip(tmp_path):
+    features = patch_features(["neuron"])
+    rows = [
+        encode_row(features, frames=np.zeros((length, 32, 32), np.uint8), recording="dish") for length in (12, 12, 5)
+    ]
+    patches = load_patches(write_patches({"train": rows}, tmp_path / "set", features))
+    with pytest.raises(ValueError, match="num_frames must be at most row 2's 5, got 10"):
+        ClipDataset(patches, num_frames=10, size=32, flow=False)

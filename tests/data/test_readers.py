@@ -72,6 +72,9 @@ def test_hyperstack_channel_and_depth(tmp_path):
     np.testing.assert_array_equal(
         read_recording(tmp_path / "h.tif", channel=0, z="max").frames[:], stack[:, :, 0].max(1)
     )
+    mean = read_recording(tmp_path / "h.tif", channel=0, z="mean")
+    assert mean.intensity_range == (0, 255)  # as of any 8-bit file
+    np.testing.assert_array_equal(mean.read(slice(None)), np.rint(stack[:, :, 0].mean(1)))
     with pytest.raises(ValueError, match=r"^h.tif: channel must be chosen from 0..1"):
         read_recording(tmp_path / "h.tif", z=0)
     with pytest.raises(ValueError, match=r"^h.tif: z must be chosen from 0..3"):

@@ -1,8 +1,11 @@
+import os
+import resource
+
 import numpy as np
 import pytest
 import tifffile
 
-from cellvid_diffusers.data import patch_features, write_patches
+from cellvid_diffusers.data import patch_features, push_patches, write_patches
 from cellvid_diffusers.data.dataset import encode_row
 from cellvid_diffusers.evaluation.clips import dataset_splits, load_clips
 from cellvid_diffusers.evaluation.examine import match_sizes
@@ -55,6 +58,28 @@ def test_data_set_brings_recordings_places_and_flow(tmp_path, make_clips):
     assert loaded.pixel_size_um == pytest.approx(0.65)
     with pytest.raises(ValueError, match="split must be one of test, train, got validation"):
         load_clips(folder, split="validation")
+
+
+def test_a_data_set_on_the_hub_is_measured_on_what_was_held_out(tmp_path, make_clips, hub):
+    features = patch_features(["neuron"])
+    parts = {"train": 2, "validation": 1}
+    rows = {
+        part: [encode_row(features, frames=clip, recording=part) for clip in make_clips(count)]
+        for part, count in parts.items()
+    }
+    push_patches(write_patches(rows, tmp_path / "patches", features), "cellvid/held-out")
+    assert dataset_splits("cellvid/held-out") == ["train", "validation"]
+    assert load_clips("cellvid/held-out").recordings.tolist() == ["validation"]
+
+
+def test_a_folder_may_hold_more_stacks_than_files_may_be_open(tmp_path, make_clips):
+    folder = write_stacks(tmp_path / "synth", make_clips(20))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 15, limits[1]))
+    try:
+        assert len(load_clips(folder)) == 20
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_crop_takes_the_middle_and_the_flow_along(tmp_path, make_clips):

@@ -46,7 +46,9 @@ def test_arrows_lie_where_it_moves_and_point_along():
 
 def test_clips_and_still_fields():
     frames = np.random.default_rng(0).integers(0, 255, (2, 3, 16, 24), dtype=np.uint8)
-    assert draw_quiver(frames, np.zeros((2, 3, 16, 24, 2)), zoom=2).shape == (2, 3, 32, 48, 3)
+    still = draw_quiver(frames, np.zeros((2, 3, 16, 24, 2)), zoom=2)
+    assert still.shape == (2, 3, 32, 48, 3)
+    np.testing.assert_array_equal(draw_quiver(frames, np.zeros((2, 3, 16, 24, 2)), zoom=2, min_speed=0), still)
 
 
 @pytest.mark.parametrize("flow", [np.zeros((8, 8, 3)), np.zeros((8, 2))])

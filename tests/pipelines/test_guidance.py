@@ -75,3 +75,8 @@ def test_a_network_without_flow_has_nothing_to_be_guided_by():
 def test_a_checkpoint_without_levels_for_each_modality_refuses():
     with pytest.raises(ValueError, match="motion_guidance_scale must be 1: this checkpoint was trained without"):
         make_pipe(noise_patterns=["joint"])(**SHORT, motion_guidance_scale=1.5)
+
+
+def test_a_checkpoint_without_classes_refuses_guidance_by_them():
+    with pytest.raises(ValueError, match="guidance_scale must be 1: this checkpoint knows no classes, got 2"):
+        make_pipe()(**SHORT, guidance_scale=2.0)
