@@ -96,11 +96,6 @@ class ClipDataset(Dataset):
         self.balance = balance
         self.row_groups = self._group_rows()
         self._decoded = [self._decode(i) for i in range(len(rows))] if preload else None
-        for index, decoded in enumerate(self._decoded or ()):
-            if len(decoded[0]) < self.transform.num_frames:
-                raise ValueError(
-                    f"num_frames must be at most row {index}'s {len(decoded[0])}, got {self.transform.num_frames}"
-                )
         for asked, option, column in (
             (scale_by_cell_type, "scale_by_cell_type", "cell_type"),
             (measure_density, "measure_density", "density"),
@@ -190,7 +185,9 @@ class ClipDataset(Dataset):
 
     def _decode(self, index: int) -> tuple[np.ndarray, np.ndarray | None, float]:
         """Frames, flow and share of structured blocks of a row."""
-        row = self.rows[index]
+        row, wanted = self.rows[index], self.transform.num_frames
+        if len(row["frames"]) < wanted:
+            raise ValueError(f"num_frames must be at most row {index}'s {len(row['frames'])}, got {wanted}")
         frames = decode_frames(row["frames"])
         contrast = np.mean([block_contrast(frame) for frame in frames[:: max(1, len(frames) // 8)]], axis=0)
         return frames, decode_flow(row) if self.flow else None, float((contrast > STRUCTURE).mean())

@@ -89,8 +89,9 @@ def evaluate(
             f"got {len(synth_clips)}; --keep-mix leaves none out"
         )
     sides = real_clips, synth_clips
-    if train is None and "train" in dataset_splits(real) and split != "train" and len(dataset_splits(real)) > 1:
-        train = real
+    if train is None and split != "train":
+        splits = dataset_splits(real)
+        train = real if "train" in splits and len(splits) > 1 else None
     memory = None
     if train is not None:
         part = "train" if "train" in dataset_splits(train) else None

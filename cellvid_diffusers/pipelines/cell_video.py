@@ -213,9 +213,9 @@ class CellVideoPipeline(DiffusionPipeline):
         residual_noise = self.config.residual_noise if residual_noise is None else residual_noise
         if motion_guidance_scale is None:
             motion_guidance_scale = self.config.motion_guidance_scale
-        if guidance_scale != 1 and not self.config.class_names:
-            raise ValueError(f"guidance_scale must be 1: this checkpoint knows no classes, got {guidance_scale}")
-        self._check_strengths(num_restarts, restart_strength, residual_noise, flow_strength, motion_guidance_scale)
+        self._check_strengths(
+            num_restarts, restart_strength, residual_noise, flow_strength, guidance_scale, motion_guidance_scale
+        )
         generators = self._clip_generators(generator, batch_size)
         shape = (batch_size, self.unet.config.in_channels, num_frames, height, width)
         device = self._execution_device
@@ -278,6 +278,7 @@ class CellVideoPipeline(DiffusionPipeline):
         restart_strength: float,
         residual_noise: float,
         flow_strength: float,
+        guidance_scale: float,
         motion_guidance_scale: float,
     ) -> None:
         if num_restarts < 0 or not 0 < restart_strength <= 1:
@@ -289,6 +290,8 @@ class CellVideoPipeline(DiffusionPipeline):
             raise ValueError(f"residual_noise must be at least 0, got {residual_noise}")
         if not 0 <= flow_strength <= 1:
             raise ValueError(f"flow_strength must be in [0, 1], got {flow_strength}")
+        if guidance_scale != 1 and not self.config.class_names:
+            raise ValueError(f"guidance_scale must be 1: this checkpoint knows no classes, got {guidance_scale}")
         if "modalities" in self.config.noise_patterns:
             return
         for name, value, none in (
