@@ -53,6 +53,9 @@ def compare_measure(
 ) -> dict | None:
     """Effect size, Wasserstein distance over its floor, permutation and equivalence of one column.
 
+    Effect and margin of equivalence are in standard deviations of the real values; where these are all
+    alike (no real clip holds a dead cell, say), in standard deviations of both sides together.
+
     Parameters
     ----------
     real, synth : DataFrame
@@ -64,16 +67,19 @@ def compare_measure(
     Returns
     -------
     dict or None
-        None where a side has fewer than three values. The verdict is given by `decide`, after Holm's
-        correction.
+        None where a side has fewer than three values, or all of both sides are alike. The verdict is given
+        by `decide`, after Holm's correction.
     """
     tables = [t.loc[t[column].notna(), ["clip", column]] for t in (real, synth)]
-    if min(map(len, tables)) < 3 or tables[0][column].std() == 0:
-        return None
     values = [t[column].to_numpy(float) for t in tables]
+    if min(map(len, values)) < 3:
+        return None
+    scale = values[0] if np.ptp(values[0]) else np.concatenate(values)
+    if not np.ptp(scale):
+        return None
+    spread = float(scale.std(ddof=1))
     clips = [t["clip"].to_numpy() for t in tables]
     units = [side.units[c] for side, c in zip(sides, clips, strict=True)]
-    spread = float(values[0].std(ddof=1))
     means = [unit_means(v, u) for v, u in zip(values, units, strict=True)]
     cell_splits = [(a[clips[0]], b[clips[0]]) for a, b in splits]
     return {
@@ -81,7 +87,13 @@ def compare_measure(
         "mean_synth": float(values[1].mean()),
         "count": [len(v) for v in values],
         "units": [len(m) for m in means],
-        **effect_size(values[0], values[1], [units[0], clips[0]], [units[1], clips[1]], repeats=repeats, seed=seed),
+        **effect_size(
+            *values,
+            *([u, c] for u, c in zip(units, clips, strict=True)),
+            spread=spread,
+            repeats=repeats,
+            seed=seed,
+        ),
         **w1_over_floor(values[0], values[1], cell_splits, seed=seed),
         "p": permutation_test(*values, *units, repeats=4 * repeats, seed=seed),
         "p_equivalence": tost(*means, margin=MARGIN * spread),

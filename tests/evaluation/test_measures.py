@@ -79,6 +79,20 @@ def test_a_measure_with_hardly_any_cells_has_no_row():
     assert compare_measure(table.head(2), table, "area", (side, side), []) is None
 
 
+def test_what_no_real_clip_has_is_different_and_what_none_at_all_has_gets_no_row():
+    synth, side = culture(np.random.default_rng(0))
+    none = synth.assign(area=0.0)
+    splits = split_halves(side.units, side.strata, max_splits=10)
+    rows = {"dead cells": compare_measure(none, synth, "area", (side, side), splits)}
+    decide(rows)
+    assert rows["dead cells"]["verdict"] == "different" and rows["dead cells"]["interval"][0] > 0.5
+    hardly = none.assign(area=np.arange(len(none)) == 0)  # one in a single clip is chance
+    rows = {"dead cells": compare_measure(none, hardly, "area", (side, side), splits)}
+    decide(rows)
+    assert rows["dead cells"]["verdict"] != "different"
+    assert compare_measure(none, none, "area", (side, side), splits) is None
+
+
 def neurites(rng, *, clips=12, skew=0.0, scale=1.0, frame=40.0):
     clip = np.repeat(np.arange(clips), 8)
     grid = rng.integers(0, 4, len(clip)) * np.pi / 2 + rng.normal(0, 0.15, len(clip))

@@ -55,6 +55,7 @@ def effect_size(
     real_levels: Sequence[np.ndarray],
     synth_levels: Sequence[np.ndarray],
     *,
+    spread: float | None = None,
     level: float = 0.95,
     repeats: int = 1000,
     seed: int = 0,
@@ -68,6 +69,8 @@ def effect_size(
         One value per cell.
     real_levels, synth_levels : sequences of label arrays
         See `cluster_weights`.
+    spread : float, optional
+        What to divide by instead of the real standard deviation.
 
     Returns
     -------
@@ -78,7 +81,7 @@ def effect_size(
     for values, labels, offset in ((real, real_levels, 0), (synth, synth_levels, 1)):
         weights = cluster_weights(labels, repeats=repeats, seed=2 * seed + offset)
         sides.append(weights @ values / weights.sum(1))
-    spread = np.std(real, ddof=1)
+    spread = np.std(real, ddof=1) if spread is None else spread
     difference = float(np.mean(synth) - np.mean(real))
     low, high = np.quantile((sides[1] - sides[0]) / spread, [(1 - level) / 2, (1 + level) / 2])
     return {"effect": difference / spread, "interval": [float(low), float(high)], "difference": difference}
