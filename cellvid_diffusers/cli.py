@@ -190,21 +190,13 @@ def simulate(
 def flow(
     recording: Annotated[Path, typer.Argument(help="Recording to measure.")],
     out: Out,
-    mode: Annotated[str, typer.Option(help="pyramid or paper.")] = "pyramid",
+    mode: Annotated[str, typer.Option(help="pyramid, paper or dis.")] = "pyramid",
 ) -> None:
-    """Measure the optical flow of a recording: flow.npy (T, H, W, 2) in pixels per frame, and a colour preview."""
-    import numpy as np
+    """Measure the optical flow of a recording: flow.npy (F-1, H, W, 2) in pixels per frame, and a colour preview."""
+    from .data import read_recording, write_flow
 
-    from .data import read_recording
-    from .flow import flow_to_rgb, horn_schunck
-    from .io import write_gif
-
-    frames = read_recording(recording).read(slice(None))
-    motion = horn_schunck(frames, mode=mode).permute(1, 2, 3, 0).numpy()
-    out.mkdir(parents=True, exist_ok=True)
-    np.save(out / "flow.npy", motion)
-    write_gif(out / "flow.gif", flow_to_rgb(motion), scale=1)
-    print(f"Wrote {len(motion)} flow fields to {out}")
+    count = write_flow(read_recording(recording), out, mode)
+    print(f"Wrote {count} flow fields to {out}")
 
 
 @app.command()

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from cellvid_diffusers.cli import app
-from cellvid_diffusers.flow import horn_schunck
+from cellvid_diffusers.data import motion
+from cellvid_diffusers.data.motion import video_flow
 from cellvid_diffusers.generation import overlay_flow
 from cellvid_diffusers.io import read_ctc, read_ome_tiff, write_ome_tiff
 
@@ -112,14 +114,27 @@ def test_simulate(tmp_path):
     assert len(list((tmp_path / "sim" / "data").glob("*.parquet"))) == 2
 
 
-@pytest.mark.parametrize("mode", ["pyramid", "paper"])
-def test_flow(tmp_path, mode):
-    video = np.random.default_rng(0).integers(0, 255, (3, 24, 32), dtype=np.uint8)
+@pytest.mark.parametrize("mode", ["pyramid", "paper", "dis"])
+def test_flow_is_the_data_sets_and_read_in_pieces(tmp_path, monkeypatch, mode):
+    video = np.random.default_rng(0).integers(0, 255, (6, 24, 32), dtype=np.uint8)
     write_ome_tiff(tmp_path / "clip.ome.tif", video)
+    expected = video_flow(video, mode)
+    monkeypatch.setattr(motion, "PIXELS_PER_FLOW_CALL", 2 * 24 * 32)
     run("flow", tmp_path / "clip.ome.tif", "--out", tmp_path / "flow", "--mode", mode)
     measured = np.load(tmp_path / "flow" / "flow.npy")
-    expected = horn_schunck(video, mode=mode).permute(1, 2, 3, 0).numpy()
-    np.testing.assert_array_equal(measured, expected)
+    assert measured.shape == (5, 24, 32, 2) and measured.dtype == np.float32
+    np.testing.assert_allclose(measured, expected, atol=2e-3, rtol=2e-3)  # stored flow is float16
+    with Image.open(tmp_path / "flow" / "flow.gif") as preview:
+        assert preview.n_frames == 5 and preview.size == (32, 24)
+
+
+def test_the_preview_of_flow_is_reduced(tmp_path):
+    write_ome_tiff(tmp_path / "clip.ome.tif", np.zeros((2, 20, 1100), np.uint8))
+    run("flow", tmp_path / "clip.ome.tif", "--out", tmp_path / "flow", "--mode", "paper")
+    with Image.open(tmp_path / "flow" / "flow.gif") as preview:
+        assert preview.size == (512, 9)
+    result = run("flow", tmp_path / "clip.ome.tif", "--out", tmp_path / "none", "--mode", "none", exit_code=1)
+    assert "mode must be one of pyramid, paper, dis, got none" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from .dataset import (
     write_patches,
 )
 from .hub import push_patches
+from .motion import write_flow
 from .patches import patch_grid
 from .prepare import PRESETS, prepare
 from .readers import Recording, read_recording
@@ -45,6 +46,7 @@ __all__ = [
     "push_patches",
     "read_recording",
     "read_sidecar",
+    "write_flow",
     "write_patches",
     "write_simulated",
 ]

@@ -1,14 +1,21 @@
 """Flow of a recording, and the frame stride from it: slow cultures need frames further apart than fast ones."""
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
 import numpy as np
 import torch
 
-from ..flow import dis_flow, horn_schunck
+from ..flow import dis_flow, flow_to_rgb, horn_schunck
+from ..io import write_gif
+from ..io.atomic import replacing
 from .patches import BLOCK, block_contrast
 from .readers import Recording
 
 FLOWS = ("pyramid", "paper", "dis", "none")
 PIXELS_PER_FLOW_CALL = 4_000_000
+PREVIEW_SIDE = 512
 MAX_STRIDE = 32
 PAIRS = 5
 STILLNESS = 2.0
@@ -16,19 +23,67 @@ STILLNESS = 2.0
 (0.06 instead of 1.04 px/frame on U373), which costs the cells 1 % of what warping explains."""
 
 
-def video_flow(frames: np.ndarray, method: str) -> np.ndarray:
-    """Flow `(F-1, H, W, 2)` float16 of uint8 frames `(F, H, W)` by `method`, a few frames at a time."""
-    count = max(1, PIXELS_PER_FLOW_CALL // frames[0].size)
-    pieces = []
-    for start in range(0, len(frames) - 1, count):
-        piece = frames[start : start + count + 1]
+def flow_pieces(
+    read: Callable[[slice], np.ndarray], num_frames: int, frame_pixels: int, method: str
+) -> Iterator[np.ndarray]:
+    """Flow of a video by `method`, a few frames at a time: `(n, H, W, 2)` float32, `num_frames` - 1 fields in all.
+
+    `read(slice)` gives uint8 frames `(n, H, W)` of `frame_pixels` pixels each.
+    """
+    count = max(1, PIXELS_PER_FLOW_CALL // frame_pixels)
+    for start in range(0, num_frames - 1, count):
+        piece = read(slice(start, min(start + count + 1, num_frames)))
         if method == "dis":
             flow = dis_flow(piece)
         else:
             stillness = STILLNESS if method == "pyramid" else 0.0
             flow = horn_schunck(torch.from_numpy(piece), mode=method, stillness=stillness)
-        pieces.append(np.moveaxis(np.asarray(flow), 0, -1).astype(np.float16))
-    return np.concatenate(pieces)
+        yield np.moveaxis(np.asarray(flow, np.float32), 0, -1)
+
+
+def video_flow(frames: np.ndarray, method: str) -> np.ndarray:
+    """Flow `(F-1, H, W, 2)` float16 of uint8 frames `(F, H, W)` by `method`."""
+    pieces = flow_pieces(frames.__getitem__, len(frames), frames[0].size, method)
+    return np.concatenate([piece.astype(np.float16) for piece in pieces])
+
+
+def write_flow(recording: Recording, out: Path, method: str) -> int:
+    """Write the flow of a whole recording, a few frames at a time, and return the number of its fields.
+
+    Parameters
+    ----------
+    recording : Recording
+        At least two frames.
+    out : Path
+        Folder for `flow.npy`, (F-1, H, W, 2) float32 in pixels per frame, field k from frame k to frame k+1; and
+        `flow.gif`, the same in colours, reduced to at most 512 pixels a side.
+    method : "pyramid", "paper" or "dis"
+        As in a data set that `prepare` writes.
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown or the recording has a single frame.
+    """
+    methods = [name for name in FLOWS if name != "none"]
+    if method not in methods:
+        raise ValueError(f"mode must be one of {', '.join(methods)}, got {method}")
+    num_frames, height, width = recording.frames.shape
+    if num_frames < 2:
+        raise ValueError(f"recording must have at least two frames, got {num_frames}")
+    out.mkdir(parents=True, exist_ok=True)
+    scale = max(1.0, max(height, width) / PREVIEW_SIDE)
+    side = max(1, round(width / scale)), max(1, round(height / scale))
+    small: list[np.ndarray] = []
+    with replacing(out / "flow.npy") as temporary:
+        shape = (num_frames - 1, height, width, 2)
+        fields = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+        for piece in flow_pieces(recording.read, num_frames, height * width, method):
+            fields[len(small) : len(small) + len(piece)] = piece
+            small += [cv2.resize(field, side, interpolation=cv2.INTER_AREA) for field in piece]
+        fields.flush()
+    write_gif(out / "flow.gif", flow_to_rgb(np.stack(small)), scale=1)
+    return len(small)
 
 
 def moving_speed(recording: Recording, stride: int, *, flow: str = "pyramid", noise: float = 1.0) -> float:
