@@ -113,12 +113,14 @@ class Recording:
         """Up to `count` evenly spaced frame numbers, first and last included."""
         return np.unique(np.linspace(0, len(self.frames) - 1, count).astype(int))
 
-    def read(self, key: slice | Sequence[int] | np.ndarray) -> np.ndarray:
-        """Frames `key` as uint8 `(n, H, W)`; values outside `intensity_range` are clipped."""
+    def read(
+        self, key: slice | Sequence[int] | np.ndarray, *, intensity_range: tuple[float, float] | None = None
+    ) -> np.ndarray:
+        """Frames `key` as uint8 `(n, H, W)`; values outside the range, by default its own, are clipped."""
         frames = self.frames[key]
         if frames.dtype == np.uint8:
             return frames
-        low, high = self.intensity_range
+        low, high = intensity_range or self.intensity_range
         scaled = (frames.astype(np.float32) - low) * np.float32(255.0 / (high - low))
         return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 

@@ -68,6 +68,7 @@ class Plan:
     stride: int
     num_frames: int
     starts: tuple[int, ...]
+    intensity_range: tuple[float, float]
     reference: tuple[float, float] | None
     light: np.ndarray | None
     drift: np.ndarray | None
@@ -78,7 +79,8 @@ class Plan:
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames as uint8 `(n, H, W)`, reduced and corrected."""
-        frames = open_entry(self.entry, self.path, self.downscale).read(indices)
+        recording = open_entry(self.entry, self.path, self.downscale)
+        frames = recording.read(indices, intensity_range=self.intensity_range)
         if self.light is not None:
             frames = flatten_light(frames, self.light)
         if self.reference is not None:
@@ -146,6 +148,7 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
         stride=stride,
         num_frames=num_frames,
         starts=tuple(starts),
+        intensity_range=recording.intensity_range,
         reference=reference,
         light=light,
         drift=drift,

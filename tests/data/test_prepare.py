@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 import tifffile
 from moving_blobs import blobs
 
-from cellvid_diffusers.data import decode_flow, decode_frames, load_patches, prepare
+from cellvid_diffusers.data import decode_flow, decode_frames, load_patches, prepare, readers
 from cellvid_diffusers.data.motion import video_flow
 
 OPTIONS = {"patch_size": 32, "num_frames": 4, "progress": False}
@@ -44,6 +45,22 @@ def test_rows_are_the_recording_and_its_flow(stacks, tmp_path):
         assert row["recording"] == "a" and row["culture"] is None and row["density"] is None
     u, v = np.median(stored.astype(np.float32), axis=(0, 1, 2))
     assert abs(u - 1) < 0.1 and abs(v) < 0.1  # blobs move to the right by 1 px a frame
+
+
+def test_sixteen_bits_are_measured_once_and_not_for_each_window(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "a.tif", blobs(40).astype(np.uint16) * 100, metadata={"axes": "TYX"})
+    reads, opened = [], readers.open_source
+
+    def counting(path):
+        source = opened(path)
+        return replace(source, plane=lambda *index: reads.append(index) or source.plane(*index))
+
+    monkeypatch.setattr(readers, "open_source", counting)
+    prepare([tmp_path / "a.tif"], tmp_path / "out", equalize=False, flow="none", **OPTIONS)
+    windows = len({row["t0"] for row in load_patches(tmp_path / "out")})
+    assert windows == 10
+    # the size (a frame at each opening), the 32 samples for range and contrast, and a window's 4 frames and the next
+    assert len(reads) <= 1 + 2 * 32 + windows * (1 + 5)
 
 
 def test_stride_reduction_and_no_flow(stacks, tmp_path):

@@ -5,14 +5,14 @@ import pytest
 import tifffile
 from moving_blobs import blobs
 
-from cellvid_diffusers.data import read_recording
+from cellvid_diffusers.data import read_recording, sources
 
 VIDEO = blobs(5, 32, 40)
 
 
-def write_video(path, video, codec="ffv1", pix_fmt="gray"):
+def write_video(path, video, codec="ffv1", pix_fmt="gray", options=None):
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=5)
+        stream = container.add_stream(codec, rate=5, options=options)
         stream.height, stream.width, stream.pix_fmt = video.shape[1], video.shape[2], pix_fmt
         for frame in video:
             picture = av.VideoFrame.from_ndarray(frame, format="gray" if frame.ndim == 2 else "rgb24")
@@ -102,6 +102,45 @@ def test_video(tmp_path, name, codec, pix_fmt):
     tolerance = 0 if codec == "ffv1" else 40
     assert np.abs(recording.frames[3].astype(int) - VIDEO[3]).max() <= tolerance
     assert np.abs(recording.frames[1].astype(int) - VIDEO[1]).max() <= tolerance
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("v.avi", "ffv1", {}),
+        ("v.avi", "mpeg4", {"g": "6"}),
+        ("v.mp4", "mpeg4", {"g": "6", "bf": "2"}),
+        ("v.mp4", "libx264", {"g": "6", "bf": "2"}),
+        ("v.mkv", "libx264", {"g": "250"}),
+        ("v.mov", "mpeg4", {"g": "6"}),
+    ],
+)
+def test_frames_of_a_video_in_any_order(tmp_path, name, codec, options):
+    video = blobs(40, seed=3)
+    write_video(tmp_path / name, video, codec, "gray" if codec == "ffv1" else "yuv420p", options)
+    with av.open(str(tmp_path / name)) as container:
+        expected = [frame.to_ndarray(format="rgb24")[..., 1] for frame in container.decode(video=0)]
+    assert len(expected) == len(read_recording(tmp_path / name).frames) == 40
+    for order in ([39, 0, 17, 17, 18, 5, 6, 30, 8], range(0, 40, 3)):
+        frames = read_recording(tmp_path / name).frames
+        for t in order:
+            np.testing.assert_array_equal(frames[t], expected[t], err_msg=f"frame {t}")
+
+
+def test_a_late_frame_of_a_video_is_not_decoded_from_the_beginning(tmp_path, monkeypatch):
+    write_video(tmp_path / "v.mp4", blobs(60, seed=3), "mpeg4", "yuv420p", {"g": "6"})
+    decoded = []
+
+    class Counting(sources._VideoFrames):
+        def _seek(self, key):
+            super()._seek(key)
+            self._decoder = (decoded.append(0) or frame for frame in self._decoder)
+
+    monkeypatch.setattr(sources, "_VideoFrames", Counting)
+    frames = read_recording(tmp_path / "v.mp4").frames
+    decoded.clear()
+    frames[50:56]
+    assert 0 < len(decoded) <= 12
 
 
 def test_numbered_pictures(tmp_path):
