@@ -7,6 +7,7 @@ order, by several workers, or again after an interruption, and the data set has 
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from .card import PrepareReport, write_card
 from .dataset import ROWS_PER_GROUP, SPLITS, atomic_folder, check_new, patch_features, write_shards
 from .engines import Run, start_workers
-from .sidecar import RecordingEntry, name_entries, read_sidecar
+from .sidecar import RecordingEntry, distinct_names, name_entries, read_sidecar
 from .windows import Plan, PrepareOptions, cut_window, plan_recording
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -79,7 +80,8 @@ def prepare(
     Parameters
     ----------
     recordings : list of paths
-        Empty: all that the sidecar lists.
+        Empty: all that the sidecar lists. Where files share a name, their folders' are put in front
+        (`day1_video`, `day2_video`).
     out : path
         Folder to make; it appears when the data set is whole.
     patch_size : int
@@ -156,7 +158,11 @@ def prepare(
                 done += 1
                 bar.set_description(f"window {done} of {len(units)}")
                 bar.update(patches)
-    _assemble(units, report, features)
+    try:
+        _assemble(units, report, features)
+    except ValueError:  # nothing to keep: another call would find no more
+        shutil.rmtree(work)
+        raise
     shutil.rmtree(work)
     return report
 
@@ -173,12 +179,14 @@ def _entries(
     if not recordings:
         found = [(entry, folder) for entry in listed]
     else:
+        paths = [Path(path).resolve() for path in recordings]
+        place = Path(os.path.commonpath([path.parent for path in paths]))
+        files = [path.relative_to(place) for path in paths]
         found = []
-        for path in map(Path, recordings):
-            own = [e for e in listed if (folder / e.file).resolve() == path.resolve()]
-            found += [(e, folder) for e in own] or [(RecordingEntry(path.name), path.parent)]
-        named = name_entries([entry for entry, _ in found])
-        found = [(entry, place) for entry, (_, place) in zip(named, found, strict=True)]
+        for path, file, name in zip(paths, files, distinct_names(files), strict=True):
+            own = [(entry, folder) for entry in listed if (folder / entry.file).resolve() == path]
+            found += own or [(RecordingEntry(file.as_posix(), name), place)]
+        name_entries([entry for entry, _ in found])  # names from the sidecar and from files must not meet, either
     if not found:
         raise ValueError("recordings must be given, by path or in a sidecar, got none")
     unknown = sorted(set(validation) - {entry.name for entry, _ in found})

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .sources import RecordingError, Source, open_source
+from .sources import BIOIO_SUFFIXES, TIFF_SUFFIXES, VIDEO_SUFFIXES, RecordingError, Source, open_source
 
 # Lossy codecs leave a trace of colour in grey pictures; a wider spread of R, G and B (of 255) than this is true colour.
 GREY_TOLERANCE = 24
@@ -125,6 +125,12 @@ class Recording:
         return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
+def recording_name(path: Path) -> str:
+    """Name of a file without the suffix of its format (`.avi`, `.ome.tif`), or of a folder of pictures."""
+    is_format = path.suffix.lower() in TIFF_SUFFIXES + VIDEO_SUFFIXES + BIOIO_SUFFIXES
+    return re.sub(r"\.ome$", "", path.stem if is_format else path.name, flags=re.IGNORECASE)
+
+
 def read_recording(
     path: str | Path,
     *,
@@ -163,7 +169,7 @@ def read_recording(
     source, frames = _open(path, channel=channel, z=z, region=region, downscale=downscale)
     pixel_size = source.metadata.get("pixel_size_um")
     return Recording(
-        name=re.sub(r"\.ome$", "", path.stem, flags=re.IGNORECASE),
+        name=recording_name(path),
         frames=frames,
         pixel_size_um=pixel_size and pixel_size * downscale,
         frame_interval_min=source.metadata.get("frame_interval_min"),

@@ -16,7 +16,7 @@ A file may be listed twice with regions that do not overlap, so that one recordi
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import combinations
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any
 import yaml
 
 from .dataset import DENSITIES, MATURITIES, SPLITS
+from .readers import recording_name
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class RecordingEntry:
     file : str
         Path relative to the data root.
     name : str
-        Names the rows; by default the file's stem, with the region where a file is listed twice.
+        Names the rows; by default the file's name without its suffix, with the region where a file is listed twice.
     culture, cell_type : str, optional
     density, maturity : str, optional
         One of `DENSITIES`, `MATURITIES`.
@@ -132,14 +133,26 @@ def _entry(item: dict[str, Any]) -> RecordingEntry:
     return RecordingEntry(**item)
 
 
+def distinct_names(files: Sequence[Path]) -> list[str]:
+    """Names of recordings given by paths from one folder: the shortest way of naming that tells all of them apart.
+
+    File names without suffix, else with the folders on the way to them, else with both.
+    """
+    ways: tuple[Callable[[Path], str], ...] = (
+        recording_name,
+        lambda file: "_".join([*file.parts[:-1], recording_name(file)]),
+        lambda file: "_".join(file.parts),
+    )
+    return next(names for way in ways if len(set(names := [way(file) for file in files])) == len(set(files)))
+
+
 def name_entries(entries: Sequence[RecordingEntry]) -> list[RecordingEntry]:
     """Entries with names, checked so that no pixel serves two entries."""
     files = [entry.file for entry in entries]
     named = []
     for entry in entries:
-        stem = Path(entry.file).name.split(".")[0]
         place = "_y{}-{}_x{}-{}".format(*entry.region) if entry.region and files.count(entry.file) > 1 else ""
-        named.append(entry if entry.name else replace(entry, name=stem + place))
+        named.append(entry if entry.name else replace(entry, name=recording_name(Path(entry.file)) + place))
     for a, b in combinations(named, 2):
         if a.file == b.file and _overlap(a, b):
             raise ValueError(

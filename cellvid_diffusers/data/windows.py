@@ -115,8 +115,8 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
     """
     path, mask_path = _inside(root, entry.file), entry.masks and _inside(root, entry.masks)
     downscale = entry.downscale or options.downscale
-    recording = open_entry(entry, path, downscale)
     try:
+        recording = open_entry(entry, path, downscale)
         sample = recording.read(recording.sample_indices(32))
         light = uneven_light(sample) if options.flatten else None
         sample = sample if light is None else flatten_light(sample, light)
@@ -137,7 +137,7 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
             if found != recording.frames.shape:
                 raise ValueError(f"masks must have the frames' shape {recording.frames.shape}, got {found}")
     except ValueError as error:
-        raise ValueError(str(error) if str(error).startswith(path.name) else f"{entry.file}: {error}") from None
+        raise ValueError(f"{entry.file}: {str(error).removeprefix(f'{path.name}: ')}") from None
     pixel_size = entry.pixel_size_um and entry.pixel_size_um * downscale
     interval = entry.frame_interval_min or recording.frame_interval_min
     return Plan(

@@ -164,6 +164,21 @@ def test_bad_recordings_are_named_and_the_rest_prepared(stacks, tmp_path):
     assert "../outside.tif: file must lie inside the data root" in outside.errors
 
 
+def test_recordings_of_one_name_in_different_folders(stacks, tmp_path):
+    for day, seed in (("day1", 1), ("day2", 2)):
+        (stacks / day).mkdir()
+        tifffile.imwrite(stacks / day / "video.tif", blobs(4, seed=seed), metadata={"axes": "TYX"})
+    (stacks / "day3").mkdir()
+    (stacks / "day3" / "video.tif").write_bytes(b"no TIFF")
+    paths = [stacks / day / "video.tif" for day in ("day1", "day2", "day3")]
+    report = prepare(paths, tmp_path / "out", validation=["day2_video"], **OPTIONS)
+    assert set(load_patches(tmp_path / "out", "train")["recording"]) == {"day1_video"}
+    assert set(load_patches(tmp_path / "out", "validation")["recording"]) == {"day2_video"}
+    assert len(report.errors) == 1 and report.errors[0].startswith("day3/video.tif: ")
+    with pytest.raises(ValueError, match=r"day1/video\.tif: a file may be listed twice"):
+        prepare([*paths, paths[0]], tmp_path / "twice", **OPTIONS)
+
+
 def test_nothing_is_left_when_all_fails(tmp_path):
     with pytest.raises(ValueError, match=r"no recording could be prepared: none.tif: recording must exist"):
         prepare([tmp_path / "none.tif"], tmp_path / "out", **OPTIONS)
@@ -171,7 +186,7 @@ def test_nothing_is_left_when_all_fails(tmp_path):
     tifffile.imwrite(tmp_path / "flat.tif", flat, metadata={"axes": "TYX"}, photometric="minisblack")
     with pytest.raises(ValueError, match=r"no patch was worth keeping \(rejected: \{'empty': 4\}\)"):
         prepare([tmp_path / "flat.tif"], tmp_path / "out", **OPTIONS)
-    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out.writing*"))
+    assert [path.name for path in tmp_path.iterdir()] == ["flat.tif"]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("x")
     with pytest.raises(ValueError, match="out must be a new or empty folder"):

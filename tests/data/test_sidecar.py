@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from cellvid_diffusers.data import read_sidecar
+from cellvid_diffusers.data.sidecar import distinct_names
 
 
 def write(tmp_path, text, name="recordings.yaml"):
@@ -61,3 +64,23 @@ def test_faults_are_named_in_one_line(tmp_path, text, message):
 def test_missing_sidecar(tmp_path):
     with pytest.raises(ValueError, match="sidecar must be a file"):
         read_sidecar(tmp_path / "none.yaml")
+
+
+def test_names_end_at_the_suffix_of_the_format(tmp_path):
+    files = ["exp.1.tif", "exp.2.ome.tif", "exp.3.avi", "well.A1"]
+    text = "".join(f"- {{file: {file}}}\n" for file in files)
+    assert [entry.name for entry in read_sidecar(write(tmp_path, text))] == ["exp.1", "exp.2", "exp.3", "well.A1"]
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["day1/video.tif", "day2/other.ome.tif"], ["video", "other"]),
+        (["day1/video.tif", "day2/video.tif", "day2/other.tif"], ["day1_video", "day2_video", "day2_other"]),
+        (["u373/01", "hela/01"], ["u373_01", "hela_01"]),
+        (["x.tif", "x.avi"], ["x.tif", "x.avi"]),
+        (["a.tif", "a.tif"], ["a", "a"]),
+    ],
+)
+def test_files_of_one_name_are_named_by_their_folders(files, names):
+    assert distinct_names([Path(file) for file in files]) == names
