@@ -18,6 +18,7 @@ from .controls import CONTROLS
 from .coverage import coverage
 from .distance import build_yardsticks, group_clips, mark_trust, run_controls
 from .features import clip_features
+from .learned import learned_distances
 from .measure import Measurements, measure_clips
 from .measures import Side
 from .memorisation import search_copies
@@ -154,6 +155,10 @@ def examine(
     step : callable
         Is told the name of each step.
     """
+    quoted = {}
+    if learned:  # first, since a network that cannot be had ends the evaluation
+        step("learned distances")
+        quoted = {"learned": learned_distances(real.frames, synth.frames)}
     groups, strata, how = real.groups()
     units = group_clips(synth.recordings, positions=synth.positions, times=synth.times)[0]
     sides = Side(groups, strata), Side(units, np.full(len(synth), "all"))
@@ -191,12 +196,8 @@ def examine(
         "sides": {name: _describe(s, u) for name, s, u in zip(("real", "synth"), (real, synth), sides, strict=True)},
         "how": how,
         "mix": mix,
+        **quoted,
     }
-    if learned:
-        from .learned import frame_distances, video_distances
-
-        step("learned distances")
-        details["learned"] = video_distances(real.frames, synth.frames) | frame_distances(real.frames, synth.frames)
     details["caveats"] = caveats(details)
     return details
 

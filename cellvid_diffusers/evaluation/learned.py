@@ -11,6 +11,7 @@ M. Binkowski et al., Demystifying MMD GANs (2018), https://arxiv.org/abs/1801.01
 Z. Tong et al., VideoMAE (2022), https://arxiv.org/abs/2203.12602
 """
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,6 +69,19 @@ def video_embeddings(
             pixels = (frames[:, :, None].expand(-1, -1, 3, -1, -1) - mean) / std
             out.append(model(pixels.to(device)).last_hidden_state.mean(1).cpu().numpy())
     return np.concatenate(out).astype(np.float64)
+
+
+def learned_distances(real: np.ndarray, synth: np.ndarray) -> dict[str, float]:
+    """FVD and KVD (`video_distances`), FID and KID (`frame_distances`) of uint8 clips `(N, F, H, W)`, `(M, F, H, W)`.
+
+    Raises
+    ------
+    ValueError
+        If the extra is not installed.
+    """
+    if find_spec("torch_fidelity") is None:
+        raise ValueError("learned distances need an extra: pip install 'cellvid-diffusers[learned]'")
+    return video_distances(real, synth) | frame_distances(real, synth)
 
 
 def video_distances(real: np.ndarray, synth: np.ndarray, model: "VideoMAEModel | str" = VIDEO_MODEL) -> dict:

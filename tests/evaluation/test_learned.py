@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from scipy.linalg import sqrtm
 
+from cellvid_diffusers.evaluation import evaluate, examine, learned
 from cellvid_diffusers.evaluation.learned import frechet_distance, kernel_distance, video_distances, video_embeddings
 
 
@@ -77,3 +79,14 @@ def test_frame_distances_through_torch_fidelity(make_clips):
     real, same, other = make_clips(6, 0), make_clips(6, 1), 255 - make_clips(6, 2)
     near, far = (frame_distances(real, side, feature_extractor="tiny-random") for side in (same, other))
     assert far["fid"] > near["fid"] and far["kid"] > near["kid"]
+
+
+def test_without_the_extra_an_evaluation_ends_before_its_first_step(make_clips, tmp_path, monkeypatch):
+    for name in ("real", "synth"):
+        (tmp_path / name).mkdir()
+        for i, clip in enumerate(make_clips(4, 0)):
+            tifffile.imwrite(tmp_path / name / f"{i}.tif", clip, metadata={"axes": "TYX"})
+    monkeypatch.setattr(learned, "find_spec", lambda name: None)
+    monkeypatch.setattr(examine, "build_yardsticks", None)  # whatever is measured before fails
+    with pytest.raises(ValueError, match="learned distances need an extra: pip install"):
+        evaluate(tmp_path / "real", tmp_path / "synth", tmp_path / "out", learned=True, progress=False)
