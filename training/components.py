@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from diffusers.optimization import get_scheduler
 from muon import Muon
+from torch.optim.lr_scheduler import LRScheduler
 
 from cellvid_diffusers.data import ClipDataset, load_patches, write_simulated
 from cellvid_diffusers.distillation import Distillation
@@ -99,20 +100,40 @@ def build_optimizer(model: torch.nn.Module, config: dict[str, Any]) -> torch.opt
     raise ValueError(f"optimizer must be 'adamw' or 'muon', got {config['optimizer']!r}")
 
 
-def build_lr_scheduler(
-    optimizer: torch.optim.Optimizer, config: dict[str, Any]
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """One of diffusers' schedules, or a straight line to 0 as `max_minutes` pass, after the warm-up steps."""
+class LinearInTime(LRScheduler):
+    """A straight line to 0 as `minutes` pass, after `warmup` steps that rise to it.
+
+    A run that was interrupted goes on from the rate that it had come to, and reaches 0 after `minutes` more; one that
+    had come to its end begins anew.
+    """
+
+    ENDED = 0.02
+    """Share of the learning rate below which a run has come to its end: its last step is a little before the time."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, minutes: float, warmup: int) -> None:
+        self.minutes, self.warmup, self.started = minutes, warmup, time.monotonic()
+        self.first = self.share = 1.0
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float | torch.Tensor]:
+        """Learning rate of each group of parameters."""
+        passed = (time.monotonic() - self.started) / (60 * self.minutes)
+        self.share = self.first * max(0.0, 1 - passed)
+        return [rate * min(1, (self.last_epoch + 1) / (self.warmup + 1)) * self.share for rate in self.base_lrs]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where another run stopped, in this one's time."""
+        share = state_dict["share"]
+        own = {"minutes": self.minutes, "warmup": self.warmup, "started": time.monotonic()}
+        super().load_state_dict(state_dict | own | {"first": share if share > self.ENDED else 1.0})
+
+
+def build_lr_scheduler(optimizer: torch.optim.Optimizer, config: dict[str, Any]) -> LRScheduler:
+    """One of diffusers' schedules, or `LinearInTime` over `max_minutes`."""
     warmup = config["lr_warmup_steps"]
     if config["lr_scheduler"] != "linear_in_time":
         steps = config["max_train_steps"]
         return get_scheduler(config["lr_scheduler"], optimizer, num_warmup_steps=warmup, num_training_steps=steps)
     if not config["max_minutes"]:
         raise ValueError(f"lr_scheduler linear_in_time needs max_minutes, got {config['max_minutes']}")
-    started = time.monotonic()
-
-    def share(step: int) -> float:
-        passed = (time.monotonic() - started) / (60 * config["max_minutes"])
-        return min(1, (step + 1) / (warmup + 1)) * max(0, 1 - passed)
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+    return LinearInTime(optimizer, config["max_minutes"], warmup)

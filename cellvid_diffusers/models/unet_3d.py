@@ -138,6 +138,17 @@ class UNet3DModel(ModelMixin, ConfigMixin):
         Raises:
             ValueError: If the other model's weights do not fit.
         """
+        weights = self._with_labels_of(other, kinds)
+        missing = [name for name in self.state_dict() if name not in weights and ".blocks." not in name]
+        wrong = missing + self._misfits(weights)
+        if wrong:
+            raise ValueError(
+                f"weights of the same configuration but for layers_per_block are wanted, {wrong[0]} differs"
+            )
+        self.load_state_dict(weights, strict=False)
+
+    def _with_labels_of(self, other: "UNet3DModel", kinds: Sequence[int | None] | None) -> dict[str, torch.Tensor]:
+        """The other's weights, its embeddings of labels put where this model has those kinds (`load_weights_from`)."""
         weights = dict(other.state_dict())
         tables = [weights.pop(f"class_embeddings.{index}.weight") for index in range(len(other.class_embeddings))]
         if kinds is None:
@@ -147,13 +158,7 @@ class UNet3DModel(ModelMixin, ConfigMixin):
             weights[name] = torch.zeros_like(self.get_parameter(name)) if source is None else tables[source]
         for source in set(range(len(tables))) - set(kinds):
             weights["video_time.linear_2.bias"] = weights["video_time.linear_2.bias"] + tables[source][0]
-        missing = [name for name in self.state_dict() if name not in weights and ".blocks." not in name]
-        wrong = missing + self._misfits(weights)
-        if wrong:
-            raise ValueError(
-                f"weights of the same configuration but for layers_per_block are wanted, {wrong[0]} differs"
-            )
-        self.load_state_dict(weights, strict=False)
+        return weights
 
     def _misfits(self, weights: Mapping[str, torch.Tensor]) -> list[str]:
         """Names of those `weights` that the model does not have, or has in another shape."""

@@ -113,14 +113,16 @@ class MotionUNet3DModel(UNet3DModel):
     def load_weights_from(self, other: UNet3DModel, kinds: Sequence[int | None] | None = None) -> None:
         """Start from a motion model of the same configuration, or, with `fusion="gated"`, from a video-only baseline.
 
-        The baseline must have the same kinds of label; `kinds` is for a motion model (see `UNet3DModel`).
+        Args:
+            other (`UNet3DModel`): The motion model, or the baseline, which must have as many blocks a stage.
+            kinds (`list[int | None]`, *optional*): As in `UNet3DModel.load_weights_from`.
 
         Raises:
             ValueError: If the other model's weights do not fit.
         """
         if self.config.fusion != "gated" or isinstance(other, MotionUNet3DModel):
             return super().load_weights_from(other, kinds)
-        weights = other.state_dict()
+        weights = self._with_labels_of(other, kinds)
         wrong = self._misfits(weights)
         if wrong:
             raise ValueError(

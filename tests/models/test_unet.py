@@ -160,6 +160,17 @@ def test_gated_model_starts_as_the_baseline():
         assert torch.equal(gated(sample, 30).sample[:, :1], expected)
 
 
+@pytest.mark.parametrize("kinds, labels, known", [([1], [[2], [-1]], [[-1, 2], [-1, -1]]), (None, [[1, 0]], [[1, 0]])])
+def test_gated_model_takes_the_baselines_labels(kinds, labels, known):
+    baseline = UNet3DModel(**{**MODELS["video"][1], "num_class_embeds": [2, 3]}).eval()
+    gated = MotionUNet3DModel(**EFFICIENT, num_class_embeds=[2, 3] if kinds is None else [3]).eval()
+    gated.load_weights_from(baseline, kinds)
+    sample = torch.randn(len(labels), 3, 4, 16, 16)
+    with torch.no_grad():
+        expected = baseline(sample[:, :1], 30, torch.tensor(known)).sample
+        torch.testing.assert_close(gated(sample, 30, torch.tensor(labels)).sample[:, :1], expected)
+
+
 @pytest.mark.parametrize("kinds, labels", [([], None), ([1], [[2], [-1]]), ([None], [[0], [1]])])
 def test_kind_of_label_that_is_left_out_starts_as_unknown(kinds, labels):
     old = UNet3DModel(**EFFICIENT, num_class_embeds=[2, 3]).eval()

@@ -1,0 +1,64 @@
+"""Learning rate in time."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
+
+import components
+from components import LinearInTime
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A list whose last element is the time in seconds."""
+    times = [1000.0]
+    monkeypatch.setattr(components.time, "monotonic", lambda: times[-1])
+    return times
+
+
+def make(minutes=10.0, warmup=4):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    return LinearInTime(optimizer, minutes, warmup)
+
+
+def steps(schedule, count=1):
+    for _ in range(count):
+        schedule.optimizer.step()
+        schedule.step()
+    return schedule.get_last_lr()[0]
+
+
+def test_the_rate_rises_in_steps_and_falls_in_time(clock):
+    schedule = make()
+    assert [steps(schedule) for _ in range(4)] == pytest.approx([0.8, 1.2, 1.6, 2.0])
+    clock.append(1000 + 150)
+    assert steps(schedule) == pytest.approx(1.5)
+    clock.append(1000 + 600)
+    assert steps(schedule) == 0
+
+
+def test_an_interrupted_run_goes_on_from_its_rate_and_a_finished_one_anew(clock):
+    schedule = make()
+    steps(schedule, 5)
+    clock.append(1000 + 240)
+    steps(schedule)
+    interrupted = schedule.state_dict()
+    clock.append(1000 + 596)
+    steps(schedule)
+    finished = schedule.state_dict()
+
+    clock.append(50.0)  # another machine's clock
+    resumed = make(minutes=5)
+    resumed.load_state_dict(interrupted)
+    assert steps(resumed) == pytest.approx(1.2)
+    clock.append(50 + 150)
+    assert steps(resumed) == pytest.approx(0.6)
+
+    clock.append(0.0)
+    again = make()
+    again.load_state_dict(finished)
+    assert steps(again) == pytest.approx(2)
