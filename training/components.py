@@ -21,14 +21,18 @@ MODELS = {"UNet3DModel": UNet3DModel, "MotionUNet3DModel": MotionUNet3DModel}
 
 
 def load_clips(config: dict[str, Any], accelerator: Accelerator) -> ClipDataset:
-    """The training split as clips; a simulated culture where no data set is named."""
+    """The training split as clips; a simulated culture where no data set is named.
+
+    Raises:
+        ValueError: If no row of it has one of the classes of a label column.
+    """
     name = config["dataset_name"]
     if name is None:
         name = Path(config["output_dir"]) / "simulated"
         if accelerator.is_main_process and not name.exists():
             write_simulated(name, seed=config["seed"], **config["simulate"])
         accelerator.wait_for_everyone()
-    return ClipDataset(
+    clips = ClipDataset(
         load_patches(name, "train"),
         num_frames=config["num_frames"],
         size=config["resolution"],
@@ -42,6 +46,11 @@ def load_clips(config: dict[str, Any], accelerator: Accelerator) -> ClipDataset:
         balance=config["balance"],
         preload=config["preload"],
     )
+    for column, shares in clips.class_weights().items():
+        if not any(shares):
+            names = config["class_columns"][column]
+            raise ValueError(f"class_columns must name classes of the rows, got {names}: no row has such a {column}")
+    return clips
 
 
 def build_model(config: dict[str, Any]) -> UNet3DModel:

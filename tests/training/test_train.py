@@ -165,6 +165,10 @@ class TestTraining:
                 "lr_scheduler linear_in_time needs max_minutes, got None",
             ),
             ({"timesteps": "[999, 500]"}, "timesteps needs a teacher"),
+            (
+                {"class_columns": "{cell_type: [u373]}"},  # simulated cells are neurons
+                "class_columns must name classes of the rows, got ['u373']: no row has such a cell_type",
+            ),
             ({"clips_on_device": True, "preload": False}, "rows must be preloaded, got preload=False"),
         ],
     )
