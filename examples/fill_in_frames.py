@@ -1,11 +1,16 @@
-"""Fill in missing frames: `python examples/fill_in_frames.py` hides the middle of a clip and draws it again."""
+"""Fill in missing frames: `python examples/fill_in_frames.py CLIP.tif` hides the middle of a clip and draws it again.
 
+Of the recording, the first ten frames and the middle of the picture are taken. Without one, a clip is generated.
+"""
+
+import argparse
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from cellvid_diffusers import CellVideoPipeline
+from cellvid_diffusers.data import read_recording
 from cellvid_diffusers.io import contact_sheet
 
 CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "cellvid-tiny"
@@ -13,17 +18,30 @@ CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "cellvid-tiny"
 
 def main() -> None:
     """Compare the drawn frames with linear blending of the given ones."""
-    pipe = CellVideoPipeline.from_pretrained(CHECKPOINT)
-    clip = pipe(cell_type="t98g", generator=torch.Generator().manual_seed(3)).frames[0]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clip", nargs="?", type=Path)
+    parser.add_argument("--checkpoint", default=CHECKPOINT)
+    parser.add_argument("--cell-type", default="t98g")
+    parser.add_argument("--downscale", type=int, default=1, help="of the recording, n x n pixels become one")
+    parser.add_argument("--out", type=Path, default=Path("out/filled_in"))
+    options = parser.parse_args()
+    pipe = CellVideoPipeline.from_pretrained(options.checkpoint)
+    if options.clip is None:
+        clip = pipe(cell_type=options.cell_type, generator=torch.Generator().manual_seed(3)).frames[0]
+    else:
+        frames = read_recording(options.clip, downscale=options.downscale).read(slice(10)).astype(np.float32) / 255
+        size = pipe.unet.config.sample_size
+        y, x = ((side - size) // 2 for side in frames.shape[1:])
+        clip = frames[:, y : y + size, x : x + size]
     given = np.array([1, 1, 1, 0, 0, 0, 0, 1, 1, 1], bool)
-    drawn = pipe(frames=clip, frame_mask=given, cell_type="t98g", generator=torch.Generator().manual_seed(4)).frames[0]
+    generator = torch.Generator().manual_seed(4)
+    drawn = pipe(frames=clip, frame_mask=given, cell_type=options.cell_type, generator=generator).frames[0]
     share = np.linspace(0, 1, 6)[1:-1, None, None]
     blended = clip.copy()
     blended[~given] = (1 - share) * clip[2] + share * clip[7]
-    folder = Path("out/filled_in")
-    folder.mkdir(parents=True, exist_ok=True)
-    contact_sheet([clip, drawn, blended], path=folder / "filled_in.png", labels=["whole", "drawn", "blended"])
-    print(f"Wrote {folder / 'filled_in.png'}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    contact_sheet([clip, drawn, blended], path=options.out / "filled_in.png", labels=["whole", "drawn", "blended"])
+    print(f"Wrote {options.out / 'filled_in.png'}")
 
 
 if __name__ == "__main__":
