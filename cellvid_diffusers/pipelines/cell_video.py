@@ -11,18 +11,16 @@ from diffusers import DiffusionPipeline
 from diffusers.schedulers import SchedulerMixin
 from diffusers.utils.torch_utils import randn_tensor
 from huggingface_hub import snapshot_download
-from PIL import Image
 
 from .. import schedulers  # noqa: F401 (diffusers loads by name only what has been imported)
 from ..models import UNet3DModel
-from .classes import Asked, draw_classes, names_of, nearest_cell_types
+from .arguments import check_sizes, check_strengths, clip_generators
+from .classes import Asked, draw_classes, names_of, nearest_cell_types, video_scale
 from .conditions import Conditions, Given
 from .finishing import expected_flow, level_of_noise, without_residue
 from .guidance import Guidance
-from .output import CellVideoPipelineOutput
+from .output import CellVideoPipelineOutput, as_output, check_output_type
 from .tiling import Tiling
-
-OUTPUT_TYPES = ("np", "pt", "pil")
 
 
 class CellVideoPipeline(DiffusionPipeline):
@@ -209,14 +207,21 @@ class CellVideoPipeline(DiffusionPipeline):
         height, width = height or self.unet.config.sample_size, width or self.unet.config.sample_size
         num_restarts = self.config.num_restarts if num_restarts is None else num_restarts
         flow_strength = self.config.flow_strength if flow_strength is None else flow_strength
-        self._check_inputs(num_frames, height, width, batch_size, num_inference_steps, output_type)
+        check_sizes(self.unet.size_multiple, num_frames, height, width, batch_size, num_inference_steps)
+        check_output_type(output_type)
         residual_noise = self.config.residual_noise if residual_noise is None else residual_noise
         if motion_guidance_scale is None:
             motion_guidance_scale = self.config.motion_guidance_scale
-        self._check_strengths(
-            num_restarts, restart_strength, residual_noise, flow_strength, guidance_scale, motion_guidance_scale
+        check_strengths(
+            self.config,
+            num_restarts=num_restarts,
+            restart_strength=restart_strength,
+            residual_noise=residual_noise,
+            flow_strength=flow_strength,
+            guidance_scale=guidance_scale,
+            motion_guidance_scale=motion_guidance_scale,
         )
-        generators = self._clip_generators(generator, batch_size)
+        generators = clip_generators(generator, batch_size)
         shape = (batch_size, self.unet.config.in_channels, num_frames, height, width)
         device = self._execution_device
         given = Given.from_arguments(
@@ -227,7 +232,7 @@ class CellVideoPipeline(DiffusionPipeline):
         asked = {"cell_type": cell_type, "density": density, "maturity": maturity}
         shown = any(each is not None for each in (first_frame, frames, flow))
         labels = draw_classes(self.config, asked, generators, left_open=("density", "maturity") if shown else ())
-        scale, classes = self._video_scale(labels), names_of(self.config, labels)
+        scale, classes = video_scale(self.config, labels), names_of(self.config, labels)
         labels = None if labels is None else labels.to(device)
         conditions = given.scaled(self.config, scale, shape[1]).to(device, self.unet.dtype)
 
@@ -247,87 +252,8 @@ class CellVideoPipeline(DiffusionPipeline):
         video, motion = self._decode(clip, scale)
         video, motion = given.restore(video, motion)
         self.maybe_free_model_hooks()
-        made = self.as_output(output_type, video, motion)
+        made = as_output(output_type, video, motion)
         return CellVideoPipelineOutput(*made, classes=classes) if return_dict else made
-
-    def _check_inputs(
-        self,
-        num_frames: int,
-        height: int,
-        width: int,
-        batch_size: int,
-        num_inference_steps: int,
-        output_type: str,
-    ) -> None:
-        for name, value, least in (
-            ("num_frames", num_frames, 1),
-            ("batch_size", batch_size, 1),
-            ("num_inference_steps", num_inference_steps, 1),
-        ):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
-        multiple = self.unet.size_multiple
-        if height % multiple or width % multiple or min(height, width) < multiple:
-            raise ValueError(f"height and width must be positive multiples of {multiple}, got {height} x {width}")
-        if output_type not in OUTPUT_TYPES:
-            raise ValueError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}")
-
-    def _check_strengths(
-        self,
-        num_restarts: int,
-        restart_strength: float,
-        residual_noise: float,
-        flow_strength: float,
-        guidance_scale: float,
-        motion_guidance_scale: float,
-    ) -> None:
-        if num_restarts < 0 or not 0 < restart_strength <= 1:
-            raise ValueError(
-                "num_restarts must be at least 0 and restart_strength in (0, 1], "
-                f"got {num_restarts} and {restart_strength}"
-            )
-        if residual_noise < 0:
-            raise ValueError(f"residual_noise must be at least 0, got {residual_noise}")
-        if not 0 <= flow_strength <= 1:
-            raise ValueError(f"flow_strength must be in [0, 1], got {flow_strength}")
-        if guidance_scale != 1 and not self.config.class_names:
-            raise ValueError(f"guidance_scale must be 1: this checkpoint knows no classes, got {guidance_scale}")
-        if "modalities" in self.config.noise_patterns:
-            return
-        for name, value, none in (
-            ("flow_strength", flow_strength, 0),
-            ("motion_guidance_scale", motion_guidance_scale, 1),
-        ):
-            if value != none:
-                raise ValueError(
-                    f"{name} must be {none}: this checkpoint was trained without noise levels of their own for video "
-                    f"and flow (noise pattern modalities), got {value}"
-                )
-
-    def _clip_generators(
-        self, generator: torch.Generator | list[torch.Generator] | None, batch_size: int
-    ) -> list[torch.Generator]:
-        """One generator a clip: the n-th depends on the n-th draw from the given one alone."""
-        if isinstance(generator, list):
-            if len(generator) != batch_size:
-                raise ValueError(f"generator must hold one for each of the {batch_size} clips, got {len(generator)}")
-            return generator
-        device = generator.device if generator is not None else "cpu"
-        seeds = [int(torch.randint(2**62, (1,), generator=generator, device=device)) for _ in range(batch_size)]
-        return [torch.Generator(device).manual_seed(seed) for seed in seeds]
-
-    def _video_scale(self, labels: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and standard deviation of the video, each `(1 or B, 1, 1, 1)`."""
-        values = []
-        for of_video in (self.config.video_mean, self.config.video_std):
-            if isinstance(of_video, dict):
-                assert labels is not None  # cell types come first among the labels
-                table = torch.tensor([of_video[name] for name in self.config.class_names["cell_type"]])
-                values.append(table[labels[:, 0]])
-            else:
-                values.append(torch.tensor([of_video]))
-        mean, std = (value[:, None, None, None] for value in values)
-        return mean, std
 
     def _predict(self, clip: torch.Tensor, levels: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         def network(tiles: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
@@ -423,14 +349,3 @@ class CellVideoPipeline(DiffusionPipeline):
         if clip.shape[1] == 1:
             return video, None
         return video, clip[:, 1:].permute(0, 2, 3, 4, 1) * self.config.flow_scale + self.config.flow_offset
-
-    @staticmethod
-    def as_output(output_type: str, video: torch.Tensor, flow: torch.Tensor | None) -> tuple[Any, Any]:
-        """Video `(B, F, H, W)` in [0, 1] and flow as NumPy arrays (`"np"`), tensors (`"pt"`) or pictures (`"pil"`)."""
-        if output_type == "pt":
-            return video, flow
-        frames, motion = video.cpu().numpy(), None if flow is None else flow.cpu().numpy()
-        if output_type == "np":
-            return frames, motion
-        grey = (frames * 255).round().astype(np.uint8)
-        return [[Image.fromarray(frame) for frame in each] for each in grey], motion

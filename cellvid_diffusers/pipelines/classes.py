@@ -1,4 +1,4 @@
-"""Classes of the clips to be made: those asked for, the rest drawn from the training mix."""
+"""Classes of the clips to be made: those asked for, the rest drawn from the training mix; and what hangs on them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -80,6 +80,20 @@ def nearest_cell_types(config: Any, frames: torch.Tensor) -> list[str]:
     variance = (grey.var(1) + (grey.mean(1) - mean[:, None]) ** 2) / std[:, None] ** 2
     divergence = variance / 2 + std[:, None].log()  # what is the same for all types left out
     return [names[index] for index in divergence.argmin(0).tolist()]
+
+
+def video_scale(config: Any, labels: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of the video, each `(1 or B, 1, 1, 1)`; `labels` from `draw_classes`."""
+    values = []
+    for of_video in (config.video_mean, config.video_std):
+        if isinstance(of_video, dict):
+            assert labels is not None  # cell types come first among the labels
+            table = torch.tensor([of_video[name] for name in config.class_names["cell_type"]])
+            values.append(table[labels[:, 0]])
+        else:
+            values.append(torch.tensor([of_video]))
+    mean, std = (value[:, None, None, None] for value in values)
+    return mean, std
 
 
 def value_of(config: Any, name: str, cell_type: str | None) -> float | None:

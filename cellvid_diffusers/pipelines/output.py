@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
 from diffusers.utils import BaseOutput
+from PIL import Image
+
+OUTPUT_TYPES = ("np", "pt", "pil")
 
 
 @dataclass
@@ -24,3 +29,20 @@ class CellVideoPipelineOutput(BaseOutput):
     frames: Any
     flow: Any | None
     classes: list[dict[str, str | None]] | None = None
+
+
+def check_output_type(output_type: str) -> None:
+    """A `ValueError` unless it is one of `OUTPUT_TYPES`."""
+    if output_type not in OUTPUT_TYPES:
+        raise ValueError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}")
+
+
+def as_output(output_type: str, video: torch.Tensor, flow: torch.Tensor | None) -> tuple[Any, Any]:
+    """Video `(B, F, H, W)` in [0, 1] and flow as NumPy arrays (`"np"`), tensors (`"pt"`) or pictures (`"pil"`)."""
+    if output_type == "pt":
+        return video, flow
+    frames, motion = video.cpu().numpy(), None if flow is None else flow.cpu().numpy()
+    if output_type == "np":
+        return frames, motion
+    grey = (frames * 255).round().astype(np.uint8)
+    return [[Image.fromarray(frame) for frame in each] for each in grey], motion

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from .cell_video import OUTPUT_TYPES, CellVideoPipeline
-from .output import CellVideoPipelineOutput
+from .cell_video import CellVideoPipeline
+from .output import CellVideoPipelineOutput, as_output, check_output_type
 
 
 def roll_out(
@@ -42,8 +42,7 @@ def roll_out(
     for name in ("frames", "frame_mask", "flow", "return_dict"):
         if name in arguments:
             raise ValueError(f"{name} cannot be given to a roll-out, which gives each window its own")
-    if output_type not in OUTPUT_TYPES:
-        raise ValueError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}")
+    check_output_type(output_type)
     if not 1 <= overlap < window:
         raise ValueError(f"overlap must lie between 1 and window - 1 = {window - 1}, got {overlap}")
     first = min(window, num_frames)
@@ -63,4 +62,4 @@ def roll_out(
         if flow is not None:  # the flow of the last given frame leads into the new ones
             flow = torch.cat([flow[:, :-1], new_flow[:, overlap - 1 :]], dim=1)
     flow = None if flow is None else flow[:, :num_frames]
-    return CellVideoPipelineOutput(*pipe.as_output(output_type, frames[:, :num_frames], flow), classes=start.classes)
+    return CellVideoPipelineOutput(*as_output(output_type, frames[:, :num_frames], flow), classes=start.classes)

@@ -14,6 +14,7 @@ from diffusers import (
 )
 
 from cellvid_diffusers import CellVideoPipeline, MotionUNet3DModel, StochasticDPMSolverScheduler, UNet3DModel
+from cellvid_diffusers.pipelines.classes import video_scale
 from cellvid_diffusers.pipelines.finishing import expected_flow, level_of_noise, without_residue
 from cellvid_diffusers.training_utils import NOISE_PATTERNS
 
@@ -133,7 +134,7 @@ class TestTimesteps:
 
 def test_zero_in_the_model_is_no_motion():
     pipe = make_pipe(video_mean=0.4, video_std=0.2)
-    video, flow = pipe._decode(torch.zeros(1, 3, 2, 4, 4), pipe._video_scale(None))
+    video, flow = pipe._decode(torch.zeros(1, 3, 2, 4, 4), video_scale(pipe.config, None))
     assert torch.all(flow == 0) and torch.allclose(video, torch.tensor(0.4))
 
 

@@ -1,0 +1,67 @@
+"""Whether a call of the pipeline can be met, told before anything is computed."""
+
+from typing import Any
+
+import torch
+
+
+def check_sizes(
+    multiple: int, num_frames: int, height: int, width: int, batch_size: int, num_inference_steps: int
+) -> None:
+    """A `ValueError` unless all counts are at least 1 and the frames' sides multiples of the network's."""
+    for name, value in (
+        ("num_frames", num_frames),
+        ("batch_size", batch_size),
+        ("num_inference_steps", num_inference_steps),
+    ):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    if height % multiple or width % multiple or min(height, width) < multiple:
+        raise ValueError(f"height and width must be positive multiples of {multiple}, got {height} x {width}")
+
+
+def check_strengths(
+    config: Any,
+    *,
+    num_restarts: int,
+    restart_strength: float,
+    residual_noise: float,
+    flow_strength: float,
+    guidance_scale: float,
+    motion_guidance_scale: float,
+) -> None:
+    """A `ValueError` unless each lies in its range, and the checkpoint of this `config` was trained for it."""
+    if num_restarts < 0 or not 0 < restart_strength <= 1:
+        raise ValueError(
+            f"num_restarts must be at least 0 and restart_strength in (0, 1], got {num_restarts} and {restart_strength}"
+        )
+    if residual_noise < 0:
+        raise ValueError(f"residual_noise must be at least 0, got {residual_noise}")
+    if not 0 <= flow_strength <= 1:
+        raise ValueError(f"flow_strength must be in [0, 1], got {flow_strength}")
+    if guidance_scale != 1 and not config.class_names:
+        raise ValueError(f"guidance_scale must be 1: this checkpoint knows no classes, got {guidance_scale}")
+    if "modalities" in config.noise_patterns:
+        return
+    for name, value, none in (
+        ("flow_strength", flow_strength, 0),
+        ("motion_guidance_scale", motion_guidance_scale, 1),
+    ):
+        if value != none:
+            raise ValueError(
+                f"{name} must be {none}: this checkpoint was trained without noise levels of their own for video "
+                f"and flow (noise pattern modalities), got {value}"
+            )
+
+
+def clip_generators(
+    generator: torch.Generator | list[torch.Generator] | None, batch_size: int
+) -> list[torch.Generator]:
+    """One generator a clip: the n-th depends on the n-th draw from the given one alone."""
+    if isinstance(generator, list):
+        if len(generator) != batch_size:
+            raise ValueError(f"generator must hold one for each of the {batch_size} clips, got {len(generator)}")
+        return generator
+    device = generator.device if generator is not None else "cpu"
+    seeds = [int(torch.randint(2**62, (1,), generator=generator, device=device)) for _ in range(batch_size)]
+    return [torch.Generator(device).manual_seed(seed) for seed in seeds]
