@@ -36,6 +36,18 @@ SHARE_ABOVE, SHARE_BELOW = 1 / 12, 1 / 4
 """Of the steps, above and below the range."""
 
 
+FIXED = {
+    "algorithm_type": "dpmsolver++",  # the network's estimate of the clean clip is what `step` works on
+    "thresholding": False,
+    "final_sigmas_type": "zero",
+    "use_lu_lambdas": False,  # the steps are spread here
+    "use_karras_sigmas": False,
+    "use_exponential_sigmas": False,
+    "use_beta_sigmas": False,
+}
+"""Settings of `DPMSolverMultistepScheduler` that do not count."""
+
+
 class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
     """
     DPM-Solver++(2M) whose steps within a range of noise levels are stochastic, and are small there.
@@ -59,7 +71,7 @@ class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
             raise ValueError(f"stochasticity must be at least 0, got {stochasticity}")
         if not LAST_RATIO < least < highest:
             raise ValueError(f"stochastic_range must rise from above {LAST_RATIO}, got {list(stochastic_range)}")
-        super().__init__(**kwargs | {"use_lu_lambdas": False})  # the steps are spread here
+        super().__init__(**kwargs | FIXED)
         self.register_to_config(stochasticity=stochasticity, stochastic_range=list(stochastic_range))
 
     @staticmethod

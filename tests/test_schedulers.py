@@ -122,3 +122,16 @@ print(type(CellVideoPipeline.from_pretrained({str(checkpoint)!r}).scheduler).__n
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         StochasticDPMSolverScheduler(**settings, **TRAINED)
+
+
+def test_settings_that_do_not_count_change_nothing():
+    """Of a scheduler whose configuration is taken over."""
+    expected = sample(StochasticDPMSolverScheduler(**TRAINED))
+    for settings in (
+        {"use_karras_sigmas": True},
+        {"final_sigmas_type": "sigma_min"},
+        {"thresholding": True},
+    ):
+        other = DPMSolverMultistepScheduler(**TRAINED, **settings)
+        drawn = sample(StochasticDPMSolverScheduler.from_config(other.config))
+        torch.testing.assert_close(drawn, expected)

@@ -143,9 +143,10 @@ def _read_value(text: str) -> Any:
     value = yaml.safe_load(text)
     if isinstance(value, str):
         try:
-            return float(value)
+            number = float(value)
         except ValueError:
             return value
+        return int(number) if number.is_integer() else number  # 1e5 steps
     return value
 
 

@@ -27,8 +27,13 @@ def find_checkpoint(config: dict[str, Any]) -> Path | None:
     return Path(asked) if asked and asked != "latest" else latest
 
 
-def drop_later_lines(log: Path, step: int) -> None:
-    """Drop what a stopped run logged after its checkpoint of this step, down to a line half written."""
+def drop_later(folder: Path, step: int) -> None:
+    """Drop what a stopped run left after its checkpoint of this step: checkpoints, and lines of its log, down to one
+    half written."""
+    for later in folder.glob("checkpoint-*"):
+        if int(later.name.split("-")[1]) > step:
+            shutil.rmtree(later)
+    log = folder / "train_log.jsonl"
     if log.exists():
         whole = log.read_text().split("\n")[:-1]
         with replacing(log) as shorter:

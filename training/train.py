@@ -32,7 +32,7 @@ from cellvid_diffusers.training_utils import (
 )
 from components import build_distillation, build_lr_scheduler, build_model, build_optimizer, load_clips
 from config import load_config
-from resuming import drop_later_lines, find_checkpoint, save_checkpoint
+from resuming import drop_later, find_checkpoint, save_checkpoint
 from validation import make_pipeline, write_samples
 
 
@@ -50,11 +50,12 @@ class Progress:
 
 
 def batches(
-    accelerator: Accelerator, config: dict[str, Any], clips: ClipDataset, first: int
+    accelerator: Accelerator, config: dict[str, Any], clips: ClipDataset, progress: Progress
 ) -> Iterator[dict[str, Any]]:
-    """Batches of this process on its device, from clip number `first` on."""
-    size, processes = config["train_batch_size"], accelerator.num_processes
-    last = config["max_train_steps"] * size * processes * config["gradient_accumulation_steps"]
+    """Batches of this process on its device, for the steps that are left."""
+    size, processes, first = config["train_batch_size"], accelerator.num_processes, progress.clips
+    left = config["max_train_steps"] - progress.step
+    last = first + left * size * processes * config["gradient_accumulation_steps"]
     if config["clips_on_device"]:
         bank = ClipBank(clips, accelerator.device)
         for position in range(first + accelerator.process_index * size, last, processes * size):
@@ -112,13 +113,13 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
     ema = EMAModel(
         model.parameters(), decay=config["ema_max_decay"], use_ema_warmup=True, foreach=True, model_cls=type(model)
     )
-    ema.to(accelerator.device)
     accelerator.register_for_checkpointing(progress, lr_scheduler, ema)
     model, optimizer = accelerator.prepare(model, optimizer)
     if checkpoint is not None:
         accelerator.load_state(str(checkpoint))
-    if config["resume_from_checkpoint"] and accelerator.is_main_process:
-        drop_later_lines(folder / "train_log.jsonl", progress.step)
+    ema.to(accelerator.device)  # what is loaded lies on the CPU
+    if accelerator.is_main_process:
+        drop_later(folder, progress.step)
     network = torch.compile(model) if config["compile"] else model
 
     def pipeline() -> CellVideoPipeline:
@@ -149,7 +150,7 @@ def train(
         mininterval=2,
     )
     sums, ticks, tick_time = torch.zeros(4, device=accelerator.device), 0, time.monotonic()
-    for micro, batch in enumerate(batches(accelerator, config, clips, progress.clips)):
+    for micro, batch in enumerate(batches(accelerator, config, clips, progress)):
         with accelerator.accumulate(network):
             position = progress.clips + micro % config["gradient_accumulation_steps"]
             losses = step_losses(accelerator, config, network, objective, distillation, batch, position)

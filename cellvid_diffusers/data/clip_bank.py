@@ -180,7 +180,7 @@ class ClipBank:
         kinds = self.kinds[rows]
         density = torch.full_like(kinds, -1)
         for kind, edges in self.density_edges.items():
-            density = torch.where(kinds == kind, torch.bucketize(share, edges, right=True), density)
+            density = torch.where(kinds == kind, torch.bucketize(share, edges), density)
         return torch.cat((labels[:, :column], density[:, None], labels[:, column + 1 :]), 1)
 
 

@@ -172,16 +172,7 @@ class ClipDataset(Dataset):
         """The rows hold what the clips need; the first row stands for all, as `prepare` writes them alike."""
         if not len(rows):
             raise ValueError("rows must hold at least one patch, got none")
-        row, wanted = rows[0], self.transform
-        if self.flow and row["flow"] is None:
-            raise ValueError(
-                "rows must hold flow for clips with motion, got none: prepare with flow, or ask for flow=False"
-            )
-        height, width = decode_frames(row["frames"][:1]).shape[1:]
-        if len(row["frames"]) < wanted.num_frames:
-            raise ValueError(f"num_frames must be at most the rows' {len(row['frames'])}, got {wanted.num_frames}")
-        if min(height, width) < wanted.size:
-            raise ValueError(f"size must be at most the patches' {min(height, width)}, got {wanted.size}")
+        _check_row(rows[0], self.transform, self.flow)
 
     def _decode(self, index: int) -> tuple[np.ndarray, np.ndarray | None, float]:
         """Frames, flow and share of structured blocks of a row."""
@@ -214,7 +205,7 @@ class ClipDataset(Dataset):
         for (column, names), labels in zip(self.class_columns.items(), self._labels.T, strict=True):
             counts = np.bincount(labels[labels >= 0], minlength=len(names))
             if column == "density" and self.crowding:
-                counts = np.ones(len(names), np.int64)
+                counts = self.crowding.occurs.astype(np.int64)
             if column == self.balance:
                 counts = np.minimum(counts, 1)
             shares[column] = (counts / max(1, counts.sum())).tolist()
@@ -255,6 +246,19 @@ class ClipDataset(Dataset):
         rng = np.random.default_rng((self.seed, index))
         row = self._draw_row(rng)
         return self.transform(*self._row(row), rng), row
+
+
+def _check_row(row: Mapping[str, Any], wanted: ClipTransform, flow: bool) -> None:
+    """A row holds what clips need: flow, frames enough, and pixels enough."""
+    if flow and row["flow"] is None:
+        raise ValueError(
+            "rows must hold flow for clips with motion, got none: prepare with flow, or ask for flow=False"
+        )
+    height, width = decode_frames(row["frames"][:1]).shape[1:]
+    if len(row["frames"]) < wanted.num_frames:
+        raise ValueError(f"num_frames must be at most the rows' {len(row['frames'])}, got {wanted.num_frames}")
+    if min(height, width) < wanted.size:
+        raise ValueError(f"size must be at most the patches' {min(height, width)}, got {wanted.size}")
 
 
 def _as_bytes(video: np.ndarray) -> np.ndarray:
@@ -314,8 +318,7 @@ class ClipStream(IterableDataset):
         """`video` float32 `(C, F, H, W)` in model units, and `class_labels` int64 `(K,)`."""
         worker = get_worker_info()
         for number, row in enumerate(self.rows):
-            if self.flow and row["flow"] is None:
-                raise ValueError("rows must hold flow for clips with motion, got none: ask for flow=False")
+            _check_row(row, self.transform, self.flow)
             frames, flow = EncodedFrames(row["frames"]), decode_flow(row) if self.flow else None
             features = self.rows.features
             labels = [_label(row[c], features[c], names) for c, names in self.class_columns.items()]

@@ -30,6 +30,12 @@ class Crowding:
     classes : int
         Number of classes, at least 2.
 
+    Attributes
+    ----------
+    occurs : ndarray of shape (classes,), bool
+        Whether one of the clips is of the class: where most are empty, all of these are of the first, and the next
+        is none's.
+
     Raises
     ------
     ValueError
@@ -46,9 +52,11 @@ class Crowding:
             raise ValueError("clips must hold at least one clip, got none")
         steps = np.arange(1, classes) / classes
         self.bounds: Mapping[int, np.ndarray] = {kind: np.quantile(each, steps) for kind, each in shares.items()}
+        found = [np.searchsorted(self.bounds[kind], each) for kind, each in shares.items()]
+        self.occurs = np.bincount(np.concatenate(found), minlength=classes) > 0
 
     def __call__(self, kind: int, video: np.ndarray, spread: float) -> int:
         """Class of a clip, 0 the emptiest; -1 for a kind that no clip was learned of."""
         if kind not in self.bounds:
             return -1
-        return int(np.searchsorted(self.bounds[kind], structured_share(video, spread), side="right"))
+        return int(np.searchsorted(self.bounds[kind], structured_share(video, spread)))

@@ -177,12 +177,10 @@ class UNet3DModel(ModelMixin, ConfigMixin):
         embedding = self.video_time(projected[:, :, 0])
         if self.flow_time is not None:
             embedding = embedding + self.flow_time(projected[:, :, 1])
-        if class_labels is not None:
-            for table, label in zip(self.class_embeddings, class_labels.T + 1, strict=True):
-                embedding = embedding + table(label)[:, None]
-        elif len(self.class_embeddings):
-            for table in self.class_embeddings:
-                embedding = embedding + table.weight[0]
+        if class_labels is None:
+            class_labels = torch.full((batch, len(self.class_embeddings)), -1, device=sample.device)
+        for table, label in zip(self.class_embeddings, class_labels.T + 1, strict=True):
+            embedding = embedding + table(label)[:, None]
         return nn.functional.silu(embedding).expand(batch, frames, -1)
 
     def _check_conditions(

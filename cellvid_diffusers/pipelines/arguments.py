@@ -4,6 +4,9 @@ from typing import Any
 
 import torch
 
+MOST_NOISE_OF_SECOND_ORDER = 1000.0
+"""Noise over signal from which a second-order scheduler can begin; the cosine schedule ends at 20,000."""
+
 
 def check_sizes(
     multiple: int, num_frames: int, height: int, width: int, batch_size: int, num_inference_steps: int
@@ -18,6 +21,16 @@ def check_sizes(
             raise ValueError(f"{name} must be at least 1, got {value}")
     if height % multiple or width % multiple or min(height, width) < multiple:
         raise ValueError(f"height and width must be positive multiples of {multiple}, got {height} x {width}")
+
+
+def check_scheduler(scheduler: Any) -> None:
+    """A `ValueError` for Heun's and similar ones, whose first step would be far too long."""
+    noise = float(scheduler.init_noise_sigma)
+    if scheduler.order > 1 and noise > MOST_NOISE_OF_SECOND_ORDER:
+        raise ValueError(
+            f"scheduler must be a multistep or a first-order one, got {type(scheduler).__name__}: "
+            f"from {noise:.0f} times as much noise as signal its first step magnifies every error"
+        )
 
 
 def check_strengths(

@@ -14,8 +14,8 @@ from huggingface_hub import snapshot_download
 
 from .. import schedulers  # noqa: F401 (diffusers loads by name only what has been imported)
 from ..models import UNet3DModel
-from .arguments import check_sizes, check_strengths, clip_generators
-from .classes import Asked, draw_classes, names_of, nearest_cell_types, video_scale
+from .arguments import check_scheduler, check_sizes, check_strengths, clip_generators
+from .classes import Asked, draw_classes, names_of, nearest_cell_types, one_for_each_clip, video_scale
 from .conditions import Conditions, Given
 from .finishing import expected_flow, level_of_noise, without_residue
 from .guidance import Guidance
@@ -209,6 +209,7 @@ class CellVideoPipeline(DiffusionPipeline):
         flow_strength = self.config.flow_strength if flow_strength is None else flow_strength
         check_sizes(self.unet.size_multiple, num_frames, height, width, batch_size, num_inference_steps)
         check_output_type(output_type)
+        check_scheduler(self.scheduler)
         residual_noise = self.config.residual_noise if residual_noise is None else residual_noise
         if motion_guidance_scale is None:
             motion_guidance_scale = self.config.motion_guidance_scale
@@ -227,22 +228,24 @@ class CellVideoPipeline(DiffusionPipeline):
         given = Given.from_arguments(
             self.config, shape, first_frame=first_frame, frames=frames, frame_mask=frame_mask, flow=flow
         )
-        if cell_type is None and isinstance(self.config.video_mean, dict) and given.frames().numel():
-            cell_type = nearest_cell_types(self.config, given.frames())
+        if isinstance(self.config.video_mean, dict) and given.frames().numel():
+            types = one_for_each_clip("cell_type", cell_type, batch_size)
+            cell_type = [a or b for a, b in zip(types, nearest_cell_types(self.config, given.frames()), strict=True)]
         asked = {"cell_type": cell_type, "density": density, "maturity": maturity}
         shown = any(each is not None for each in (first_frame, frames, flow))
         labels = draw_classes(self.config, asked, generators, left_open=("density", "maturity") if shown else ())
         scale, classes = video_scale(self.config, labels), names_of(self.config, labels)
         labels = None if labels is None else labels.to(device)
-        conditions = given.scaled(self.config, scale, shape[1]).to(device, self.unet.dtype)
+        conditions = given.scaled(self.config, scale, shape[1]).to(device)
 
-        clip = randn_tensor(shape, generator=generators, device=device, dtype=self.unet.dtype)
+        # float32 whatever the network's: some schedulers begin with noise that float16 cannot hold
+        clip = randn_tensor(shape, generator=generators, device=device)
         self._set_timesteps(num_inference_steps, device)
         clip = conditions.impose(clip * self.scheduler.init_noise_sigma)
         highest_level = self.scheduler.config.num_train_timesteps - 1
         guidance = Guidance(labels, guidance_scale, motion_guidance_scale, highest_level=highest_level)
         if motion_guidance_scale != 1 and shape[1] > 1:
-            noise = randn_tensor(shape, generator=generators, device=device, dtype=self.unet.dtype)
+            noise = randn_tensor(shape, generator=generators, device=device)
             guidance = replace(guidance, flow_noise=noise[:, 1:])
         clip = self._denoise(clip, self.scheduler.timesteps, conditions, guidance, generators)
         for _ in range(num_restarts):
@@ -258,7 +261,7 @@ class CellVideoPipeline(DiffusionPipeline):
     def _predict(self, clip: torch.Tensor, levels: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         def network(tiles: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
             of_tile = None if labels is None else labels.repeat(len(tiles) // len(clip), 1)
-            return self.unet(tiles, levels, of_tile, return_dict=False)[0]
+            return self.unet(tiles.to(self.unet.dtype), levels, of_tile, return_dict=False)[0].to(tiles.dtype)
 
         return network(clip, levels) if self.tiling is None else self.tiling.predict(network, clip, levels)
 
@@ -343,7 +346,6 @@ class CellVideoPipeline(DiffusionPipeline):
         self, clip: torch.Tensor, scale: tuple[torch.Tensor, torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Model values -> video `(B, F, H, W)` in [0, 1] and flow `(B, F, H, W, 2)` in px/frame."""
-        clip = clip.float()
         mean, std = (value.to(clip.device) for value in scale)
         video = (clip[:, 0] * std + mean).clamp(0, 1)
         if clip.shape[1] == 1:

@@ -35,7 +35,7 @@ def draw_classes(
     known: dict[str, list[str]] = config.class_names or {}
     columns = []
     for kind in KINDS:
-        names = _one_for_each_clip(kind, asked[kind], len(generators))
+        names = one_for_each_clip(kind, asked[kind], len(generators))
         for name in names:
             if name is not None and name not in known.get(kind, []):
                 can = f"one of {known[kind]}" if kind in known else "None: this checkpoint was not trained with it"
@@ -102,7 +102,8 @@ def value_of(config: Any, name: str, cell_type: str | None) -> float | None:
     return value.get(cell_type) if isinstance(value, dict) else value
 
 
-def _one_for_each_clip(kind: str, asked: Asked, count: int) -> Sequence[str | None]:
+def one_for_each_clip(kind: str, asked: Asked, count: int) -> Sequence[str | None]:
+    """What is asked of each of `count` clips, `None` where nothing."""
     if asked is None or isinstance(asked, str):
         return [asked] * count
     if len(asked) != count:

@@ -112,9 +112,9 @@ class Conditions:
     values: torch.Tensor
     given: torch.Tensor
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> "Conditions":
-        """The same on another device, the values in another dtype."""
-        return Conditions(self.values.to(device, dtype), self.given.to(device))
+    def to(self, device: torch.device) -> "Conditions":
+        """The same on another device."""
+        return Conditions(self.values.to(device), self.given.to(device))
 
     def levels(self, timestep: torch.Tensor) -> torch.Tensor:
         """Noise levels `(B, F, 2)` at a step of the scheduler: 0 where given."""

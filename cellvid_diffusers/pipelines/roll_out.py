@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from .arguments import clip_generators
 from .cell_video import CellVideoPipeline
 from .output import CellVideoPipelineOutput, as_output, check_output_type
 
@@ -46,6 +47,8 @@ def roll_out(
     if not 1 <= overlap < window:
         raise ValueError(f"overlap must lie between 1 and window - 1 = {window - 1}, got {overlap}")
     first = min(window, num_frames)
+    # one generator a clip for all windows: of a single one, each window would draw new ones for all clips
+    generator = clip_generators(generator, arguments.get("batch_size", 1))
     arguments = {**arguments, "generator": generator, "output_type": "pt"}
     start = pipe(num_frames=first, **arguments)
     frames, flow = start.frames, start.flow

@@ -212,6 +212,28 @@ def test_crowding_says_what_it_cannot_rank():
         Crowding([], 2)
 
 
+def test_the_emptiest_class_holds_the_empty_clips_however_many_they_are():
+    rng = np.random.default_rng(0)
+    empty = np.zeros((2, 16, 16), np.uint8)
+    busy = [rng.integers(0, 255, empty.shape, dtype=np.uint8) for _ in range(10)]
+    some = Crowding([(0, empty, 100.0)] * 4 + [(0, each, 100.0) for each in busy], 3)
+    assert some(0, empty, 100.0) == 0
+    most = Crowding([(0, empty, 100.0)] * 30 + [(0, each, 100.0) for each in busy], 3)
+    assert most(0, empty, 100.0) == 0 and most(0, busy[0], 100.0) == 2
+    assert most.occurs.tolist() == [True, False, True]
+
+
+def test_stream_refuses_rows_that_are_too_small(folder):
+    rows = load_patches(folder, streaming=True)
+    for options, message in (
+        ({"num_frames": 99, "size": 32}, "num_frames must be at most the rows'"),
+        ({"num_frames": 5, "size": 99}, "size must be at most the patches'"),
+    ):
+        stream = ClipStream(rows, scales=Scales(), transform=ClipTransform(**options))
+        with pytest.raises(ValueError, match=message):
+            next(iter(stream))
+
+
 def test_stream_draws_from_each_row(folder):
     rows = load_patches(folder, streaming=True)
     stream = ClipStream(

@@ -5,11 +5,13 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from accelerate import cpu_offload
 from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
     UniPCMultistepScheduler,
 )
 
@@ -248,6 +250,38 @@ class TestVideoScaleOfEachCellType:
             assert [each["cell_type"] for each in out.classes] == [expected] * 3
         asked = pipe(**SHORT, cell_type="flat", first_frame=frame, generator=seeded())
         assert asked.classes[0]["cell_type"] == "flat"
+
+    def test_a_cell_type_left_open_among_others_is_the_one_that_frames_look_like(self):
+        pipe = self.make(video_mean={"flat": 0.3, "high": 0.5}, video_std={"flat": 0.01, "high": 0.1})
+        frame = np.random.default_rng(0).normal(0.5, 0.1, (16, 24)).clip(0, 1)
+        asked = ["flat", None, None, None, None, None]
+        out = pipe(**{**SHORT, "batch_size": 6}, cell_type=asked, first_frame=frame, generator=seeded())
+        assert [each["cell_type"] for each in out.classes] == ["flat"] + ["high"] * 5
+
+
+def test_float16_begins_with_noise_that_it_cannot_hold():
+    pipe = make_pipe().to(torch.float16)
+    pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    assert pipe.scheduler.init_noise_sigma > 1000
+    out = pipe(**SHORT, generator=seeded())
+    assert np.isfinite(out.frames).all() and np.isfinite(out.flow).all() and out.frames.dtype == np.float32
+
+
+def test_schedulers_whose_first_step_is_too_long_are_refused():
+    pipe = make_pipe()
+    pipe.scheduler = HeunDiscreteScheduler.from_config(pipe.scheduler.config)
+    with pytest.raises(ValueError, match="scheduler must be a multistep or a first-order one, got HeunDiscrete"):
+        pipe(**SHORT, generator=seeded())
+    pipe.scheduler = HeunDiscreteScheduler(prediction_type="v_prediction")  # ends at 14 times as much noise as signal
+    assert np.isfinite(pipe(**SHORT, generator=seeded()).frames).all()
+
+
+def test_guidance_with_weights_that_are_loaded_layer_by_layer():
+    arguments = {**SHORT, "guidance_scale": 2.0, "cell_type": "a", "density": "x"}
+    pipe, offloaded = (make_pipe(class_names={"cell_type": ["a", "b"], "density": ["x", "y", "z"]}) for _ in range(2))
+    cpu_offload(offloaded.unet, "cpu")
+    expected = pipe(**arguments, generator=seeded()).frames
+    np.testing.assert_allclose(offloaded(**arguments, generator=seeded()).frames, expected, atol=1e-6)
 
 
 class TestRestarts:

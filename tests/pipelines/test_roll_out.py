@@ -33,6 +33,14 @@ def test_a_window_follows_from_the_one_before():
     assert not np.allclose(one[:, 5:], other[:, 5:])
 
 
+def test_with_one_generator_a_clip_is_the_same_whatever_the_batch_size():
+    one, two = (
+        roll_out(make_pipe(), 11, window=5, overlap=2, batch_size=count, generator=seeded(), **SMALL).frames
+        for count in (1, 2)
+    )
+    np.testing.assert_allclose(two[:1], one, atol=1e-5)
+
+
 @pytest.mark.parametrize("overlap", [0, 5])
 def test_wrong_overlap_is_named(overlap):
     with pytest.raises(ValueError, match=f"got {overlap}"):

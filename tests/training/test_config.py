@@ -71,3 +71,9 @@ def test_base_is_read_first(tmp_path):
 def test_mistakes_are_named(words, message):
     with pytest.raises(ValueError, match=message):
         load_config(words)
+
+
+def test_a_whole_number_in_scientific_notation_counts_steps():
+    config = load_config(["--max_train_steps", "1e5", "--learning_rate", "2e-3"])
+    assert config["max_train_steps"] == 100_000 and isinstance(config["max_train_steps"], int)
+    assert config["learning_rate"] == 2e-3

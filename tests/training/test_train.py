@@ -105,6 +105,25 @@ class TestTraining:
         launch(tmp_path, max_train_steps=1, validation_steps=100, resume_from_checkpoint="latest")
         assert [line["step"] for line in read_log(tmp_path)] == [1]
 
+    def test_resuming_from_an_earlier_checkpoint_drops_the_later_ones(self, tmp_path):
+        launch(tmp_path, checkpoints_total_limit=4, checkpointing_steps=1, validation_steps=100)
+        options = {"checkpoints_total_limit": 2, "checkpointing_steps": 1, "max_train_steps": 3}
+        launch(tmp_path, resume_from_checkpoint=tmp_path / "checkpoint-1", validation_steps=100, **options)
+        assert sorted(path.name for path in tmp_path.glob("checkpoint*")) == ["checkpoint-2", "checkpoint-3"]
+        assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3]
+
+    @pytest.mark.parametrize(("before", "after"), [(4, 1), (1, 3)])
+    def test_a_run_resumed_in_other_batches_takes_the_steps_that_are_left(self, tmp_path, before, after):
+        launch(tmp_path, max_train_steps=2, train_batch_size=before, validation_steps=100)
+        launch(tmp_path, resume_from_checkpoint="latest", train_batch_size=after, validation_steps=100)
+        assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3, 4]
+        assert read_log(tmp_path)[-1]["clips"] == 2 * before + 2 * after
+
+    def test_a_run_that_left_no_checkpoint_leaves_no_line_in_the_next_ones_log(self, tmp_path):
+        (tmp_path / "train_log.jsonl").write_text('{"step": 1, "loss": 0.0}\n')
+        launch(tmp_path, max_train_steps=1, validation_steps=100)
+        assert ["clips" in line for line in read_log(tmp_path)] == [True]
+
     def test_publishes_the_pipeline_and_nothing_else(self, trained, hub):
         launch(trained, resume_from_checkpoint="latest", push_to_hub=True, hub_model_id="tester/run")
         files = set(hub.repository("models", "tester/run").at("main").files) - {".gitattributes"}
