@@ -161,7 +161,9 @@ def examine(
         quoted = {"learned": learned_distances(real.frames, synth.frames)}
     groups, strata, how = real.groups()
     units = group_clips(synth.recordings, positions=synth.positions, times=synth.times)[0]
-    sides = Side(groups, strata), Side(units, np.full(len(synth), "all"))
+    # Real blocks are few and clips many: unless compared within cell types, the units of the sides differ in their mix.
+    kinds = (strata, synth.cell_types) if mix["matched"] else tuple(np.full(len(s), "all") for s in (real, synth))
+    sides = Side(groups, kinds[0]), Side(units, kinds[1])
     step("features of real clips")
     yardsticks = build_yardsticks(real.frames, groups, strata, seed=seed)
     step("features of synthetic clips")

@@ -22,12 +22,12 @@ from .statistics import (
     permutation_test,
     permute_labels,
     rotation_test,
-    tost,
+    stratify,
     w1_over_floor,
     watson_u2,
 )
-from .statistics.equivalence import MARGIN
-from .statistics.permutation import MIN_UNITS, unit_means
+from .statistics.equivalence import MARGIN, tost_within
+from .statistics.permutation import MIN_UNITS, least_p
 from .statistics.survival import log_rank_permutation, median_length
 
 LEVEL = 0.05
@@ -35,7 +35,10 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Side:
-    """Where the clips of one side belong: `(N,)` outermost units (recordings or blocks) and strata, by clip."""
+    """Where the clips of one side belong: `(N,)` outermost units (recordings or blocks) and strata, by clip.
+
+    Sides with the same strata (cell types) are compared within them.
+    """
 
     units: np.ndarray
     strata: np.ndarray
@@ -80,23 +83,26 @@ def compare_measure(
     spread = float(scale.std(ddof=1))
     clips = [t["clip"].to_numpy() for t in tables]
     units = [side.units[c] for side, c in zip(sides, clips, strict=True)]
-    means = [unit_means(v, u) for v, u in zip(values, units, strict=True)]
+    strata = _common_strata([side.strata[c] for side, c in zip(sides, clips, strict=True)])
+    parts = stratify(values, units, strata)
     cell_splits = [(a[clips[0]], b[clips[0]]) for a, b in splits]
     return {
         "mean_real": float(values[0].mean()),
         "mean_synth": float(values[1].mean()),
         "count": [len(v) for v in values],
-        "units": [len(m) for m in means],
+        "units": [sum(len(of_real) for of_real, _, _ in parts), sum(len(of_synth) for _, of_synth, _ in parts)],
+        "least_p": least_p(parts),
         **effect_size(
             *values,
             *([u, c] for u, c in zip(units, clips, strict=True)),
+            strata=strata,
             spread=spread,
             repeats=repeats,
             seed=seed,
         ),
         **w1_over_floor(values[0], values[1], cell_splits, seed=seed),
-        "p": permutation_test(*values, *units, repeats=4 * repeats, seed=seed),
-        "p_equivalence": tost(*means, margin=MARGIN * spread),
+        "p": permutation_test(*values, *units, strata=strata, repeats=4 * repeats, seed=seed),
+        "p_equivalence": tost_within(parts, margin=MARGIN * spread),
         "p_cells": float(stats.ttest_ind(*values, equal_var=False).pvalue),
     }
 
@@ -104,11 +110,11 @@ def compare_measure(
 def decide(rows: dict[str, dict]) -> None:
     """Add `p_holm`, `q` and `verdict` to the rows of measures, in place.
 
-    `equivalent`: two one-sided tests put the difference within half a standard deviation of real cells.
-    `different`: the permutation of whole units says so after Holm's correction, and synthetic cells are
-    further from real ones than real halves are from each other in most splits; with too few units for a
-    p, only if the interval of the effect lies beyond the margin and nearly all splits agree.  Everything
-    else is `inconclusive`.
+    `equivalent`: two one-sided tests put the difference within half a standard deviation of real cells, and
+    the effect over all cells is no larger.  `different`: the permutation of whole units says so after Holm's
+    correction, and synthetic cells are further from real ones than real halves are from each other in most
+    splits; with too few units for a p, or for one that could pass the correction, only if the interval of
+    the effect lies beyond the margin and nearly all splits agree.  Everything else is `inconclusive`.
     """
     tested = [name for name, row in rows.items() if row["p"] is not None]
     p = np.array([rows[name]["p"] for name in tested])
@@ -117,16 +123,33 @@ def decide(rows: dict[str, dict]) -> None:
     for row in rows.values():
         low, high = row.get("interval", (-np.inf, np.inf))
         agree = row.get("beyond_floor", 1.0)
-        if row["p"] is None:
+        if row["p"] is None or row.get("least_p", 0) * len(tested) >= LEVEL:
             differs = max(low, -high) > MARGIN and agree >= 0.95
         else:
             differs = row["p_holm"] < LEVEL and agree >= 0.8
-        if row.get("p_equivalence", 1) < LEVEL:
+        if row.get("p_equivalence", 1) < LEVEL and abs(row["effect"]) < MARGIN:
             row["verdict"] = "equivalent"
         elif differs:
             row["verdict"] = "different"
         else:
             row["verdict"] = "inconclusive"
+
+
+def _of_sides(labels: Sequence[np.ndarray]) -> np.ndarray:
+    """Labels of both sides in one array, told apart by a number in front."""
+    return np.concatenate([np.char.add(f"{number} ", each.astype(str)) for number, each in enumerate(labels)])
+
+
+def _common_strata(strata: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Strata of both sides where they are the same."""
+    real, synth = strata
+    return (real, synth) if np.array_equal(np.unique(real), np.unique(synth)) else None
+
+
+def _strata_of(sides: tuple[Side, Side], tables: tuple[pd.DataFrame, pd.DataFrame]) -> np.ndarray:
+    """Stratum of each row of both tables; one for all where the sides' strata are not the same."""
+    strata = _common_strata([side.strata[t["clip"].to_numpy()] for side, t in zip(sides, tables, strict=True)])
+    return np.zeros(sum(map(len, tables))) if strata is None else np.concatenate(strata)
 
 
 def compare_directions(
@@ -142,10 +165,9 @@ def compare_directions(
     angles = [t["direction"].to_numpy(float) for t in (real, synth)]
     units = [side.units[t["clip"].to_numpy()] for side, t in zip(sides, (real, synth), strict=True)]
     pooled = np.concatenate(angles)
-    names, index = np.unique(
-        np.concatenate([np.char.add(f"{k} ", u.astype(str)) for k, u in enumerate(units)]), return_inverse=True
-    )
+    names, first, index = np.unique(_of_sides(units), return_index=True, return_inverse=True)
     is_synth = np.char.startswith(names, "1 ")
+    strata = _strata_of(sides, (real, synth))
 
     def statistic(called: np.ndarray) -> float:
         return watson_u2(pooled[~called[index]], pooled[called[index]])[0]
@@ -154,7 +176,7 @@ def compare_directions(
     u2, p_u2 = watson_u2(*angles)
     v, p_v = kuiper(*angles)
     out: dict[str, Any] = {
-        "p": permute_labels(statistic, is_synth, repeats=500, seed=seed)[1] if enough else None,
+        "p": permute_labels(statistic, is_synth, strata=strata[first], repeats=500, seed=seed)[1] if enough else None,
         "watson_u2": u2,
         "p_watson_independent": p_u2,
         "kuiper_v": v,
@@ -175,15 +197,11 @@ def compare_lengths(real: pd.DataFrame, synth: pd.DataFrame, sides: tuple[Side, 
         return None
     lengths, censored = (np.concatenate([t[c].to_numpy() for t in (real, synth)]) for c in ("length", "censored"))
     is_synth = np.repeat([False, True], [len(real), len(synth)])
-    units = np.concatenate(
-        [
-            np.char.add(f"{k} ", s.units[t["clip"].to_numpy()].astype(str))
-            for k, (s, t) in enumerate(zip(sides, (real, synth), strict=True))
-        ]
-    )
+    units = _of_sides([s.units[t["clip"].to_numpy()] for s, t in zip(sides, (real, synth), strict=True)])
+    strata = _strata_of(sides, (real, synth))
     chi2, p = log_rank(lengths, censored, is_synth)
     return {
-        "p": log_rank_permutation(lengths, censored, is_synth, units, seed=seed),
+        "p": log_rank_permutation(lengths, censored, is_synth, units, strata=strata, seed=seed),
         "log_rank": chi2,
         "p_log_rank_independent": p,
         "median_real": median_length(lengths[~is_synth], censored[~is_synth]),

@@ -79,6 +79,39 @@ def test_a_measure_with_hardly_any_cells_has_no_row():
     assert compare_measure(table.head(2), table, "area", (side, side), []) is None
 
 
+@pytest.mark.parametrize(("shift", "expected"), [(0, "equivalent"), (2.0, None), (3.5, "different")])
+def test_cell_types_are_compared_with_their_like(shift, expected):
+    """Real units are blocks, eight of either type; synthetic ones clips, in the real clips' mix of 2 to 5."""
+    rng = np.random.default_rng(0)
+    real_kinds, synth_kinds = np.repeat(["a", "b"], [24, 60]), np.repeat(["a", "b"], [44, 114])
+    blocks = np.array([f"{kind}{number % 8}" for number, kind in enumerate(real_kinds)])
+    sides = Side(blocks, real_kinds), Side(np.arange(158).astype(str), synth_kinds)
+
+    def table(kinds, shift):
+        clip = np.repeat(np.arange(len(kinds)), 4)
+        return pd.DataFrame({"clip": clip, "d": np.where(kinds[clip] == "a", 10, 4) + rng.normal(shift, 2, len(clip))})
+
+    splits = split_halves(blocks, real_kinds, max_splits=50)
+    rows = {"d": compare_measure(table(real_kinds, 0), table(synth_kinds, shift), "d", sides, splits)}
+    decide(rows)
+    assert rows["d"]["units"] == [16, 158]
+    assert rows["d"]["verdict"] == expected if expected else rows["d"]["verdict"] != "equivalent"
+
+
+def test_five_units_a_side_can_tell_an_obvious_difference_among_twenty_measures():
+    rng = np.random.default_rng(0)
+    clip = np.repeat(np.arange(5), 8)
+    side = Side(np.arange(5).astype(str), np.full(5, "all"))
+    splits = split_halves(side.units, side.strata)
+    rows = {}
+    for number in range(20):
+        real, synth = (pd.DataFrame({"clip": clip, "d": rng.normal(s, 1, len(clip))}) for s in (0, 5 * (number == 0)))
+        rows[str(number)] = compare_measure(real, synth, "d", (side, side), splits)
+    decide(rows)
+    assert rows["0"]["p"] < 0.05 < rows["0"]["p_holm"] and rows["0"]["verdict"] == "different"
+    assert "different" not in {row["verdict"] for name, row in rows.items() if name != "0"}
+
+
 def test_what_no_real_clip_has_is_different_and_what_none_at_all_has_gets_no_row():
     synth, side = culture(np.random.default_rng(0))
     none = synth.assign(area=0.0)

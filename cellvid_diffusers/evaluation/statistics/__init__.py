@@ -4,7 +4,7 @@ from .bootstrap import cluster_weights, effect_size, w1_over_floor
 from .directions import cardinal_index, directional_harmonics, kuiper, rotation_test, watson_u2
 from .equivalence import tost
 from .multiple_testing import benjamini_hochberg, holm
-from .permutation import permutation_test, permute_labels
+from .permutation import permutation_test, permute_labels, stratify
 from .survival import kaplan_meier, log_rank
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "permutation_test",
     "permute_labels",
     "rotation_test",
+    "stratify",
     "tost",
     "w1_over_floor",
     "watson_u2",

@@ -55,6 +55,7 @@ def effect_size(
     real_levels: Sequence[np.ndarray],
     synth_levels: Sequence[np.ndarray],
     *,
+    strata: tuple[np.ndarray, np.ndarray] | None = None,
     spread: float | None = None,
     level: float = 0.95,
     repeats: int = 1000,
@@ -69,6 +70,8 @@ def effect_size(
         One value per cell.
     real_levels, synth_levels : sequences of label arrays
         See `cluster_weights`.
+    strata : (N,) and (M,) labels, optional
+        Clusters are drawn within them, as many as there are.
     spread : float, optional
         What to divide by instead of the real standard deviation.
 
@@ -78,9 +81,14 @@ def effect_size(
         ``effect``, ``interval``; ``difference`` in the unit of the values.
     """
     sides = []
-    for values, labels, offset in ((real, real_levels, 0), (synth, synth_levels, 1)):
-        weights = cluster_weights(labels, repeats=repeats, seed=2 * seed + offset)
-        sides.append(weights @ values / weights.sum(1))
+    kinds = [np.zeros(len(side)) for side in (real, synth)] if strata is None else strata
+    for values, labels, kind, offset in ((real, real_levels, kinds[0], 0), (synth, synth_levels, kinds[1], 1)):
+        weights = np.empty((repeats, len(values)))
+        for number, stratum in enumerate(np.unique(kind)):
+            here = kind == stratum
+            within = [of_level[here] for of_level in labels]
+            weights[:, here] = cluster_weights(within, repeats=repeats, seed=2 * (seed + 1000 * number) + offset)
+        sides.append((weights * values).sum(1) / weights.sum(1))
     spread = np.std(real, ddof=1) if spread is None else spread
     difference = float(np.mean(synth) - np.mean(real))
     low, high = np.quantile((sides[1] - sides[0]) / spread, [(1 - level) / 2, (1 + level) / 2])

@@ -9,6 +9,8 @@ https://doi.org/10.1007/BF01068419
 import numpy as np
 from scipy import stats
 
+from .permutation import Strata
+
 MARGIN = 0.5
 """Fixed beforehand, in standard deviations of real cells: Cohen's medium effect, what an eye just notices."""
 
@@ -28,13 +30,19 @@ def tost(real: np.ndarray, synth: np.ndarray, *, margin: float) -> float:
     float
         Small: equivalent.  1 if a side has fewer than two values.
     """
+    return tost_within([(real, synth, 1.0)], margin=margin)
+
+
+def tost_within(strata: Strata, *, margin: float) -> float:
+    """`tost` of the difference within strata, put together by their shares; `strata` from `stratify`."""
     if margin <= 0:
         raise ValueError(f"margin must be positive, got {margin}")
-    if min(len(real), len(synth)) < 2:
+    if min(min(len(real), len(synth)) for real, synth, _ in strata) < 2:
         return 1.0
-    va, vb = np.var(real, ddof=1) / len(real), np.var(synth, ddof=1) / len(synth)
-    difference, error = np.mean(synth) - np.mean(real), np.sqrt(va + vb)
-    if error == 0:
+    difference = float(sum(share * (np.mean(synth) - np.mean(real)) for real, synth, share in strata))
+    sides = [(share**2 * np.var(side, ddof=1) / len(side), len(side) - 1) for *both, share in strata for side in both]
+    variance = sum(each for each, _ in sides)
+    if variance == 0:
         return float(abs(difference) >= margin)
-    df = (va + vb) ** 2 / (va**2 / (len(real) - 1) + vb**2 / (len(synth) - 1))
+    error, df = np.sqrt(variance), variance**2 / sum(each**2 / n for each, n in sides)
     return float(max(stats.t.sf((difference + margin) / error, df), stats.t.cdf((difference - margin) / error, df)))

@@ -1,21 +1,33 @@
 """Permutation of whole videos (or recordings): the test that does not mind that cells of one video are alike.
 
+Where both sides hold several strata (cell types), units change sides within their stratum alone, and differences within
+strata are put together by the strata's shares: a side with more but smaller units of one type is not thereby different.
+
 References
 ----------
 A. Janssen, Studentized permutation tests for non-i.i.d. hypotheses and the generalized Behrens-Fisher
 problem (1997), https://doi.org/10.1016/S0167-7152(97)00043-6
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import comb, prod
 
 import numpy as np
 
 MIN_UNITS = 5
 """Fewer units on a side, and the smallest p that a permutation can give says nothing: effect sizes only."""
 
+Strata = list[tuple[np.ndarray, np.ndarray, float]]
+"""Of each stratum the units' means on the real and the synthetic side, and its share; the shares sum to 1."""
+
 
 def permute_labels(
-    statistic: Callable[[np.ndarray], float], is_synth: np.ndarray, *, repeats: int = 2000, seed: int = 0
+    statistic: Callable[[np.ndarray], float],
+    is_synth: np.ndarray,
+    *,
+    strata: np.ndarray | None = None,
+    repeats: int = 2000,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """Value of a statistic and the share of relabellings of the units that give at least as much.
 
@@ -24,6 +36,8 @@ def permute_labels(
     statistic : callable
         Takes `(U,)` bool, which units are called synthetic; large means different.
     is_synth : (U,) bool
+    strata : (U,) labels, optional
+        Units are relabelled within them.
 
     Returns
     -------
@@ -31,8 +45,14 @@ def permute_labels(
         The observed labelling counts as one of the relabellings, so that p is never 0 and the test is exact.
     """
     rng = np.random.default_rng(seed)
-    value = statistic(is_synth)
-    reached = sum(statistic(rng.permutation(is_synth)) >= value * (1 - 1e-12) for _ in range(repeats))
+    strata = np.zeros(len(is_synth)) if strata is None else strata
+    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    value, reached = statistic(is_synth), 0
+    for _ in range(repeats):
+        called = is_synth.copy()
+        for here in members:
+            called[here] = rng.permutation(is_synth[here])
+        reached += statistic(called) >= value * (1 - 1e-12)
     return float(value), (1 + reached) / (1 + repeats)
 
 
@@ -42,6 +62,7 @@ def permutation_test(
     real_units: np.ndarray,
     synth_units: np.ndarray,
     *,
+    strata: tuple[np.ndarray, np.ndarray] | None = None,
     repeats: int = 2000,
     seed: int = 0,
 ) -> float | None:
@@ -53,32 +74,72 @@ def permutation_test(
         One value per cell.
     real_units, synth_units : (N,) and (M,) labels
         The outermost cluster: recording, else video.
+    strata : (N,) and (M,) labels, optional
+        The unit's stratum, for each cell; see `stratify`.
 
     Returns
     -------
     float or None
         None with fewer than `MIN_UNITS` units on a side.
     """
-    sides = [unit_means(real, real_units), unit_means(synth, synth_units)]
-    if min(map(len, sides)) < MIN_UNITS:
+    parts = stratify((real, synth), (real_units, synth_units), strata)
+    if min(sum(len(part[0]) for part in parts), sum(len(part[1]) for part in parts)) < MIN_UNITS:
         return None
-    means = np.concatenate(sides)
-    is_synth = np.arange(len(means)) >= len(sides[0])
     rng = np.random.default_rng(seed)
-    labels = np.concatenate([is_synth[None], rng.permuted(np.tile(is_synth, (repeats, 1)), axis=1)])
-    t = np.abs(_welch(means, labels))
+    difference = variance = np.zeros(1 + repeats)
+    for of_real, of_synth, share in parts:
+        means = np.concatenate([of_real, of_synth])
+        is_synth = np.arange(len(means)) >= len(of_real)
+        labels = np.concatenate([is_synth[None], rng.permuted(np.tile(is_synth, (repeats, 1)), axis=1)])
+        of_stratum = _difference(means, labels)
+        difference = difference + share * of_stratum[0]
+        variance = variance + share**2 * of_stratum[1]
+    t = np.abs(difference) / np.sqrt(np.maximum(variance, np.finfo(float).tiny))
     return float(np.mean(t >= t[0] * (1 - 1e-12)))
 
 
-def _welch(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Welch's t of `(U,)` values for each row of `(R, U)` labels."""
+def least_p(strata: Strata) -> float:
+    """The smallest p that `permutation_test` can give: that of the two most extreme among all relabellings."""
+    return min(1.0, 2 / prod(comb(len(real) + len(synth), len(real)) for real, synth, _ in strata))
+
+
+def _difference(values: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Difference of the means of `(U,)` values and its variance for each row of `(R, U)` labels."""
     moments = []
     for chosen in (labels, ~labels):
         n = chosen.sum(1)
         mean = chosen @ values / n
-        moments.append((mean, (chosen @ values**2 / n - mean**2) / (n - 1)))
+        moments.append((mean, (chosen @ values**2 / n - mean**2) / np.maximum(n - 1, 1)))
     (a, va), (b, vb) = moments
-    return (a - b) / np.sqrt(np.maximum(va + vb, np.finfo(float).tiny))
+    return a - b, va + vb
+
+
+def stratify(
+    values: Sequence[np.ndarray], units: Sequence[np.ndarray], strata: Sequence[np.ndarray] | None = None
+) -> Strata:
+    """Means of the units of both sides within each stratum, with its share of the real values.
+
+    Parameters
+    ----------
+    values, units, strata : (real, synth) arrays of shape (N,) and (M,)
+        One value per cell, the outermost cluster (recording, else video) that it belongs to, and that one's stratum;
+        without strata all units are one.
+
+    Returns
+    -------
+    list of (real means, synthetic means, share)
+        All units as one stratum where the sides have different strata, or one with fewer than two units on a side.
+    """
+    if strata is not None and np.array_equal(np.unique(strata[0]), np.unique(strata[1])):
+        parts = []
+        for name in np.unique(strata[0]):
+            here = [of_side == name for of_side in strata]
+            means = [unit_means(v[h], u[h]) for v, u, h in zip(values, units, here, strict=True)]
+            parts.append((means[0], means[1], float(here[0].mean())))
+        if min(min(len(real), len(synth)) for real, synth, _ in parts) > 1:
+            return parts
+    real, synth = (unit_means(v, u) for v, u in zip(values, units, strict=True))
+    return [(real, synth, 1.0)]
 
 
 def unit_means(values: np.ndarray, units: np.ndarray) -> np.ndarray:

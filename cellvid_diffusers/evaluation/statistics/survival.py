@@ -81,16 +81,22 @@ def log_rank_permutation(
     is_synth: np.ndarray,
     units: np.ndarray,
     *,
+    strata: np.ndarray | None = None,
     repeats: int = 500,
     seed: int = 0,
 ) -> float | None:
-    """p of the log-rank statistic under permutation of whole units; None with too few of them."""
-    names, index = np.unique(units, return_inverse=True)
-    labels = np.array([is_synth[index == i][0] for i in range(len(names))])
+    """p of the log-rank statistic under permutation of whole units (within `strata`, one label for each neurite);
+    None with too few of them."""
+    _, first, index = np.unique(units, return_index=True, return_inverse=True)
+    labels = is_synth[first]
     if min(labels.sum(), (~labels).sum()) < MIN_UNITS:
         return None
     return permute_labels(
-        lambda called: log_rank(lengths, censored, called[index])[0], labels, repeats=repeats, seed=seed
+        lambda called: log_rank(lengths, censored, called[index])[0],
+        labels,
+        strata=None if strata is None else strata[first],
+        repeats=repeats,
+        seed=seed,
     )[1]
 
 
