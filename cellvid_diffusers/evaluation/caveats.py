@@ -16,7 +16,20 @@ def caveats(details: dict[str, Any]) -> list[str]:
     if real["recordings"] < MIN_UNITS:
         out.append(
             f"The real clips come from {real['recordings']} recording(s). What they have in common may be the culture, "
-            "the day or the microscope; other cultures would look different."
+            "the day or the microscope; other cultures would look different. Where a cell type has one recording only, "
+            "blocks of it are the units: p and verdicts speak of these recordings alone."
+        )
+    for name, key, unit in (("pixel size", "pixel_size_um", "µm"), ("interval of frames", "frame_interval_min", "min")):
+        pair = real[key], synth[key]
+        if None not in pair and abs(pair[1] / pair[0] - 1) > 0.02:
+            out.append(
+                f"The sides differ in their {name} ({pair[0]:g} and {pair[1]:g} {unit}), and all is compared in px and "
+                "frames: bring them to one scale first."
+            )
+    if real["rescaled"] != synth["rescaled"]:
+        out.append(
+            "One side's grey levels are scaled to their own range, since they were not 8-bit, and the other's are not: "
+            "brightness and contrast differ by that alone."
         )
     if real["recordings"] == real["clips"]:
         out.append(

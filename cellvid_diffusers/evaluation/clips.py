@@ -35,6 +35,8 @@ class ClipSet:
         None where unknown, or where the clips differ.
     source : str
         Where they came from, for the report.
+    rescaled : bool
+        Their grey levels were no 8-bit ones, nor in [0, 1], and are scaled to what is there.
     """
 
     frames: np.ndarray
@@ -47,6 +49,7 @@ class ClipSet:
     pixel_size_um: float | None = None
     frame_interval_min: float | None = None
     source: str = ""
+    rescaled: bool = False
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -128,15 +131,20 @@ def _from_files(folder: Path, max_clips: int, seed: int) -> ClipSet:
     frames, about = [], []
     for index in _chosen(len(paths), max_clips, seed):
         recording = read_recording(paths[index])  # one at a time: each holds its file open
-        frames.append(recording.read(slice(None)))
+        frames.append(recording.frames[:])
         about.append((recording.name, recording.pixel_size_um, recording.frame_interval_min))
     names, pixel_sizes, intervals = (list(each) for each in zip(*about, strict=True))
     shapes = dict(zip((clip.shape for clip in frames), names, strict=True))
     if len(shapes) > 1:
         (a, first), (b, second) = list(shapes.items())[:2]
         raise ValueError(f"all clips of a folder must have one size, got {a} ({first}) and {b} ({second}) in {folder}")
+    kinds = sorted({str(clip.dtype) for clip in frames})
+    if len(kinds) > 1:
+        raise ValueError(f"all clips of a folder must have one type of pixels, got {' and '.join(kinds)} in {folder}")
+    pixels, rescaled = _to_bytes(np.stack(frames))
     return ClipSet(
-        frames=np.stack(frames),
+        frames=pixels,
+        rescaled=rescaled,
         names=names,
         recordings=np.array(names),
         cell_types=_cell_types_beside(folder, names),
@@ -145,6 +153,18 @@ def _from_files(folder: Path, max_clips: int, seed: int) -> ClipSet:
         frame_interval_min=_common(intervals),
         source=str(folder),
     )
+
+
+def _to_bytes(frames: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Frames as uint8, all on one scale: 8-bit values and those in [0, 1] as they are, others over their own range
+    (0.1th to 99.9th percentile), which the second value tells."""
+    if frames.dtype == np.uint8:
+        return frames, False
+    low, high = float(frames.min()), float(frames.max())
+    rescaled = frames.dtype.kind != "f" or low < 0 or high > 1
+    low, high = np.percentile(frames, (0.1, 99.9)) if rescaled else (0.0, 1.0)
+    scaled = (frames.astype(np.float32) - np.float32(low)) * np.float32(255 / max(high - low, 1e-6))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8), rescaled
 
 
 def _flow_beside(folder: Path, name: str) -> np.ndarray | None:

@@ -44,10 +44,17 @@ def energy_distance(xx: np.ndarray, xy: np.ndarray, yy: np.ndarray, wx: np.ndarr
         Distances between items; the diagonals of `xx` and `yy` are zero.
     wx, wy : (n,) and (m,)
         Weights, 0 for an item left out.
+
+    Returns
+    -------
+    float
+        NaN where a side is a single item, which has no distance from its like.
     """
-    within_x = wx @ xx @ wx / (wx.sum() ** 2 - wx @ wx)
-    within_y = wy @ yy @ wy / (wy.sum() ** 2 - wy @ wy)
-    return float(2 * (wx @ xy @ wy) / (wx.sum() * wy.sum()) - within_x - within_y)
+    pairs = [w.sum() ** 2 - w @ w for w in (wx, wy)]
+    if min(pairs) <= 1e-9 * max(pairs):
+        return float("nan")
+    within = (wx @ xx @ wx) / pairs[0] + (wy @ yy @ wy) / pairs[1]
+    return float(2 * (wx @ xy @ wy) / (wx.sum() * wy.sum()) - within)
 
 
 def group_clips(
@@ -106,7 +113,13 @@ def split_halves(
     """Ways to cut the groups into two halves, within each stratum, as pairs of `(N,)` weights.
 
     Each stratum weighs the same on both sides, as much as it has clips.  All ways where there are few, else
-    a random choice.  A stratum with a single group cannot be split and stays out.
+    a random choice.  A stratum with a single group cannot be split and stays out, and so does a half of a
+    single clip.
+
+    Raises
+    ------
+    ValueError
+        If there is no way.
     """
     names = [sorted(set(groups[strata == s])) for s in np.unique(strata)]
     names = [n for n in names if len(n) > 1]
@@ -124,9 +137,15 @@ def split_halves(
 
     ways = [[set(c) for c in islice(combinations(n, len(n) // 2), 10 * max_splits)] for n in names]
     if np.prod([float(len(w)) for w in ways]) <= 2 * max_splits:
-        return [weights(parts) for parts in product(*ways)]
-    rng = np.random.default_rng(seed)
-    return [weights([set(rng.permutation(n)[: len(n) // 2]) for n in names]) for _ in range(max_splits)]
+        splits = [weights(parts) for parts in product(*ways)]
+    else:
+        rng = np.random.default_rng(seed)
+        splits = [weights([set(rng.permutation(n)[: len(n) // 2]) for n in names]) for _ in range(max_splits)]
+    splits = [halves for halves in splits if min(map(np.count_nonzero, halves)) > 1]
+    if not splits:
+        sizes = sorted(np.unique(groups, return_counts=True)[1].tolist())
+        raise ValueError(f"the real side needs groups for two halves of at least two clips, got groups of {sizes}")
+    return splits
 
 
 class Yardstick:
@@ -172,6 +191,7 @@ class Yardstick:
         one = np.full(len(groups), "all")
         draws = [_resample(*side, repeats, rng) for side in ((self.groups, self.strata), (groups, one))]
         drawn = np.array([energy_distance(*matrices, wx, wy) for wx, wy in zip(*draws, strict=True)])
+        drawn = drawn[np.isfinite(drawn)]  # without those that drew one clip over and over
         tails = np.quantile(drawn - drawn.mean(), [(1 - level) / 2, (1 + level) / 2])
         return {
             "value": value,

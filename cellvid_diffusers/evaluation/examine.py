@@ -223,4 +223,5 @@ def _describe(clips: ClipSet, side: Side) -> dict[str, Any]:
         "shape": list(clips.frames.shape[1:]),
         "pixel_size_um": clips.pixel_size_um,
         "frame_interval_min": clips.frame_interval_min,
+        "rescaled": clips.rescaled,
     }

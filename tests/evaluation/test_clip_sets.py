@@ -82,6 +82,25 @@ def test_a_folder_may_hold_more_stacks_than_files_may_be_open(tmp_path, make_cli
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
+@pytest.mark.parametrize("as_stored", [lambda c: c / np.float32(255), lambda c: c.astype(np.uint16) * 257])
+def test_the_same_clips_in_other_types_of_pixels_have_one_scale(tmp_path, make_clips, as_stored):
+    clips = make_clips(4, 0)
+    clips[0] = 100 + clips[0] // 20  # one of little contrast keeps it
+    for i, clip in enumerate(clips):
+        tifffile.imwrite(tmp_path / f"{i}.tif", as_stored(clip), metadata={"axes": "TYX"})
+    loaded = load_clips(tmp_path)
+    if loaded.rescaled:  # a line through the grey levels of all of them
+        gain, offset = np.polyfit(clips.ravel().astype(float), loaded.frames.ravel(), 1)
+        inside = (loaded.frames > 0) & (loaded.frames < 255)
+        assert np.abs(loaded.frames - (gain * clips + offset))[inside].max() < 3
+    else:
+        np.testing.assert_array_equal(loaded.frames, clips)
+    assert loaded.rescaled == (as_stored(clips).dtype == np.uint16)
+    tifffile.imwrite(tmp_path / "8.tif", clips[0], metadata={"axes": "TYX"})
+    with pytest.raises(ValueError, match="all clips of a folder must have one type of pixels, got"):
+        load_clips(tmp_path)
+
+
 def test_crop_takes_the_middle_and_the_flow_along(tmp_path, make_clips):
     loaded = load_clips(write_stacks(tmp_path / "synth", make_clips(4)))
     loaded.flow = [np.ones((10, 48, 48, 2))] * 4

@@ -95,6 +95,17 @@ def test_groups_are_recordings_where_there_are_several_and_blocks_where_there_is
     assert "c" in how and strata.tolist() == kind.tolist()
 
 
+def test_halves_of_a_single_clip_are_no_halves(make_clips):
+    groups, one = np.repeat(["a", "b", "c"], [8, 7, 1]), np.full(16, "all")
+    splits = split_halves(groups, one)
+    assert splits and all(min(np.count_nonzero(half) for half in pair) > 1 for pair in splits)
+    with pytest.raises(ValueError, match=r"two halves of at least two clips, got groups of \[1, 3\]"):
+        split_halves(np.array(["a", "a", "a", "b"]), one[:4])
+    found = compare_clips(make_clips(4, 0), make_clips(4, 1), controls=False)  # some draws hold one clip four times
+    for row in found["distances"].values():
+        assert np.isfinite([row["value"], row["floor"], *row["interval"]]).all()
+
+
 def test_halves_share_no_group_and_keep_the_weight_of_each_stratum():
     groups = np.repeat([f"g{i}" for i in range(7)], [1, 2, 3, 4, 5, 6, 7])
     strata = np.where(np.isin(groups, ["g0", "g1", "g2"]), "x", "y")

@@ -76,6 +76,20 @@ def test_recorded_frames_can_be_left_out(report, sides, tmp_path):
     assert bare.count("data:image/png") == 8
 
 
+def test_sides_of_unlike_scales_are_told(tmp_path, make_clips):
+    for name, seed, pixel, interval in (("real", 0, 1.0, 5.0), ("synth", 1, 4.0, 60.0)):
+        (tmp_path / name).mkdir()
+        for i, clip in enumerate(make_clips(4, seed)):
+            clip = clip if name == "real" else clip.astype(np.uint16) * 16
+            path = tmp_path / name / f"{i}.tif"
+            about = {"axes": "TYX", "unit": "um", "finterval": 60 * interval, "tunit": "sec"}
+            tifffile.imwrite(path, clip, imagej=True, resolution=(1 / pixel, 1 / pixel), metadata=about)
+    evaluate(tmp_path / "real", tmp_path / "synth", tmp_path / "out", progress=False)
+    page = (tmp_path / "out" / "report.html").read_text()
+    for sentence in ("differ in their pixel size (1 and 4 µm)", "interval of frames (5 and 60 min)", "One side"):
+        assert sentence in page
+
+
 def test_clips_without_a_single_cell_still_make_a_report(tmp_path):
     rng = np.random.default_rng(0)
     blank = [np.clip(110 + rng.normal(0, 2, (10, 48, 48)), 0, 255).astype(np.uint8) for _ in range(12)]

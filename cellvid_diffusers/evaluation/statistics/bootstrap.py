@@ -115,7 +115,8 @@ def w1_over_floor(
     -------
     dict
         ``w1`` and ``w1_floor`` (means over the splits, in the unit of the values), ``w1_ratio``, and
-        ``beyond_floor``: the share of splits in which synthetic is further from A than B is.
+        ``beyond_floor``: the share of splits in which synthetic is further from A than B is. Where all
+        values lie in one group there is no floor: it and the ratio are NaN, and the share is 0.
     """
     rng = np.random.default_rng(seed)
     near, far = [], []
@@ -125,6 +126,8 @@ def w1_over_floor(
         draw = synth[rng.permutation(len(synth))[: np.count_nonzero(b)]]
         near.append(wasserstein_distance(real, real, a, b))
         far.append(wasserstein_distance(real, draw, a))
+    if not near:
+        return {"w1": wasserstein_distance(real, synth), "w1_floor": np.nan, "w1_ratio": np.nan, "beyond_floor": 0.0}
     floor, w1 = float(np.mean(near)), float(np.mean(far))
     beyond = float(np.mean(np.array(far) > np.array(near)))
     return {

@@ -79,3 +79,8 @@ def test_cardinal_index_and_its_rotation():
     assert abs(directional_harmonics(skewed)[4]) > 0.6 > 0.2 > abs(directional_harmonics(skewed)[1])
     assert rotation_test(skewed, video)[1] < 0.001
     assert rotation_test(uniform, video)[1] > 0.05
+
+
+def test_without_halves_there_is_no_floor():
+    found = w1_over_floor(np.zeros(4), np.ones(3), [(np.ones(4), np.zeros(4))])
+    assert found["w1"] == 1 and np.isnan(found["w1_ratio"]) and found["beyond_floor"] == 0
