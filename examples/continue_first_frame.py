@@ -32,6 +32,8 @@ def main() -> None:
     else:
         whole = read_recording(options.recording, downscale=options.downscale).read([0])[0].astype(np.float32) / 255
         size = pipe.unet.config.sample_size
+        if min(whole.shape) < size:
+            parser.error(f"the recording must have at least {size} pixels a side, got {whole.shape}")
         y, x = ((side - size) // 2 for side in whole.shape)
         frame = whole[y : y + size, x : x + size]
     out = pipe(first_frame=frame, cell_type=options.cell_type, batch_size=3, generator=torch.Generator().manual_seed(1))

@@ -128,11 +128,17 @@ def test_flow_is_the_data_sets_and_read_in_pieces(tmp_path, monkeypatch, mode):
         assert preview.n_frames == 5 and preview.size == (32, 24)
 
 
-def test_the_preview_of_flow_is_reduced(tmp_path):
+def test_the_preview_of_flow_is_reduced(tmp_path, monkeypatch):
     write_ome_tiff(tmp_path / "clip.ome.tif", np.zeros((2, 20, 1100), np.uint8))
     run("flow", tmp_path / "clip.ome.tif", "--out", tmp_path / "flow", "--mode", "paper")
     with Image.open(tmp_path / "flow" / "flow.gif") as preview:
         assert preview.size == (512, 9)
+    write_ome_tiff(tmp_path / "long.ome.tif", np.random.default_rng(0).integers(0, 255, (12, 16, 16), dtype=np.uint8))
+    monkeypatch.setattr(motion, "PREVIEW_FRAMES", 4)
+    monkeypatch.setattr(motion, "PIXELS_PER_FLOW_CALL", 2 * 16 * 16)
+    run("flow", tmp_path / "long.ome.tif", "--out", tmp_path / "long", "--mode", "paper")
+    with Image.open(tmp_path / "long" / "flow.gif") as preview:
+        assert preview.n_frames == 4 and len(np.load(tmp_path / "long" / "flow.npy")) == 11
     result = run("flow", tmp_path / "clip.ome.tif", "--out", tmp_path / "none", "--mode", "none", exit_code=1)
     assert "mode must be one of pyramid, paper, dis, got none" in result.stderr
 

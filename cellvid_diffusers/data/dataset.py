@@ -77,6 +77,8 @@ def encode_row(
     if flow is not None:
         row["flow"], row["flow_shape"] = flow.astype(np.float16).tobytes(), list(flow.shape)
     if masks is not None:
+        if masks.max(initial=0) > 65535:
+            raise ValueError(f"masks must hold numbers below 65536, got {masks.max()}")
         row["masks"] = [_png(mask.astype(np.uint16)) for mask in masks]
     for name, value in scalars.items():
         feature = features[name]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..flow import dis_flow, flow_to_rgb, horn_schunck
+from ..flow.render import LEAST_MAX_SPEED
 from ..io import write_gif
 from ..io.atomic import replacing
 from .patches import BLOCK, block_contrast
@@ -15,7 +16,7 @@ from .readers import Recording
 
 FLOWS = ("pyramid", "paper", "dis", "none")
 PIXELS_PER_FLOW_CALL = 4_000_000
-PREVIEW_SIDE = 512
+PREVIEW_SIDE, PREVIEW_FRAMES = 512, 200
 MAX_STRIDE = 32
 PAIRS = 5
 STILLNESS = 2.0
@@ -56,7 +57,7 @@ def write_flow(recording: Recording, out: Path, method: str) -> int:
         At least two frames.
     out : Path
         Folder for `flow.npy`, (F-1, H, W, 2) float32 in pixels per frame, field k from frame k to frame k+1; and
-        `flow.gif`, the same in colours, reduced to at most 512 pixels a side.
+        `flow.gif`, the same in colours, reduced to at most 512 pixels a side and every n-th of at most 200 fields.
     method : "pyramid", "paper" or "dis"
         As in a data set that `prepare` writes.
 
@@ -75,15 +76,19 @@ def write_flow(recording: Recording, out: Path, method: str) -> int:
     scale = max(1.0, max(height, width) / PREVIEW_SIDE)
     side = max(1, round(width / scale)), max(1, round(height / scale))
     small: list[np.ndarray] = []
+    written, shown = 0, -(-(num_frames - 1) // PREVIEW_FRAMES)
     with replacing(out / "flow.npy") as temporary:
         shape = (num_frames - 1, height, width, 2)
         fields = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
         for piece in flow_pieces(recording.read, num_frames, height * width, method):
-            fields[len(small) : len(small) + len(piece)] = piece
-            small += [cv2.resize(field, side, interpolation=cv2.INTER_AREA) for field in piece]
+            fields[written : written + len(piece)] = piece
+            small += [cv2.resize(f, side, interpolation=cv2.INTER_AREA) for f in piece[-written % shown :: shown]]
+            written += len(piece)
         fields.flush()
-    write_gif(out / "flow.gif", flow_to_rgb(np.stack(small)), scale=1)
-    return len(small)
+    speeds = [np.linalg.norm(field[::4, ::4], axis=-1) for field in small]  # enough for the scale of the colours
+    fastest = max(LEAST_MAX_SPEED, float(np.percentile(np.stack(speeds), 99)))
+    write_gif(out / "flow.gif", np.stack([flow_to_rgb(field, max_speed=fastest) for field in small]), scale=1)
+    return written
 
 
 def moving_speed(recording: Recording, stride: int, *, flow: str = "pyramid", noise: float = 1.0) -> float:

@@ -91,9 +91,9 @@ def read_sidecar(path: str | Path) -> list[RecordingEntry]:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"sidecar must be a file, got {path}")
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark in front
     if path.suffix.lower() == ".csv":
-        items: Any = [{k: v for k, v in row.items() if v} for row in csv.DictReader(text.splitlines())]
+        items: Any = _csv_rows(text)
     else:
         try:
             loaded = yaml.safe_load(text)
@@ -103,6 +103,17 @@ def read_sidecar(path: str | Path) -> list[RecordingEntry]:
     if not isinstance(items, list) or not all(isinstance(item, dict) and "file" in item for item in items):
         raise ValueError(f"sidecar must be a list of recordings, each with a file, got {path.name}")
     return name_entries([_entry(item) for item in items])
+
+
+def _csv_rows(text: str) -> list[dict[str, str]]:
+    """Rows of a CSV file, with commas or semicolons, without empty cells and rows."""
+    lines = text.splitlines()
+    separator = ";" if lines and lines[0].count(";") > lines[0].count(",") else ","
+    rows = [
+        {key.strip(): value.strip() for key, value in row.items() if key and value and value.strip()}
+        for row in csv.DictReader(lines, delimiter=separator)
+    ]
+    return [row for row in rows if row]
 
 
 def _entry(item: dict[str, Any]) -> RecordingEntry:
@@ -119,7 +130,7 @@ def _entry(item: dict[str, Any]) -> RecordingEntry:
             if item.get(key) is not None:
                 item[key] = float(item[key])
         for key in ("stride", "z"):
-            if str(item.get(key, "")).isdigit():
+            if str(item.get(key, "")).lstrip("-").isdigit():
                 item[key] = int(item[key])
         if item.get("region") is not None:
             region = item["region"]
@@ -127,6 +138,12 @@ def _entry(item: dict[str, Any]) -> RecordingEntry:
             item["region"] = (y0, y1, x0, x1)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: sidecar holds a value of the wrong kind ({error})") from None
+    for key, least in (("num_frames", 2), ("downscale", 1), ("stride", 1)):
+        if isinstance(item.get(key), int) and item[key] < least:
+            raise ValueError(f"{where}: {key} must be at least {least}, got {item[key]}")
+    for key in ("pixel_size_um", "frame_interval_min"):
+        if item.get(key) is not None and not item[key] > 0:
+            raise ValueError(f"{where}: {key} must be above 0, got {item[key]:g}")
     for key, allowed in (("density", DENSITIES), ("maturity", MATURITIES), ("split", SPLITS)):
         if item.get(key) is not None and item[key] not in allowed:
             raise ValueError(f"{where}: {key} must be one of {', '.join(allowed)}, got {item[key]}")

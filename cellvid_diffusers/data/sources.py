@@ -25,9 +25,17 @@ VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv")
 BIOIO_SUFFIXES = (".nd2", ".czi", ".lif", ".zarr")
 PICTURE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 MICROMETRES = {"nm": 1e-3, "nanometer": 1e-3, "µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0}
-MICROMETRES |= {"mm": 1e3, "millimeter": 1e3, "cm": 1e4}
-MINUTES = {"ms": 1 / 60_000, "millisecond": 1 / 60_000, "s": 1 / 60, "sec": 1 / 60, "second": 1 / 60}
-MINUTES |= {"min": 1.0, "minute": 1.0, "h": 60.0, "hour": 60.0}
+MICROMETRES |= {"μm": 1.0, "micrometre": 1.0, "mm": 1e3, "millimeter": 1e3, "cm": 1e4}  # with the Greek letter, too
+MINUTES = {
+    name: minutes
+    for minutes, names in (
+        (1 / 60_000, "ms msec millisecond milliseconds"),
+        (1 / 60, "s sec secs second seconds"),
+        (1.0, "min mins minute minutes"),
+        (60.0, "h hr hrs hour hours"),
+    )
+    for name in names.split()
+}
 
 
 class RecordingError(ValueError):
@@ -121,6 +129,11 @@ def _tiff_source(tiff: tifffile.TiffFile) -> Source:
     if not tiff.series:
         return Source(lambda t, c, z: np.empty((0, 0)), 0)
     series = tiff.series[0]
+    alike = [other for other in tiff.series if other.shape[-2:] == series.shape[-2:]]  # not a thumbnail or a label
+    if len(alike) > 1:
+        raise RecordingError(
+            f"file must hold one recording, got {len(alike)} series of pictures (positions?): save each as a file"
+        )
     lead = re.split("[SY]", series.axes)[0]  # axes that count pictures: a picture is YX, or in colour YXS or SYX
     colour, colour_first = "S" in series.axes, series.axes[len(lead)] == "S"
     sizes = dict(zip(series.axes, series.shape, strict=True))
@@ -175,8 +188,9 @@ def _tiff_metadata(tiff: tifffile.TiffFile) -> dict[str, Any]:
         resolution = tiff.pages.first.tags.get("XResolution")
         if unit and resolution is not None and resolution.value[0]:
             found["pixel_size_um"] = unit * resolution.value[1] / resolution.value[0]
-        if float(notes.get("finterval", 0)) > 0:
-            found["frame_interval_min"] = float(notes["finterval"]) * MINUTES.get(notes.get("tunit", "s"), 1 / 60)
+        unit = MINUTES.get(str(notes.get("tunit", "sec")).strip().lower())
+        if unit and float(notes.get("finterval", 0)) > 0:
+            found["frame_interval_min"] = float(notes["finterval"]) * unit
     return {key: round(value, 6) for key, value in found.items() if value and math.isfinite(value)}
 
 

@@ -98,7 +98,7 @@ def measure_shape(region: np.ndarray) -> dict[str, float]:
     middle, half = (yy + xx) / 2, np.hypot((xx - yy) / 2, xy)
     ratio = (middle - half) / (middle + half)
     length = perimeter(region)
-    corners = np.stack([x, y], 1)[:, None] + [[-0.5, 0], [0.5, 0], [0, -0.5], [0, 0.5]]
+    corners = np.stack([x, y], 1)[:, None] + [[-0.5, -0.5], [0.5, -0.5], [-0.5, 0.5], [0.5, 0.5]]
     hull = cv2.contourArea(cv2.convexHull(corners.reshape(-1, 2).astype(np.float32)))
     return {
         "y": float(cy),

@@ -117,6 +117,10 @@ def decode_roi(data: bytes, *, name: str = "roi") -> tuple[np.ndarray, int]:
     if kind not in OUTLINES:
         raise ValueError(f"outlines must be one of {', '.join(OUTLINES.values())}, got type {kind} in {name}")
     top, left, bottom, right, count = struct.unpack_from(">hhhhH", data, 8)
+    if struct.unpack_from(">i", data, 36)[0] > 0:
+        raise ValueError(
+            f"outlines must be single and without holes, got a composite one in {name}: split it in ImageJ"
+        )
     (options,) = struct.unpack_from(">H", data, 50)
     (position,) = struct.unpack_from(">i", data, 56)
     (extra,) = struct.unpack_from(">i", data, 60)

@@ -103,6 +103,8 @@ def spectrum_features(clips: np.ndarray) -> Features:
     fy, fx = np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None]
     radius, axial = np.hypot(fy, fx), np.cos(4 * np.arctan2(fy, fx))
     edges = _ring_edges(min(h, w))
+    filled = np.histogram(radius, edges)[0] > 0
+    edges = edges[np.append(True, filled)]  # a ring between two steps of the grid joins the next one
     ring = np.digitize(radius, edges) - 1
     out = np.empty((n, len(edges) + 2))
     for i, clip in enumerate(clips):

@@ -13,7 +13,7 @@ _PRESETS = {
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
     "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
 }
-_LEAST_SIDE = 12
+_LEAST_SIDE, _LEAST_SEARCHED = 12, 16
 
 
 def dis_flow(video: torch.Tensor | np.ndarray, *, preset: str = "medium") -> torch.Tensor:
@@ -50,10 +50,13 @@ def dis_flow(video: torch.Tensor | np.ndarray, *, preset: str = "medium") -> tor
     count, num_frames, height, width = frames.shape
     if max(height, width) < _LEAST_SIDE:
         raise ValueError(f"frames must have a side of at least {_LEAST_SIDE} pixels, got {height}x{width}")
+    # OpenCV cannot search strips, and crashes on some: their last rows or columns are repeated.
+    beside = [(0, max(0, _LEAST_SEARCHED - side)) for side in (height, width)]
+    frames = np.pad(frames, [(0, 0), (0, 0), *beside], mode="edge")
     flow = np.empty((count, 2, num_frames - 1, height, width), np.float32)
     for clip, motion in zip(frames, flow, strict=True):
         for k in range(num_frames - 1):
             # A search object starts from what it found last: a new one for each pair, so that a pair's flow is its own.
             search = cv2.DISOpticalFlow_create(_PRESETS[preset])
-            motion[:, k] = search.calc(clip[k], clip[k + 1], None).transpose(2, 0, 1)
+            motion[:, k] = search.calc(clip[k], clip[k + 1], None).transpose(2, 0, 1)[:, :height, :width]
     return torch.from_numpy(flow).view(*video.shape[:-3], *flow.shape[1:])

@@ -96,7 +96,7 @@ def draw_quiver(
         raise ValueError(f"flow must be the frame's shape and 2, got {frame.shape} and {flow.shape}")
     height, width = frame.shape[-2:]
     grey = frame if frame.dtype == np.uint8 else np.rint(255 * np.clip(frame, 0, 1)).astype(np.uint8)
-    rows, columns = (np.arange(spacing // 2, side, spacing) for side in (height, width))
+    rows, columns = (np.arange(min(spacing, side) // 2, side, spacing) for side in (height, width))
     # A box filter as wide as the spacing, read at the centres of the squares, is the mean over each square.
     fields = [cv2.blur(field.astype(np.float32), (spacing, spacing)) for field in flow.reshape(-1, height, width, 2)]
     arrows = np.stack(fields)[:, rows[:, None], columns]

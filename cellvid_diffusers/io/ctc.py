@@ -66,13 +66,17 @@ def read_ctc(folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     ValueError
-        If the folder holds no masks or no track file.
+        If the folder holds no masks or no track file, or a frame is missing between others.
     """
     folder = Path(folder)
     stem, table = ("man_track", "man_track.txt") if (folder / "man_track.txt").exists() else ("mask", "res_track.txt")
     files = sorted(folder.glob(f"{stem}*.tif"), key=lambda file: int(file.stem.removeprefix(stem)))
     if not files or not (folder / table).exists():
         raise ValueError(f"a folder with {stem}*.tif and {table} is wanted, got {folder}")
+    numbers = [int(file.stem.removeprefix(stem)) for file in files]
+    if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        missing = next(n for n in range(numbers[0], numbers[-1]) if n not in numbers)
+        raise ValueError(f"masks must leave no frame out, frame {missing} is missing in {folder}")
     masks = np.stack([tifffile.imread(file) for file in files]).astype(np.int32)
     return masks, np.array((folder / table).read_text().split(), dtype=int).reshape(-1, 4)
 

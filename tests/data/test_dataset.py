@@ -94,3 +94,10 @@ def test_failure_while_writing_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match="No space"):
         write_patches({"train": rows()}, tmp_path / "set", FEATURES)
     assert not list(tmp_path.iterdir())
+
+
+def test_masks_beyond_16_bits_are_refused():
+    features = patch_features([], masks=True)
+    masks = np.full((1, 8, 8), 70000)
+    with pytest.raises(ValueError, match="masks must hold numbers below 65536, got 70000"):
+        encode_row(features, frames=np.zeros((1, 8, 8), np.uint8), masks=masks, recording="r")

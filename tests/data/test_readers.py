@@ -60,6 +60,29 @@ def test_metadata_of_ome_tiff_and_imagej(tmp_path):
     assert (b.name, b.pixel_size_um, b.frame_interval_min) == ("b", 0.5, 1.5)
 
 
+@pytest.mark.parametrize(("unit", "minutes"), [("minutes", 5), ("hr", 300), ("msec", 5 / 60_000), ("Sec", 5 / 60)])
+def test_imagej_writes_units_of_time_as_it_pleases(tmp_path, unit, minutes):
+    about = {"axes": "TYX", "finterval": 5.0, "tunit": unit}
+    tifffile.imwrite(tmp_path / "a.tif", VIDEO, imagej=True, metadata=about)
+    assert read_recording(tmp_path / "a.tif").frame_interval_min == pytest.approx(minutes, abs=1e-6)
+
+
+def test_an_unknown_unit_of_time_is_no_second(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", VIDEO, imagej=True, metadata={"axes": "TYX", "finterval": 5, "tunit": "day"})
+    assert read_recording(tmp_path / "a.tif").frame_interval_min is None
+
+
+def test_positions_of_one_file_are_not_dropped(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "positions.ome.tif", ome=True) as file:
+        for _ in range(3):
+            file.write(VIDEO, metadata={"axes": "TYX"})
+    one_line(lambda: read_recording(tmp_path / "positions.ome.tif"), "positions.ome.tif: file must hold one recording")
+    with tifffile.TiffWriter(tmp_path / "thumbnail.ome.tif", ome=True) as file:
+        file.write(VIDEO, metadata={"axes": "TYX"})
+        file.write(VIDEO[0, ::4, ::4], metadata={"axes": "YX"})
+    assert len(read_recording(tmp_path / "thumbnail.ome.tif").frames) == len(VIDEO)
+
+
 def test_a_plain_tiff_resolution_is_not_a_pixel_size(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", VIDEO, resolution=(72, 72), resolutionunit="INCH")
     assert read_recording(tmp_path / "a.tif").pixel_size_um is None

@@ -53,6 +53,10 @@ def test_a_file_may_serve_twice_with_regions_apart(tmp_path):
         ("recordings: 3", "must be a list of recordings"),
         ("a: [b", "sidecar must be valid YAML"),
         ("- {file: a/x.tif}\n- {file: b/x.tif}", "different names, got x twice"),
+        ("- {file: x.tif, stride: -2}", "x.tif: stride must be at least 1, got -2"),
+        ("- {file: x.tif, downscale: 0}", "x.tif: downscale must be at least 1, got 0"),
+        ("- {file: x.tif, num_frames: 1}", "x.tif: num_frames must be at least 2, got 1"),
+        ("- {file: x.tif, pixel_size_um: -1}", "x.tif: pixel_size_um must be above 0, got -1"),
     ],
 )
 def test_faults_are_named_in_one_line(tmp_path, text, message):
@@ -84,3 +88,11 @@ def test_names_end_at_the_suffix_of_the_format(tmp_path):
 )
 def test_files_of_one_name_are_named_by_their_folders(files, names):
     assert distinct_names([Path(file) for file in files]) == names
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_a_table_as_spreadsheets_save_it(tmp_path, separator):
+    rows = [["file", "density", "day"], ["a.tif", " sparse", "3"], ["b.tif", "", "4"], ["", "", ""]]
+    (tmp_path / "r.csv").write_text("\n".join(separator.join(row) for row in rows), encoding="utf-8-sig")
+    entries = read_sidecar(tmp_path / "r.csv")
+    assert [(e.file, e.density, e.day) for e in entries] == [("a.tif", "sparse", 3), ("b.tif", None, 4)]

@@ -69,3 +69,9 @@ def test_no_cells_leave_a_table_with_all_columns():
     table = measure_cells(np.zeros((3, 32, 32), int), np.zeros((3, 32, 32), np.uint8), pixel_size_um=1.0)
     assert len(table) == 0
     assert list(table) == [*COLUMNS, "area_um2", "perimeter_um"]
+
+
+def test_no_cell_is_larger_than_its_hull():
+    square = np.zeros((12, 12), bool)
+    square[4:8, 4:8] = True
+    assert measure_shape(square)["solidity"] == pytest.approx(1)

@@ -132,3 +132,9 @@ def test_what_cannot_be_compared_is_said_in_one_line(real, synth, message):
     with pytest.raises(ValueError, match=message) as error:
         compare_clips(real, synth, controls=False)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("size", [48, 50, 64])
+def test_each_ring_of_the_spectrum_holds_something(size):
+    found = clip_features(np.random.default_rng(0).integers(0, 255, (2, 5, size, size), dtype=np.uint8))
+    assert all(np.isfinite(values).all() for values in found["spectrum"].values())

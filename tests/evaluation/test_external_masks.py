@@ -74,3 +74,10 @@ def test_unknown_formats_and_pickles_are_refused(tmp_path):
         read_masks(tmp_path / "cells_seg.npy", SHAPE)
     with pytest.raises(ValueError, match="Iout"):
         decode_roi(b"nonsense")
+
+
+def test_composite_outlines_are_not_taken_for_their_box():
+    data = bytearray(roifile.ImagejRoi.frompoints(np.array([[2, 2], [20, 2], [20, 20], [2, 20]])).tobytes())
+    data[6], data[36:40] = roifile.ROI_TYPE.RECT.value, (24).to_bytes(4, "big")  # a rectangle with a shape behind it
+    with pytest.raises(ValueError, match="outlines must be single and without holes, got a composite one in x"):
+        decode_roi(bytes(data), name="x")

@@ -34,3 +34,10 @@ def test_bad_input_is_named():
         dis_flow(torch.rand(1, 32, 32))
     with pytest.raises(ValueError, match=r"floating video must lie in \[0, 1\]"):
         dis_flow(255 * torch.rand(2, 32, 32))
+
+
+@pytest.mark.parametrize("shape", [(5, 40), (15, 64), (13, 5)])
+def test_strips_that_opencv_cannot_search(shape):
+    strip = np.random.default_rng(0).integers(0, 255, (3, *shape), dtype=np.uint8)
+    assert dis_flow(strip).shape == (2, 2, *shape)
+    assert dis_flow(strip[[0, 0]]).abs().max() == 0

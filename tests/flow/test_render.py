@@ -62,3 +62,8 @@ def test_bad_input_is_named():
         flow_to_rgb(np.zeros((8, 8, 2)), max_speed=0)
     with pytest.raises(ValueError, match="flow must be the frame's shape"):
         draw_quiver(np.zeros((8, 9)), np.zeros((8, 8, 2)))
+
+
+def test_a_frame_smaller_than_the_spacing_has_one_arrow():
+    flow = np.full((3, 3, 2), 1.0, np.float32)
+    assert np.ptp(draw_quiver(np.full((3, 3), 90, np.uint8), flow).reshape(-1, 3), axis=0).max() > 50

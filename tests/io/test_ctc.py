@@ -84,3 +84,10 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, division):
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
     with pytest.raises(ValueError, match="a folder with mask"):
         read_ctc(tmp_path)
+
+
+def test_a_frame_that_is_missing_is_told(tmp_path, division):
+    write_ctc(tmp_path / "out", *division)
+    sorted((tmp_path / "out").glob("mask*.tif"))[1].unlink()
+    with pytest.raises(ValueError, match="masks must leave no frame out, frame 1 is missing"):
+        read_ctc(tmp_path / "out")
