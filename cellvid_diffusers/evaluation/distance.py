@@ -113,13 +113,8 @@ def split_halves(
     """Ways to cut the groups into two halves, within each stratum, as pairs of `(N,)` weights.
 
     Each stratum weighs the same on both sides, as much as it has clips.  All ways where there are few, else
-    a random choice.  A stratum with a single group cannot be split and stays out, and so does a half of a
-    single clip.
-
-    Raises
-    ------
-    ValueError
-        If there is no way.
+    a random choice.  A stratum with a single group cannot be split and stays out; halves of a single clip
+    do, too, unless there are no others.
     """
     names = [sorted(set(groups[strata == s])) for s in np.unique(strata)]
     names = [n for n in names if len(n) > 1]
@@ -141,11 +136,14 @@ def split_halves(
     else:
         rng = np.random.default_rng(seed)
         splits = [weights([set(rng.permutation(n)[: len(n) // 2]) for n in names]) for _ in range(max_splits)]
-    splits = [halves for halves in splits if min(map(np.count_nonzero, halves)) > 1]
-    if not splits:
+    return [halves for halves in splits if min(map(np.count_nonzero, halves)) > 1] or splits
+
+
+def check_halves(splits: Sequence[tuple[np.ndarray, np.ndarray]], groups: np.ndarray) -> None:
+    """A `ValueError` where all halves are single clips, which have no distance from their like."""
+    if max(min(map(np.count_nonzero, halves)) for halves in splits) < 2:
         sizes = sorted(np.unique(groups, return_counts=True)[1].tolist())
         raise ValueError(f"the real side needs groups for two halves of at least two clips, got groups of {sizes}")
-    return splits
 
 
 class Yardstick:
@@ -192,7 +190,8 @@ class Yardstick:
         draws = [_resample(*side, repeats, rng) for side in ((self.groups, self.strata), (groups, one))]
         drawn = np.array([energy_distance(*matrices, wx, wy) for wx, wy in zip(*draws, strict=True)])
         drawn = drawn[np.isfinite(drawn)]  # without those that drew one clip over and over
-        tails = np.quantile(drawn - drawn.mean(), [(1 - level) / 2, (1 + level) / 2])
+        ends = [(1 - level) / 2, (1 + level) / 2]
+        tails = np.quantile(drawn - drawn.mean(), ends) if len(drawn) else np.full(2, np.nan)
         return {
             "value": value,
             "floor": self.floor,

@@ -16,7 +16,7 @@ from .clips import ClipSet, dataset_splits, load_clips
 from .compare import compare_all, paper_table2
 from .controls import CONTROLS
 from .coverage import coverage
-from .distance import build_yardsticks, group_clips, mark_trust, run_controls
+from .distance import build_yardsticks, check_halves, group_clips, mark_trust, run_controls
 from .features import clip_features
 from .learned import learned_distances
 from .measure import Measurements, measure_clips
@@ -166,6 +166,7 @@ def examine(
     sides = Side(groups, kinds[0]), Side(units, kinds[1])
     step("features of real clips")
     yardsticks = build_yardsticks(real.frames, groups, strata, seed=seed)
+    check_halves(yardsticks["motion"].splits, groups)
     step("features of synthetic clips")
     fakes = clip_features(synth.frames)
     distances = {k: y.measure(fakes[k], units) for k, y in yardsticks.items()}

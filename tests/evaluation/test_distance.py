@@ -3,7 +3,14 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from cellvid_diffusers.evaluation.controls import CONTROLS
-from cellvid_diffusers.evaluation.distance import Yardstick, compare_clips, energy_distance, group_clips, split_halves
+from cellvid_diffusers.evaluation.distance import (
+    Yardstick,
+    check_halves,
+    compare_clips,
+    energy_distance,
+    group_clips,
+    split_halves,
+)
 from cellvid_diffusers.evaluation.features import clip_features
 
 
@@ -99,8 +106,9 @@ def test_halves_of_a_single_clip_are_no_halves(make_clips):
     groups, one = np.repeat(["a", "b", "c"], [8, 7, 1]), np.full(16, "all")
     splits = split_halves(groups, one)
     assert splits and all(min(np.count_nonzero(half) for half in pair) > 1 for pair in splits)
+    unlike = np.array(["a", "a", "a", "b"])
     with pytest.raises(ValueError, match=r"two halves of at least two clips, got groups of \[1, 3\]"):
-        split_halves(np.array(["a", "a", "a", "b"]), one[:4])
+        check_halves(split_halves(unlike, one[:4]), unlike)
     found = compare_clips(make_clips(4, 0), make_clips(4, 1), controls=False)  # some draws hold one clip four times
     for row in found["distances"].values():
         assert np.isfinite([row["value"], row["floor"], *row["interval"]]).all()
