@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from .flow import flow_to_rgb
-from .flow.render import LEAST_MAX_SPEED
+from .flow.render import speed_of_full_colour
 from .io import contact_sheet, stretch_contrast, write_ctc, write_gif, write_imagej_rois, write_mp4, write_ome_tiff
 from .pipelines import CellVideoPipeline
 from .pipelines.classes import value_of
@@ -143,7 +143,7 @@ def write_metadata(out: Path, index: int, known: dict[str, Any]) -> None:
 def overlay_flow(video: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """The flow's colours over the video, in proportion to the speed: `(F, H, W)` -> `(F, H, W, 3)` uint8."""
     speed = np.linalg.norm(flow, axis=-1, keepdims=True)
-    fastest = max(LEAST_MAX_SPEED, float(np.percentile(speed, 99)))
+    fastest = speed_of_full_colour(speed)
     share = 0.8 * np.clip(speed / fastest, 0, 1)
     colours = flow_to_rgb(flow, max_speed=fastest)
     return ((1 - share) * video[..., None] + share * colours).round().astype(np.uint8)

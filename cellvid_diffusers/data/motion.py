@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..flow import dis_flow, flow_to_rgb, horn_schunck
-from ..flow.render import LEAST_MAX_SPEED
+from ..flow.render import speed_of_full_colour
 from ..io import write_gif
 from ..io.atomic import replacing
 from .patches import BLOCK, block_contrast
@@ -86,7 +86,7 @@ def write_flow(recording: Recording, out: Path, method: str) -> int:
             written += len(piece)
         fields.flush()
     speeds = [np.linalg.norm(field[::4, ::4], axis=-1) for field in small]  # enough for the scale of the colours
-    fastest = max(LEAST_MAX_SPEED, float(np.percentile(np.stack(speeds), 99)))
+    fastest = speed_of_full_colour(np.stack(speeds))
     write_gif(out / "flow.gif", np.stack([flow_to_rgb(field, max_speed=fastest) for field in small]), scale=1)
     return written
 

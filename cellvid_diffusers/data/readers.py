@@ -120,9 +120,14 @@ class Recording:
         frames = self.frames[key]
         if frames.dtype == np.uint8:
             return frames
-        low, high = intensity_range or self.intensity_range
-        scaled = (frames.astype(np.float32) - low) * np.float32(255.0 / (high - low))
-        return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+        return scale_to_bytes(frames, intensity_range or self.intensity_range)
+
+
+def scale_to_bytes(frames: np.ndarray, intensity_range: tuple[float, float]) -> np.ndarray:
+    """Frames as uint8: the two values become 0 and 255, and what lies beyond them is clipped."""
+    low, high = intensity_range
+    scaled = (frames.astype(np.float32) - low) * np.float32(255.0 / (high - low))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
 def recording_name(path: Path) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 from datasets import get_dataset_split_names
 
 from ..data import decode_flow, decode_frames, load_patches, read_recording
+from ..data.readers import scale_to_bytes
 from .distance import group_clips
 
 UNKNOWN = "unknown"
@@ -163,8 +164,7 @@ def _to_bytes(frames: np.ndarray) -> tuple[np.ndarray, bool]:
     low, high = float(frames.min()), float(frames.max())
     rescaled = frames.dtype.kind != "f" or low < 0 or high > 1
     low, high = np.percentile(frames, (0.1, 99.9)) if rescaled else (0.0, 1.0)
-    scaled = (frames.astype(np.float32) - np.float32(low)) * np.float32(255 / max(high - low, 1e-6))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8), rescaled
+    return scale_to_bytes(frames, (float(low), max(float(high), float(low) + 1e-6))), rescaled
 
 
 def _flow_beside(folder: Path, name: str) -> np.ndarray | None:

@@ -19,7 +19,6 @@ from .statistics import (
     holm,
     kuiper,
     log_rank,
-    permutation_test,
     permute_labels,
     rotation_test,
     stratify,
@@ -27,7 +26,7 @@ from .statistics import (
     watson_u2,
 )
 from .statistics.equivalence import MARGIN, tost_within
-from .statistics.permutation import MIN_UNITS, least_p
+from .statistics.permutation import MIN_UNITS, count_units, least_p, permutation_within
 from .statistics.survival import log_rank_permutation, median_length
 
 LEVEL = 0.05
@@ -90,7 +89,7 @@ def compare_measure(
         "mean_real": float(values[0].mean()),
         "mean_synth": float(values[1].mean()),
         "count": [len(v) for v in values],
-        "units": [sum(len(of_real) for of_real, _, _ in parts), sum(len(of_synth) for _, of_synth, _ in parts)],
+        "units": count_units(parts),
         "least_p": least_p(parts),
         **effect_size(
             *values,
@@ -101,7 +100,7 @@ def compare_measure(
             seed=seed,
         ),
         **w1_over_floor(values[0], values[1], cell_splits, seed=seed),
-        "p": permutation_test(*values, *units, strata=strata, repeats=4 * repeats, seed=seed),
+        "p": permutation_within(parts, repeats=4 * repeats, seed=seed),
         "p_equivalence": tost_within(parts, margin=MARGIN * spread),
         "p_cells": float(stats.ttest_ind(*values, equal_var=False).pvalue),
     }

@@ -46,9 +46,14 @@ def flow_to_rgb(flow: np.ndarray, *, max_speed: float | None = None) -> np.ndarr
         raise ValueError(f"max_speed must be positive, got {max_speed}")
     speed = np.hypot(flow[..., 0], flow[..., 1])
     if max_speed is None:
-        max_speed = max(LEAST_MAX_SPEED, float(np.percentile(speed, 99)))
+        max_speed = speed_of_full_colour(speed)
     saturation = np.minimum(speed / max_speed, 1)[..., None]
     return np.rint(255 * (1 - saturation * (1 - _wheel(flow)))).astype(np.uint8)
+
+
+def speed_of_full_colour(speed: np.ndarray) -> float:
+    """The 99th percentile of speeds in pixels per frame, but at least `LEAST_MAX_SPEED`."""
+    return max(LEAST_MAX_SPEED, float(np.percentile(speed, 99)))
 
 
 def draw_quiver(

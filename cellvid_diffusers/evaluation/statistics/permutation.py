@@ -82,12 +82,16 @@ def permutation_test(
     float or None
         None with fewer than `MIN_UNITS` units on a side.
     """
-    parts = stratify((real, synth), (real_units, synth_units), strata)
-    if min(sum(len(part[0]) for part in parts), sum(len(part[1]) for part in parts)) < MIN_UNITS:
+    return permutation_within(stratify((real, synth), (real_units, synth_units), strata), repeats=repeats, seed=seed)
+
+
+def permutation_within(strata: Strata, *, repeats: int = 2000, seed: int = 0) -> float | None:
+    """`permutation_test` of units that are in strata already; `strata` from `stratify`."""
+    if min(count_units(strata)) < MIN_UNITS:
         return None
     rng = np.random.default_rng(seed)
     difference = variance = np.zeros(1 + repeats)
-    for of_real, of_synth, share in parts:
+    for of_real, of_synth, share in strata:
         means = np.concatenate([of_real, of_synth])
         is_synth = np.arange(len(means)) >= len(of_real)
         labels = np.concatenate([is_synth[None], rng.permuted(np.tile(is_synth, (repeats, 1)), axis=1)])
@@ -96,6 +100,11 @@ def permutation_test(
         variance = variance + share**2 * of_stratum[1]
     t = np.abs(difference) / np.sqrt(np.maximum(variance, np.finfo(float).tiny))
     return float(np.mean(t >= t[0] * (1 - 1e-12)))
+
+
+def count_units(strata: Strata) -> list[int]:
+    """Units of the real and of the synthetic side."""
+    return [sum(len(real) for real, _, _ in strata), sum(len(synth) for _, synth, _ in strata)]
 
 
 def least_p(strata: Strata) -> float:
