@@ -1,6 +1,8 @@
 """What a configuration asks for: clips, network, teacher, optimiser and learning rate."""
 
 import copy
+import hashlib
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from diffusers.optimization import get_scheduler
 from muon import Muon
 from torch.optim.lr_scheduler import LRScheduler
 
-from cellvid_diffusers.data import ClipDataset, load_patches, write_simulated
+from cellvid_diffusers.data import ClipDataset, Scales, load_patches, write_simulated
 from cellvid_diffusers.distillation import Distillation
 from cellvid_diffusers.models import MotionUNet3DModel, UNet3DModel
 from cellvid_diffusers.pipelines import CellVideoPipeline
@@ -28,15 +30,18 @@ def load_clips(config: dict[str, Any], accelerator: Accelerator) -> ClipDataset:
     """
     name = config["dataset_name"]
     if name is None:
-        name = Path(config["output_dir"]) / "simulated"
+        options = {"seed": config["seed"], **config["simulate"]}
+        digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]
+        name = Path(config["output_dir"]) / f"simulated-{digest}"  # a culture of other options is another one
         if accelerator.is_main_process and not name.exists():
-            write_simulated(name, seed=config["seed"], **config["simulate"])
+            write_simulated(name, **options)
         accelerator.wait_for_everyone()
     clips = ClipDataset(
         load_patches(name, "train"),
         num_frames=config["num_frames"],
         size=config["resolution"],
         transform=config["transform"],
+        scales=scales_of_teacher(config),
         scale_by_cell_type=config["scale_by_cell_type"],
         measure_density=config["measure_density"],
         normalization=config["normalization"],
@@ -51,6 +56,19 @@ def load_clips(config: dict[str, Any], accelerator: Accelerator) -> ClipDataset:
             names = config["class_columns"][column]
             raise ValueError(f"class_columns must name classes of the rows, got {names}: no row has such a {column}")
     return clips
+
+
+def scales_of_teacher(config: dict[str, Any]) -> Scales | dict[str, Scales] | None:
+    """The scales in which a student's teacher sees clips, so that both mean the same; None without one."""
+    if config["timesteps"] is None or not config["pretrained_model_name_or_path"]:
+        return None
+    known = CellVideoPipeline.load_config(config["pretrained_model_name_or_path"])
+    if known.get("flow_clip") is None:
+        raise ValueError("pretrained_model_name_or_path must say the flow_clip that it was trained with, got none")
+    mean, std, flow = known["video_mean"], known["video_std"], (known["flow_scale"], known["flow_clip"])
+    if isinstance(mean, dict):
+        return {name: Scales(mean[name], std[name], *flow) for name in mean}
+    return Scales(mean, std, *flow)
 
 
 def build_model(config: dict[str, Any]) -> UNet3DModel:

@@ -42,6 +42,7 @@ def make_pipeline(
         video_std=scale[1],
         # The paper's per-sample extremes are lost; the data set's own extremes stand in for them.
         flow_scale=scales.flow_scale if fixed else scales.flow_clip,
+        flow_clip=scales.flow_clip,
         noise_patterns=list(config["noise_patterns"]),
         class_names={kind: list(each) for kind, each in names.items()} or None,
         class_weights=clips.class_weights() if names else None,

@@ -35,7 +35,7 @@ class PrepareReport:
     errors : list of str
         One line for each recording, or window of one, that could not be prepared.
     notes : list of str
-        Where sidecar and file contradict each other.
+        Where sidecar and file contradict each other, and recordings that a sidecar does not list.
     """
 
     out: Path
@@ -134,7 +134,7 @@ def _lines(report: PrepareReport, scales: Mapping[str, float]) -> list[str]:
     lines += ["", "| scale | value |", "|---|---|"]
     lines += [f"| {name} | {value:.4g} |" for name, value in scales.items()]
     lines += ["", "![Intensity and speed](histograms.png)", "", "![A patch and its motion](preview.gif)", ""]
-    for title, messages in (("Contradictions", report.notes), ("Not prepared", report.errors)):
+    for title, messages in (("Sidecar and files", report.notes), ("Not prepared", report.errors)):
         if messages:
             lines += [f"## {title}", "", *(f"- {message}" for message in messages), ""]
     return lines

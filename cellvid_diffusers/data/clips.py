@@ -35,11 +35,11 @@ class ClipDataset(Dataset):
         Frames and side of a clip.
     transform : ClipTransform or mapping, optional
         The transform, or options of it beside `num_frames` and `size`.
-    scales : Scales, optional
-        By default `Scales.estimate` over the rows.
+    scales : Scales or mapping of cell type to Scales, optional
+        By default `Scales.estimate` over the first clips.
     scale_by_cell_type : bool
         Give the video of each cell type its own mean and spread, so that flat cells do not drown in noise that
-        others stand out from. Needs `cell_type` among the `class_columns`.
+        others stand out from, unless `scales` says them. Needs `cell_type` among the `class_columns`.
     measure_density : bool
         Label each clip with how crowded it is among clips of its cell type (`Crowding`) instead of with its row's
         density. Needs `density` among the `class_columns`.
@@ -65,7 +65,7 @@ class ClipDataset(Dataset):
         num_frames: int = 10,
         size: int = 64,
         transform: ClipTransform | Mapping[str, Any] | None = None,
-        scales: Scales | None = None,
+        scales: Scales | Mapping[str, Scales] | None = None,
         scale_by_cell_type: bool = False,
         measure_density: bool = False,
         normalization: str = "fixed",
@@ -103,10 +103,14 @@ class ClipDataset(Dataset):
             if asked and column not in self.class_columns:
                 raise ValueError(f"{option} needs class_columns with {column}, got {list(self.class_columns)}")
         types: Sequence[str] = self.class_columns["cell_type"] if scale_by_cell_type else ()
-        is_measured = scales is None or scale_by_cell_type or measure_density
+        is_measured = not isinstance(scales, Scales) or scale_by_cell_type or measure_density
         drawn = self._draw_first(SURVEYED * max(1, len(types))) if is_measured else []
-        self.scales = scales or Scales.estimate(clip[:2] for clip in drawn[:SURVEYED])
-        self.scales_by_cell_type = self._estimate_by_cell_type(types, drawn)
+        if isinstance(scales, Mapping):
+            self.scales_by_cell_type = dict(scales)
+            self.scales = _same_flow(Scales.estimate(clip[:2] for clip in drawn), next(iter(scales.values())))
+        else:
+            self.scales = scales or Scales.estimate(clip[:2] for clip in drawn[:SURVEYED])
+            self.scales_by_cell_type = self._estimate_by_cell_type(types, drawn)
         self.crowding: Crowding | None = None
         if measure_density:
             each = ((self._kind(row), video, 255 * self._scales_of_row(row).video_std) for video, _, row in drawn)
@@ -128,8 +132,7 @@ class ClipDataset(Dataset):
             if self._kind(row) >= 0:
                 clips[self._kind(row)].append((video, None))
         of_type = {name: Scales.estimate(c) if c else self.scales for name, c in zip(names, clips, strict=True)}
-        shared = {"flow_scale": self.scales.flow_scale, "flow_clip": self.scales.flow_clip}
-        return {name: replace(scales, **shared) for name, scales in of_type.items()}
+        return {name: _same_flow(scales, self.scales) for name, scales in of_type.items()}
 
     def _kind(self, row: int) -> int:
         """Number of a row's cell type; -1 = unknown."""
@@ -261,6 +264,11 @@ def _check_row(row: Mapping[str, Any], wanted: ClipTransform, flow: bool) -> Non
         raise ValueError(f"size must be at most the patches' {min(height, width)}, got {wanted.size}")
 
 
+def _same_flow(scales: Scales, other: Scales) -> Scales:
+    """The one's scale of video with the other's of flow."""
+    return replace(scales, flow_scale=other.flow_scale, flow_clip=other.flow_clip)
+
+
 def _as_bytes(video: np.ndarray) -> np.ndarray:
     """Video in [0, 1] as it is stored."""
     return (video * 255).astype(np.uint8)
@@ -282,8 +290,9 @@ class ClipStream(IterableDataset):
     """Training clips of a streamed data set: rows come in the data set's order, a shard a worker, and are not kept.
 
     Of each row `clips_per_row` clips are drawn, clip k of the worker's row n by
-    `numpy.random.default_rng((seed, worker, n, k))`; only their windows are decoded. Shuffle the stream itself
-    (`rows.shuffle(seed, buffer_size)`) where order matters.
+    `numpy.random.default_rng((seed, epoch, worker, n, k))`; only their windows are decoded. Shuffle the stream itself
+    (`rows.shuffle(seed, buffer_size)`) where order matters, and share it out among processes with
+    `datasets.distributed.split_dataset_by_node`.
 
     Parameters
     ----------
@@ -313,6 +322,12 @@ class ClipStream(IterableDataset):
     ):
         self.rows, self.scales, self.transform, self.flow = rows, scales, transform, flow
         self.class_columns, self.seed, self.clips_per_row = dict(class_columns or {}), seed, clips_per_row
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other clips in another pass, and have a shuffled stream come in another order; 0 until it is called."""
+        self.epoch = epoch
+        self.rows.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         """`video` float32 `(C, F, H, W)` in model units, and `class_labels` int64 `(K,)`."""
@@ -323,7 +338,7 @@ class ClipStream(IterableDataset):
             features = self.rows.features
             labels = [_label(row[c], features[c], names) for c, names in self.class_columns.items()]
             for clip in range(self.clips_per_row):
-                rng = np.random.default_rng((self.seed, worker.id if worker else 0, number, clip))
+                rng = np.random.default_rng((self.seed, self.epoch, worker.id if worker else 0, number, clip))
                 sample = torch.from_numpy(self.transform(frames, flow, rng))
                 yield {
                     "video": self.scales.normalize(sample),

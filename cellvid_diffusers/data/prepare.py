@@ -143,7 +143,7 @@ def prepare(
     out = Path(out)
     check_new(out)
     report = PrepareReport(out, options=options)
-    entries = _entries(recordings, sidecar, root, validation)
+    entries = _entries(recordings, sidecar, root, validation, report)
     with start_workers(workers=workers, engine=engine, scheduler=scheduler) as run:
         plans = _plan_all(entries, options, report, run)
         cell_types = sorted({plan.entry.cell_type for plan in plans if plan.entry.cell_type})
@@ -172,8 +172,12 @@ def _entries(
     sidecar: str | Path | None,
     root: str | Path | None,
     validation: Sequence[str],
+    report: PrepareReport,
 ) -> list[tuple[RecordingEntry, Path]]:
-    """Sidecar entries of the recordings asked for, each with the folder its file is relative to."""
+    """Sidecar entries of the recordings asked for, each with the folder its file is relative to.
+
+    Recordings that a sidecar does not list are noted in the report: a name in it may be mistyped.
+    """
     listed = read_sidecar(sidecar) if sidecar else []
     folder = Path(root) if root else Path(sidecar).parent if sidecar else Path()
     if not recordings:
@@ -186,6 +190,8 @@ def _entries(
         for path, file, name in zip(paths, files, distinct_names(files), strict=True):
             own = [(entry, folder) for entry in listed if (folder / entry.file).resolve() == path]
             found += own or [(RecordingEntry(file.as_posix(), name), place)]
+            if listed and not own:
+                report.notes.append(f"{name}: not in the sidecar, so nothing is known of its cells")
         name_entries([entry for entry, _ in found])  # names from the sidecar and from files must not meet, either
     if not found:
         raise ValueError("recordings must be given, by path or in a sidecar, got none")

@@ -33,8 +33,8 @@ class CellVideoPipeline(DiffusionPipeline):
         video_mean (`float` or `dict[str, float]`), video_std (the same): Grey value in [0, 1] = model value *
             `video_std` + `video_mean`; for all clips, or for each cell type.
         flow_scale (`float`): Flow in pixels per frame = model value * `flow_scale`. Zero motion is zero in the model.
-        flow_offset (`float`): Added to the flow after scaling; 0 unless the model was trained with the paper's min-max
-            normalisation, where zero motion is not zero.
+        flow_clip (`float`, *optional*): Pixels per frame at which each component of the flow was clipped in training;
+            a given flow is, too, as the model sees it.
         noise_patterns (`list[str]`): What the model was trained to do (`training_utils.NOISE_PATTERNS`).
         class_names (`dict[str, list[str]]`, *optional*): For `cell_type`, `density` and `maturity`, in this order, the
             names of the classes that the model knows.
@@ -57,7 +57,7 @@ class CellVideoPipeline(DiffusionPipeline):
         video_mean: float | dict[str, float] = 0.5,
         video_std: float | dict[str, float] = 0.5,
         flow_scale: float = 1.0,
-        flow_offset: float = 0.0,
+        flow_clip: float | None = None,
         noise_patterns: list[str] = ["joint"],  # noqa: B006 (a config key: JSON has no tuples)
         class_names: dict[str, list[str]] | None = None,
         class_weights: dict[str, list[float]] | None = None,
@@ -75,7 +75,7 @@ class CellVideoPipeline(DiffusionPipeline):
             video_mean=video_mean,
             video_std=video_std,
             flow_scale=flow_scale,
-            flow_offset=flow_offset,
+            flow_clip=flow_clip,
             noise_patterns=noise_patterns,
             class_names=class_names,
             class_weights=class_weights,
@@ -350,4 +350,4 @@ class CellVideoPipeline(DiffusionPipeline):
         video = (clip[:, 0] * std + mean).clamp(0, 1)
         if clip.shape[1] == 1:
             return video, None
-        return video, clip[:, 1:].permute(0, 2, 3, 4, 1) * self.config.flow_scale + self.config.flow_offset
+        return video, clip[:, 1:].permute(0, 2, 3, 4, 1) * self.config.flow_scale

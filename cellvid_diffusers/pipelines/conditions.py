@@ -87,7 +87,8 @@ class Given:
     ) -> "Conditions":
         """The same in the model's scale; `video_scale` holds mean and standard deviation, each `(1 or B, 1, 1, 1)`."""
         mean, std = video_scale
-        flow = (self.flow - config["flow_offset"]) / config["flow_scale"]
+        clip = config["flow_clip"]
+        flow = (self.flow if clip is None else self.flow.clamp(-clip, clip)) / config["flow_scale"]
         values = torch.cat([((self.video - mean) / std)[:, None], flow.permute(0, 4, 1, 2, 3)], dim=1)
         return Conditions(values[:, :channels], self.mask)
 

@@ -164,6 +164,11 @@ def test_each_cell_type_has_its_own_video_scale(tmp_path):
     assert clips.scales_of(torch.tensor([-1])) == clips.scales
     with pytest.raises(ValueError, match="scale_by_cell_type needs class_columns with cell_type"):
         ClipDataset(data, scale_by_cell_type=True, **options)
+    known = {"flat": Scales(0.3, 0.05, 0.25, 2.0), "high": Scales(0.6, 0.2, 0.25, 2.0)}
+    told = ClipDataset(data, class_columns=columns, scale_by_cell_type=True, scales=known, **options)
+    assert all(told.scales_of(torch.tensor([kind])) == known[name] for kind, name in enumerate(columns["cell_type"]))
+    assert (told.scales.flow_scale, told.scales.flow_clip) == (0.25, 2.0)
+    assert (told[0]["video"][1:] == 0.5 / 0.25).all()
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +248,10 @@ def test_stream_draws_from_each_row(folder):
     assert len(first) == 24 and first[0]["video"].shape == (3, 5, 32, 32)
     assert [int(item["class_labels"][0]) for item in first] == [0] * 16 + [1] * 8
     assert all(torch.equal(a["video"], b["video"]) for a, b in zip(first, second, strict=True))
+    stream.set_epoch(1)
+    third = list(stream)
+    assert [int(item["class_labels"][0]) for item in third] == [0] * 16 + [1] * 8
+    assert not any(torch.equal(a["video"], b["video"]) for a, b in zip(first[:16], third[:16], strict=True))
 
 
 def test_loader_workers_give_the_same_batches(folder):

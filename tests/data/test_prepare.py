@@ -116,6 +116,14 @@ def test_contradictions_are_said_and_the_sidecar_counts(tmp_path):
     assert load_patches(tmp_path / "out")[0]["pixel_size_um"] == 0.5
 
 
+def test_recordings_that_the_sidecar_does_not_list_are_told(stacks, tmp_path):
+    (stacks / "recordings.yaml").write_text("- {file: a.tif, cell_type: neuron}\n- {file: B.TIF, cell_type: glia}\n")
+    paths = [stacks / "a.tif", stacks / "b.tif"]
+    report = prepare(paths, tmp_path / "out", sidecar=stacks / "recordings.yaml", flow="none", **OPTIONS)
+    assert report.notes == ["b: not in the sidecar, so nothing is known of its cells"]
+    assert report.notes[0] in (tmp_path / "out" / "README.md").read_text()
+
+
 @pytest.mark.slow
 def test_two_runs_and_two_workers_give_the_same_bytes(stacks, tmp_path):
     files = [stacks / "a.tif", stacks / "b.tif"]

@@ -348,6 +348,14 @@ class TestConditions:
         np.testing.assert_array_equal(out.flow[0], flow)
         assert not np.allclose(out.frames, pipe(**SHORT, flow=-flow, generator=seeded()).frames)
 
+    def test_the_model_sees_no_flow_faster_than_it_was_trained_with(self):
+        flow = np.random.default_rng(0).normal(size=(4, 16, 24, 2)).astype(np.float32)
+        pipe = make_pipe(flow_clip=0.5)
+        out = pipe(**SHORT, flow=flow, generator=seeded())
+        np.testing.assert_array_equal(out.flow[0], flow)
+        slower = pipe(**SHORT, flow=flow.clip(-0.5, 0.5), generator=seeded())
+        np.testing.assert_array_equal(out.frames, slower.frames)
+
     def test_flow_of_a_video(self):
         frames = np.random.default_rng(0).random((4, 16, 24), dtype=np.float32)
         out = make_pipe()(**SHORT, frames=frames, generator=seeded())

@@ -1,15 +1,24 @@
-"""Learning rate in time."""
+"""Clips of simulated cultures, and learning rate in time."""
 
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
 
 import components
-from components import LinearInTime
+from components import LinearInTime, load_clips
+from config import load_config
+
+
+def test_a_culture_of_other_options_is_another_one(tmp_path):
+    options = ["--output_dir", str(tmp_path), "--resolution", "16", "--num_frames", "3", "--simulate.size", "16"]
+    options += ["--simulate.num_frames", "3", "--simulate.num_videos"]
+    lengths = [len(load_clips(load_config([*options, count]), Accelerator(cpu=True))) for count in ("3", "5", "3")]
+    assert lengths == [2, 4, 2] and len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.fixture
