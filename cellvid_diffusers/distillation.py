@@ -1,7 +1,8 @@
-r"""Distillation: a student that goes in one step where its teacher goes in many.
+r"""Distillation: what a trained network teaches another.
 
-With :math:`\alpha = \cos \varphi` and :math:`\sigma = \sin \varphi`, a deterministic step from the angle
-:math:`\varphi_t` to :math:`\varphi_e` is a rotation of the noisy clip and the prediction,
+`Distillation` teaches to go in one step where the teacher goes in many. With :math:`\alpha = \cos \varphi` and
+:math:`\sigma = \sin \varphi`, a deterministic step from the angle :math:`\varphi_t` to :math:`\varphi_e` is a rotation
+of the noisy clip and the prediction,
 
 .. math:: x_e = \cos(\varphi_t - \varphi_e) \, x_t - \sin(\varphi_t - \varphi_e) \, v,
 
@@ -9,6 +10,10 @@ so that there is one :math:`v` that leads from a noisy clip to wherever the teac
 Progressive Distillation, 2022, Appendix D). The way from noise to a clip is cut at a few timesteps; the student learns
 that :math:`v` at each of them and nothing else. The teacher goes through a segment with DPM-Solver++(2M) in steps of
 equal size in :math:`\lambda = \log(\alpha / \sigma)` (Lu et al., DPM-Solver++, 2022, Algorithm 2).
+
+`NoisyTeacher` teaches where a clip is mostly noise. The target of a training clip is one of all clips that its noise
+may hide, and there nearly all chance; what a network learns is their mean, which shows through it slowly. A trained
+network knows that mean.
 
 Shapes: clips `(B, C, F, H, W)`, levels of video and flow `(B, F, 2)`.
 """
@@ -83,8 +88,13 @@ class Distillation:
         return self.ways[self._segments(len(drawn)), 0][:, None, None].masked_fill(drawn == 0, 0)
 
     @torch.no_grad()
-    def target(self, noisy: torch.Tensor, levels: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-        """The v that leads in one step from noisy clips to where the teacher takes them; anything where given."""
+    def target(
+        self, noisy: torch.Tensor, levels: torch.Tensor, labels: torch.Tensor | None, target: torch.Tensor
+    ) -> torch.Tensor:
+        """The v that leads in one step from noisy clips to where the teacher takes them; anything where given.
+
+        It takes the place of `target`, that of the objective.
+        """
         ways, given = self.ways[self._segments(len(noisy))].T, levels == 0
         fixed, clip, before = expand_levels(given, noisy.shape[1]), noisy, None
         for step, (now, then) in enumerate(pairwise(ways)):
@@ -106,6 +116,34 @@ class Distillation:
 
     def _segments(self, count: int) -> torch.Tensor:
         return torch.arange(count, device=self.ways.device) % len(self.ways)
+
+
+class NoisyTeacher:
+    """What a student is taught of clips that are mostly noise.
+
+    Args:
+        teacher (`UNet3DModel`): Predicts what the student is to predict; not trained on.
+        level (`int`): The noise level from which on it is asked.
+    """
+
+    def __init__(self, teacher: UNet3DModel, level: int):
+        self.teacher, self.level = teacher, level
+
+    def levels(self, drawn: torch.Tensor) -> torch.Tensor:
+        """The levels as they were drawn."""
+        return drawn
+
+    @torch.no_grad()
+    def target(
+        self, noisy: torch.Tensor, levels: torch.Tensor, labels: torch.Tensor | None, target: torch.Tensor
+    ) -> torch.Tensor:
+        """The teacher's prediction for clips whose noisiest frame is at `level` or above; `target` for the others."""
+        asked = torch.nonzero(levels.amax(dim=(1, 2)) >= self.level)[:, 0]
+        if not len(asked):
+            return target
+        labels = None if labels is None else labels[asked]
+        mean = self.teacher(noisy[asked], levels[asked], labels, return_dict=False)[0]
+        return target.index_copy(0, asked, mean.to(target.dtype))
 
 
 def _beside(values: torch.Tensor) -> torch.Tensor:

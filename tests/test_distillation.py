@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cellvid_diffusers.distillation import Distillation
+from cellvid_diffusers.distillation import Distillation, NoisyTeacher
 
 ALPHAS = torch.cos(torch.linspace(0.01, torch.pi / 2 - 1e-4, 1000)) ** 2
 TIMESTEPS = [999, 950, 700]
@@ -42,7 +42,7 @@ def test_one_step_leads_where_the_way_of_the_teacher_ends(noisy):
     """The deterministic way keeps each value at its share of the spread."""
     distillation = Distillation(GaussianTeacher(), ALPHAS, TIMESTEPS, teacher_steps=32)
     levels = distillation.levels(torch.ones(3, 4, 2, dtype=torch.long))
-    target = distillation.target(noisy, levels, None)
+    target = distillation.target(noisy, levels, None, noisy)
     for k, end in enumerate([*TIMESTEPS[1:], None]):
         start, end = ALPHAS[TIMESTEPS[k]], ALPHAS[end] if end else torch.tensor(1.0)
         expected = noisy[k] * spread_at(end) / spread_at(start)
@@ -53,7 +53,7 @@ def test_more_steps_of_the_teacher_end_nearer(noisy):
     errors = []
     for steps in (2, 4, 16):
         distillation = Distillation(GaussianTeacher(), ALPHAS, TIMESTEPS, teacher_steps=steps)
-        target = distillation.target(noisy, distillation.levels(torch.ones(3, 4, 2, dtype=torch.long)), None)
+        target = distillation.target(noisy, distillation.levels(torch.ones(3, 4, 2, dtype=torch.long)), None, noisy)
         found = arrive(noisy[2], target[2], ALPHAS[TIMESTEPS[2]], torch.tensor(1.0))
         errors.append(float((found - noisy[2] * SPREAD / spread_at(ALPHAS[TIMESTEPS[2]])).abs().mean()))
     assert errors[0] > errors[1] > errors[2]
@@ -84,7 +84,7 @@ def test_given_frames_stand_still_for_the_teacher(noisy):
     drawn = torch.ones(3, 4, 2, dtype=torch.long)
     drawn[:, 0, 0] = 0
     distillation = Distillation(Spy(), ALPHAS, TIMESTEPS, teacher_steps=4)
-    distillation.target(noisy, distillation.levels(drawn), None)
+    distillation.target(noisy, distillation.levels(drawn), None, noisy)
     assert len(seen) == 4
     for frame, level in seen:
         assert torch.equal(frame, noisy[:, 0, 0]) and (level == 0).all()
@@ -99,3 +99,24 @@ def test_timesteps_that_do_not_fall_are_refused(timesteps):
 def test_a_teacher_takes_several_steps():
     with pytest.raises(ValueError, match="teacher_steps must be at least 2, got 1"):
         Distillation(GaussianTeacher(), ALPHAS, TIMESTEPS, teacher_steps=1)
+
+
+def test_a_teacher_of_noise_is_asked_where_a_clip_is_noisy():
+    seen = []
+
+    def teacher(clip, levels, labels, return_dict):
+        seen.append((clip, levels, labels))
+        return (torch.full_like(clip, 7, dtype=torch.bfloat16),)
+
+    noisy, labels = torch.randn(4, 3, 2, 8, 8), torch.arange(4)[:, None]
+    target = torch.randn_like(noisy)
+    drawn = torch.tensor([600, 880, 300, 990])[:, None, None].repeat(1, 2, 2)
+    drawn[3, 0, 0] = 0  # given
+    drawn[2, :, 1] = 900  # flow alone is noisy
+    learner = NoisyTeacher(teacher, 880)
+    found = learner.target(noisy, learner.levels(drawn), labels, target)
+    assert found.dtype == target.dtype and torch.equal(found[0], target[0]) and (found[1:] == 7).all()
+    (clip, levels, of_clip), *more = seen
+    assert not more and torch.equal(clip, noisy[1:]) and torch.equal(levels, drawn[1:])
+    assert of_clip.flatten().tolist() == [1, 2, 3]
+    assert torch.equal(learner.target(noisy[:1], drawn[:1], None, target[:1]), target[:1]) and len(seen) == 1

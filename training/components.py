@@ -14,7 +14,7 @@ from muon import Muon
 from torch.optim.lr_scheduler import LRScheduler
 
 from cellvid_diffusers.data import ClipDataset, Scales, load_patches, write_simulated
-from cellvid_diffusers.distillation import Distillation
+from cellvid_diffusers.distillation import Distillation, NoisyTeacher
 from cellvid_diffusers.models import MotionUNet3DModel, UNet3DModel
 from cellvid_diffusers.pipelines import CellVideoPipeline
 from cellvid_diffusers.training_utils import DiffusionObjective
@@ -60,11 +60,12 @@ def load_clips(config: dict[str, Any], accelerator: Accelerator) -> ClipDataset:
 
 def scales_of_teacher(config: dict[str, Any]) -> Scales | dict[str, Scales] | None:
     """The scales in which a student's teacher sees clips, so that both mean the same; None without one."""
-    if config["timesteps"] is None or not config["pretrained_model_name_or_path"]:
+    teacher = config["teacher_model_name_or_path"] or (config["timesteps"] and config["pretrained_model_name_or_path"])
+    if not teacher:
         return None
-    known = CellVideoPipeline.load_config(config["pretrained_model_name_or_path"])
+    known = CellVideoPipeline.load_config(teacher)
     if known.get("flow_clip") is None:
-        raise ValueError("pretrained_model_name_or_path must say the flow_clip that it was trained with, got none")
+        raise ValueError(f"a teacher must say the flow_clip that it was trained with, {teacher} does not")
     mean, std, flow = known["video_mean"], known["video_std"], (known["flow_scale"], known["flow_clip"])
     if isinstance(mean, dict):
         return {name: Scales(mean[name], std[name], *flow) for name in mean}
@@ -96,16 +97,25 @@ def same_kinds(columns: dict[str, list[str]], known: dict[str, list[str]]) -> li
     return [list(known).index(kind) if known.get(kind) == names else None for kind, names in columns.items()]
 
 
-def build_distillation(
+def build_teacher(
     model: UNet3DModel, objective: DiffusionObjective, config: dict[str, Any], device: torch.device
-) -> Distillation | None:
-    """What teaches a student of few timesteps: the weights that it starts from. None without `timesteps`.
+) -> Distillation | NoisyTeacher | None:
+    """What teaches the model: for few `timesteps` the weights that it starts from, under much noise other weights.
 
     Raises:
-        ValueError: If there are no such weights, or they do not predict v.
+        ValueError: If `timesteps` has no weights to start from, or they do not predict v; if the other weights know
+            other classes; or if both are asked for.
     """
+    other = config["teacher_model_name_or_path"]
     if config["timesteps"] is None:
-        return None
+        if other is None:
+            return None
+        pipe = CellVideoPipeline.from_pretrained(other)
+        if (pipe.config.class_names or {}) != config["class_columns"]:
+            raise ValueError(f"a teacher must know the classes of class_columns, {other} has {pipe.config.class_names}")
+        return NoisyTeacher(pipe.unet.requires_grad_(False).eval().to(device), config["teacher_level"])
+    if other is not None:
+        raise ValueError("timesteps are learned from the weights started from, not from teacher_model_name_or_path")
     if not config["pretrained_model_name_or_path"] or objective.prediction_type != "v_prediction":
         raise ValueError("timesteps needs a teacher: pretrained_model_name_or_path must name weights that predict v")
     teacher = copy.deepcopy(model).requires_grad_(False).eval().to(device)

@@ -51,6 +51,8 @@ DEFAULTS: dict[str, Any] = {
     "class_dropout": 0.1,
     "timesteps": None,  # learn to step at these alone, as far as the weights started from get in many steps
     "teacher_steps": 8,  # (cellvid_diffusers.distillation): so many for each of the student's
+    "teacher_model_name_or_path": None,  # pipeline whose predictions are the targets of clips whose noise level is
+    "teacher_level": 880,  # so high or higher (cellvid_diffusers.distillation)
     # How
     "train_batch_size": 8,  # of each process
     "gradient_accumulation_steps": 1,

@@ -30,7 +30,7 @@ from cellvid_diffusers.training_utils import (
     drop_labels,
     keep_freed_memory,
 )
-from components import build_distillation, build_lr_scheduler, build_model, build_optimizer, load_clips
+from components import build_lr_scheduler, build_model, build_optimizer, build_teacher, load_clips
 from config import load_config
 from resuming import drop_later, find_checkpoint, save_checkpoint
 from validation import make_pipeline, write_samples
@@ -107,7 +107,7 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
         config["snr_gamma"],
     )
     optimizer = build_optimizer(model, config)
-    distillation = build_distillation(model, objective, config, accelerator.device)
+    teacher = build_teacher(model, objective, config, accelerator.device)
     lr_scheduler = build_lr_scheduler(optimizer, config)
     progress = Progress()
     ema = EMAModel(
@@ -125,9 +125,7 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
     def pipeline() -> CellVideoPipeline:
         return make_pipeline(accelerator.unwrap_model(model), ema, noise_scheduler, clips, config)
 
-    train(
-        accelerator, config, clips, network, objective, distillation, optimizer, lr_scheduler, progress, ema, pipeline
-    )
+    train(accelerator, config, clips, network, objective, teacher, optimizer, lr_scheduler, progress, ema, pipeline)
     if progress.step % config["checkpointing_steps"]:  # else it has just been saved
         save_checkpoint(accelerator, config, progress.step)
     if accelerator.is_main_process:
@@ -137,9 +135,7 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
             pipe.push_to_hub(config["hub_model_id"] or folder.name)
 
 
-def train(
-    accelerator, config, clips, network, objective, distillation, optimizer, lr_scheduler, progress, ema, pipeline
-):
+def train(accelerator, config, clips, network, objective, teacher, optimizer, lr_scheduler, progress, ema, pipeline):
     """Step until `max_train_steps` or `max_minutes`; one line of `train_log.jsonl` every `logging_steps`."""
     started, folder = time.monotonic(), Path(config["output_dir"])
     per_step = config["train_batch_size"] * accelerator.num_processes * config["gradient_accumulation_steps"]
@@ -153,7 +149,7 @@ def train(
     for micro, batch in enumerate(batches(accelerator, config, clips, progress)):
         with accelerator.accumulate(network):
             position = progress.clips + micro % config["gradient_accumulation_steps"]
-            losses = step_losses(accelerator, config, network, objective, distillation, batch, position)
+            losses = step_losses(accelerator, config, network, objective, teacher, batch, position)
             accelerator.backward(objective.combine(losses))
             if accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(network.parameters(), config["max_grad_norm"])
@@ -199,7 +195,7 @@ def train(
     bar.close()
 
 
-def step_losses(accelerator, config, network, objective, distillation, batch, position: int) -> torch.Tensor:
+def step_losses(accelerator, config, network, objective, teacher, batch, position: int) -> torch.Tensor:
     """Loss of each channel for one batch, at noise that depends on the seed, the process and the position alone."""
     seed = hash((config["seed"], accelerator.process_index, position)) % 2**62
     generator = torch.Generator().manual_seed(seed)
@@ -216,12 +212,12 @@ def step_losses(accelerator, config, network, objective, distillation, batch, po
     on_device = torch.Generator(clean.device).manual_seed(seed)
     epsilon = torch.randn(clean.shape, generator=on_device, device=clean.device)
     labels = labels if labels.shape[1] else None
-    if distillation is not None:
-        levels = distillation.levels(levels)
+    if teacher is not None:
+        levels = teacher.levels(levels)
     noisy, target = objective.noise(clean, levels, epsilon)
-    if distillation is not None:
+    if teacher is not None:
         with accelerator.autocast():
-            target = distillation.target(noisy, levels, labels)
+            target = teacher.target(noisy, levels, labels, target)
     prediction = network(noisy, levels, labels, return_dict=False)[0]
     return objective.loss(prediction, target, levels)
 

@@ -167,6 +167,13 @@ class TestTraining:
         assert pipe.scheduler.timesteps.tolist() == [999, 700]
         assert any((value != weights(trained)[name]).any() for name, value in weights(tmp_path).items())
 
+    def test_weights_that_know_more_teach_under_much_noise(self, trained, tmp_path):
+        options = {"teacher_model_name_or_path": trained, "teacher_level": 1, "flow_weight": 0, "learning_rate": 0}
+        launch(tmp_path, pretrained_model_name_or_path=trained, seed=1, class_dropout=0, **options)
+        assert all(line["loss"] < 1e-6 for line in read_log(tmp_path))  # it predicts what its teacher does
+        pipe, teacher = (CellVideoPipeline.from_pretrained(folder) for folder in (tmp_path, trained))
+        assert pipe.config.flow_scale == teacher.config.flow_scale
+
     def test_two_processes_share_the_work(self, tmp_path):
         launch(tmp_path, processes=2, max_train_steps=2, train_batch_size=1)
         assert [line["clips"] for line in read_log(tmp_path)] == [2, 4]
@@ -187,6 +194,10 @@ class TestTraining:
                 "lr_scheduler linear_in_time needs max_minutes, got None",
             ),
             ({"timesteps": "[999, 500]"}, "timesteps needs a teacher"),
+            (
+                {"teacher_model_name_or_path": ROOT / "checkpoints" / "cellvid-tiny"},
+                "a teacher must know the classes of class_columns",
+            ),
             (
                 {"class_columns": "{cell_type: [u373]}"},  # simulated cells are neurons
                 "class_columns must name classes of the rows, got ['u373']: no row has such a cell_type",
