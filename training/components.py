@@ -36,13 +36,14 @@ def load_clips(config: dict[str, Any], accelerator: Accelerator) -> ClipDataset:
         if accelerator.is_main_process and not name.exists():
             write_simulated(name, **options)
         accelerator.wait_for_everyone()
+    scales = scales_of_teacher(config)
     clips = ClipDataset(
         load_patches(name, "train"),
         num_frames=config["num_frames"],
         size=config["resolution"],
         transform=config["transform"],
-        scales=scales_of_teacher(config),
-        scale_by_cell_type=config["scale_by_cell_type"],
+        scales=scales,
+        scale_by_cell_type=config["scale_by_cell_type"] and not isinstance(scales, Scales),
         measure_density=config["measure_density"],
         normalization=config["normalization"],
         flow=config["flow"],

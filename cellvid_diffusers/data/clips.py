@@ -105,11 +105,12 @@ class ClipDataset(Dataset):
         types: Sequence[str] = self.class_columns["cell_type"] if scale_by_cell_type else ()
         is_measured = not isinstance(scales, Scales) or scale_by_cell_type or measure_density
         drawn = self._draw_first(SURVEYED * max(1, len(types))) if is_measured else []
+        own = scales if isinstance(scales, Scales) else Scales.estimate(clip[:2] for clip in drawn[:SURVEYED])
         if isinstance(scales, Mapping):
+            self.scales = _same_flow(own, next(iter(scales.values())))
             self.scales_by_cell_type = dict(scales)
-            self.scales = _same_flow(Scales.estimate(clip[:2] for clip in drawn), next(iter(scales.values())))
         else:
-            self.scales = scales or Scales.estimate(clip[:2] for clip in drawn[:SURVEYED])
+            self.scales = own
             self.scales_by_cell_type = self._estimate_by_cell_type(types, drawn)
         self.crowding: Crowding | None = None
         if measure_density:

@@ -33,8 +33,8 @@ class CellVideoPipeline(DiffusionPipeline):
         video_mean (`float` or `dict[str, float]`), video_std (the same): Grey value in [0, 1] = model value *
             `video_std` + `video_mean`; for all clips, or for each cell type.
         flow_scale (`float`): Flow in pixels per frame = model value * `flow_scale`. Zero motion is zero in the model.
-        flow_clip (`float`, *optional*): Pixels per frame at which each component of the flow was clipped in training;
-            a given flow is, too, as the model sees it.
+        flow_clip (`float`, *optional*): Pixels per frame beyond which the model knows no flow: each component of a
+            given flow is clipped there, as that of the training clips was.
         noise_patterns (`list[str]`): What the model was trained to do (`training_utils.NOISE_PATTERNS`).
         class_names (`dict[str, list[str]]`, *optional*): For `cell_type`, `density` and `maturity`, in this order, the
             names of the classes that the model knows.

@@ -1,11 +1,14 @@
 """Clips of simulated cultures, and learning rate in time."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
+
+from cellvid_diffusers.data import Scales
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
 
@@ -19,6 +22,16 @@ def test_a_culture_of_other_options_is_another_one(tmp_path):
     options += ["--simulate.num_frames", "3", "--simulate.num_videos"]
     lengths = [len(load_clips(load_config([*options, count]), Accelerator(cpu=True))) for count in ("3", "5", "3")]
     assert lengths == [2, 4, 2] and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_student_of_one_scale_has_none_by_cell_type(tmp_path):
+    teacher = {"video_mean": 0.4, "video_std": 0.1, "flow_scale": 0.7, "flow_clip": 3.0}
+    (tmp_path / "model_index.json").write_text(json.dumps(teacher))
+    options = ["--output_dir", str(tmp_path), "--resolution", "16", "--num_frames", "3", "--simulate.size", "16"]
+    options += ["--simulate.num_frames", "3", "--simulate.num_videos", "3", "--scale_by_cell_type"]
+    options += ["--class_columns", "{cell_type: [neuron]}", "--teacher_model_name_or_path", str(tmp_path)]
+    clips = load_clips(load_config(options), Accelerator(cpu=True))
+    assert clips.scales_of(clips[0]["class_labels"]) == Scales(0.4, 0.1, 0.7, 3.0)
 
 
 @pytest.fixture
