@@ -241,7 +241,7 @@ def memorisation(details, sides, memory, pairs, omit_real_frames) -> str:
             f'<div class="pairs">{pictures}</div>'
         )
     return f"""<h2>Memory</h2>
-<p>Each synthetic clip was searched for in {against}, under flips, rotations, shifts and offsets in time. A
+<p>Each synthetic clip was searched for in {against}, mirrored or not, at every angle, shift and offset in time. A
 correlation of {COPY} or more counts as a copy. Of planted copies, flipped and noisy,
 {percent(found["control"])} were recognised.</p> <div
 class="card">{figures.similarities(found["similarity_real"], found["similarity"], COPY)}
@@ -252,7 +252,7 @@ copies.</p> {pictures}</div>"""
 
 def _pair(clip: np.ndarray, train: np.ndarray, match: Match) -> str:
     k = int(np.clip(len(clip) // 2, -match.offset, len(train) - match.offset - 1)) if match.offset else len(clip) // 2
-    turned = transform(clip, match.turns, match.flip)[k]
+    turned = transform(clip, match.angle, match.flip)[k]
     h, w = clip.shape[1:]
     framed = np.pad(train[k + match.offset], ((h, h), (w, w)), mode="reflect")  # the shift may lead out of the frame
     other = framed[h + match.shift[0] :, w + match.shift[1] :][:h, :w]

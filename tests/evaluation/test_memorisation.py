@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from cellvid_diffusers.evaluation.memorisation import COPY, nearest_training_clips, search_copies, transform
+from cellvid_diffusers.evaluation.memorisation import COPY, FINE, nearest_training_clips, search_copies, transform
 
 
 @pytest.fixture(scope="module")
@@ -12,12 +12,22 @@ def train(make_clips):
 
 @pytest.mark.parametrize("turns, flip", [(0, False), (1, False), (2, True), (3, True)])
 def test_a_turned_copy_is_found_with_its_orientation(train, turns, flip):
-    copies = np.stack([transform(clip, -turns % 4, False) for clip in train])
+    copies = np.stack([transform(clip, -90 * turns, False) for clip in train])
     copies = copies[..., ::-1] if flip else copies  # undone by mirroring first, then turning
     for i, match in enumerate(nearest_training_clips(copies, train)):
         assert match.train == i
         assert match.similarity > 0.99
-        assert (match.turns, match.flip, match.shift) == (turns, flip, (0, 0))
+        assert (match.angle, match.flip, match.shift) == (90 * turns, flip, (0, 0))
+
+
+@pytest.mark.parametrize("angle, flip", [(10, False), (45, True), (208, False)])
+def test_a_copy_cut_out_at_any_angle_is_found(train, angle, flip):
+    turned = np.stack([transform(clip, -angle, False) for clip in train])[..., 4:-4, 4:-4]
+    copies = turned[..., ::-1] if flip else turned
+    matches = nearest_training_clips(copies, train)
+    found = [m for i, m in enumerate(matches) if m.train == i and m.similarity > COPY]
+    assert len(found) >= 0.9 * len(train)
+    assert np.mean([m.flip == flip and abs(m.angle - angle) <= FINE for m in found]) >= 0.9
 
 
 def test_shift_offset_brightness_noise_and_blur_do_not_hide_a_copy(train):
