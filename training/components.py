@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from diffusers.optimization import get_scheduler
 from muon import Muon
 from torch.optim.lr_scheduler import LRScheduler
@@ -138,31 +139,37 @@ def build_optimizer(model: torch.nn.Module, config: dict[str, Any]) -> torch.opt
     raise ValueError(f"optimizer must be 'adamw' or 'muon', got {config['optimizer']!r}")
 
 
+def main_clock() -> float:
+    """Seconds on the clock of the main process, the same in all of them."""
+    return broadcast_object_list([time.monotonic()])[0]
+
+
 class LinearInTime(LRScheduler):
     """A straight line to 0 as `minutes` pass, after `warmup` steps that rise to it.
 
     A run that was interrupted goes on from the rate that it had come to, and reaches 0 after `minutes` more; one that
-    had come to its end begins anew.
+    had come to its end begins anew. All processes go by the main one's clock: with learning rates of their own their
+    weights would drift apart.
     """
 
     ENDED = 0.02
     """Share of the learning rate below which a run has come to its end: its last step is a little before the time."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, minutes: float, warmup: int) -> None:
-        self.minutes, self.warmup, self.started = minutes, warmup, time.monotonic()
+        self.minutes, self.warmup, self.started = minutes, warmup, main_clock()
         self.first = self.share = 1.0
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float | torch.Tensor]:
         """Learning rate of each group of parameters."""
-        passed = (time.monotonic() - self.started) / (60 * self.minutes)
+        passed = (main_clock() - self.started) / (60 * self.minutes)
         self.share = self.first * max(0.0, 1 - passed)
         return [rate * min(1, (self.last_epoch + 1) / (self.warmup + 1)) * self.share for rate in self.base_lrs]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where another run stopped, in this one's time."""
         share = state_dict["share"]
-        own = {"minutes": self.minutes, "warmup": self.warmup, "started": time.monotonic()}
+        own = {"minutes": self.minutes, "warmup": self.warmup, "started": main_clock()}
         super().load_state_dict(state_dict | own | {"first": share if share > self.ENDED else 1.0})
 
 

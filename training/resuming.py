@@ -11,20 +11,24 @@ from cellvid_diffusers.io.atomic import replacing
 
 
 def find_checkpoint(config: dict[str, Any]) -> Path | None:
-    """The checkpoint to resume from.
+    """The checkpoint to resume from; one named without its folder is in `output_dir`.
 
     Raises:
         ValueError: If a new run would mix its checkpoints with those of another.
     """
-    asked = config["resume_from_checkpoint"]
-    found = Path(config["output_dir"]).glob("checkpoint-*")
+    asked, folder = config["resume_from_checkpoint"], Path(config["output_dir"])
+    found = folder.glob("checkpoint-*")
     latest = max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
-    if not asked and latest:
+    if asked and asked != "latest":
+        chosen = folder / asked if (folder / asked).is_dir() else Path(asked)
+    else:
+        chosen = latest
+    if latest and (not asked or chosen.resolve().parent != folder.resolve()):
         raise ValueError(
             f"output_dir must hold no checkpoints of another run, got {latest.name} in {config['output_dir']}: "
             "go on with --resume_from_checkpoint latest, or choose another --output_dir"
         )
-    return Path(asked) if asked and asked != "latest" else latest
+    return chosen
 
 
 def drop_later(folder: Path, step: int) -> None:

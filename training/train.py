@@ -117,6 +117,7 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
     model, optimizer = accelerator.prepare(model, optimizer)
     if checkpoint is not None:
         accelerator.load_state(str(checkpoint))
+        accelerator.step = 0  # checkpoints lie between steps, whatever gradient_accumulation_steps was
     ema.to(accelerator.device)  # what is loaded lies on the CPU
     if accelerator.is_main_process:
         drop_later(folder, progress.step)

@@ -26,7 +26,12 @@ def caveats(details: dict[str, Any]) -> list[str]:
                 f"The sides differ in their {name} ({pair[0]:g} and {pair[1]:g} {unit}), and all is compared in px and "
                 "frames: bring them to one scale first."
             )
-    if real["rescaled"] != synth["rescaled"]:
+    if real["rescaled"] and synth["rescaled"]:
+        out.append(
+            "The sides' grey levels are scaled to a range of their own each, since they were not 8-bit: contrast and "
+            "brightness may differ by that alone, and where they do differ it may not show."
+        )
+    elif real["rescaled"] or synth["rescaled"]:
         out.append(
             "One side's grey levels are scaled to their own range, since they were not 8-bit, and the other's are not: "
             "brightness and contrast differ by that alone."

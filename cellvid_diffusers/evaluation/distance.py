@@ -192,6 +192,8 @@ class Yardstick:
         drawn = drawn[np.isfinite(drawn)]  # without those that drew one clip over and over
         ends = [(1 - level) / 2, (1 + level) / 2]
         tails = np.quantile(drawn - drawn.mean(), ends) if len(drawn) else np.full(2, np.nan)
+        if self.floor <= 0:
+            raise ValueError("real clips must differ from each other, got halves that are the same: there is no floor")
         return {
             "value": value,
             "floor": self.floor,

@@ -32,10 +32,11 @@ def warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
             f"flow must have the image's shape with an axis of 2 before the last two, "
             f"got image {tuple(image.shape)} and flow {tuple(flow.shape)}"
         )
-    image = image if image.is_floating_point() else image.float()
+    dtype = image.dtype if image.is_floating_point() else torch.float32
+    exact = torch.promote_types(dtype, torch.float32)  # coordinates in half precision would miss their pixels
     height, width = image.shape[-2:]
-    warped = sample(image.reshape(-1, height, width), flow.reshape(-1, 2, height, width).to(image.dtype))
-    return warped.view(image.shape)
+    warped = sample(image.reshape(-1, height, width).to(exact), flow.reshape(-1, 2, height, width).to(exact))
+    return warped.view(image.shape).to(dtype)
 
 
 def sample(image: torch.Tensor, flow: torch.Tensor, *, interpolation: str = "bilinear") -> torch.Tensor:

@@ -146,3 +146,10 @@ def test_what_cannot_be_compared_is_said_in_one_line(real, synth, message):
 def test_each_ring_of_the_spectrum_holds_something(size):
     found = clip_features(np.random.default_rng(0).integers(0, 255, (2, 5, size, size), dtype=np.uint8))
     assert all(np.isfinite(values).all() for values in found["spectrum"].values())
+
+
+def test_real_clips_that_are_all_the_same_give_no_floor():
+    same, groups = {"x": np.zeros(8)}, np.arange(8).astype(str)
+    yardstick = Yardstick(same, groups, np.full(8, "all"))
+    with pytest.raises(ValueError, match="real clips must differ from each other"):
+        yardstick.measure({"x": np.ones(8)}, groups)

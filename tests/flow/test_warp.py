@@ -41,3 +41,11 @@ def test_gradients_reach_image_and_flow():
 def test_shapes_must_match():
     with pytest.raises(ValueError, match="flow must have"):
         warp(torch.rand(2, 8, 8), torch.rand(2, 8, 8))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_as_exact_as_its_pixels(dtype):
+    image = torch.rand(1, 300, 512).to(dtype)
+    assert torch.equal(warp(image, torch.zeros(1, 2, 300, 512)), image)
+    flow = torch.full((1, 2, 300, 512), 0.3)
+    assert torch.equal(warp(image, flow), warp(image.float(), flow).to(dtype))

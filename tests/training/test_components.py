@@ -54,6 +54,14 @@ def steps(schedule, count=1):
     return schedule.get_last_lr()[0]
 
 
+def test_all_processes_go_by_the_main_ones_clock(clock, monkeypatch):
+    monkeypatch.setattr(components, "broadcast_object_list", lambda own: [5000.0])
+    assert components.main_clock() == 5000.0
+    schedule = make()
+    clock.append(9000.0)
+    assert steps(schedule, 4) == pytest.approx(2.0)
+
+
 def test_the_rate_rises_in_steps_and_falls_in_time(clock):
     schedule = make()
     assert [steps(schedule) for _ in range(4)] == pytest.approx([0.8, 1.2, 1.6, 2.0])

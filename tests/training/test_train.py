@@ -119,6 +119,14 @@ class TestTraining:
         assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3, 4]
         assert read_log(tmp_path)[-1]["clips"] == 2 * before + 2 * after
 
+    def test_a_run_resumed_with_other_accumulation_takes_whole_steps(self, tmp_path):
+        options = {"train_batch_size": 1, "checkpointing_steps": 1, "validation_steps": 100}
+        launch(tmp_path, max_train_steps=2, **options)
+        options |= {"resume_from_checkpoint": "checkpoint-1", "gradient_accumulation_steps": 2, "max_train_steps": 3}
+        launch(tmp_path, **options)
+        assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3]
+        assert read_log(tmp_path)[-1]["clips"] == 1 + 2 * 2
+
     def test_a_run_that_left_no_checkpoint_leaves_no_line_in_the_next_ones_log(self, tmp_path):
         (tmp_path / "train_log.jsonl").write_text('{"step": 1, "loss": 0.0}\n')
         launch(tmp_path, max_train_steps=1, validation_steps=100)

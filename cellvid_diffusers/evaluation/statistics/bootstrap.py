@@ -123,8 +123,10 @@ def w1_over_floor(
     for a, b in splits:
         if not (a.any() and b.any()):
             continue
-        draw = synth[rng.permutation(len(synth))[: np.count_nonzero(b)]]
-        near.append(wasserstein_distance(real, real, a, b))
+        count = min(np.count_nonzero(b), len(synth))
+        draw = synth[rng.permutation(len(synth))[:count]]
+        kept = rng.permutation(np.flatnonzero(b))[:count]
+        near.append(wasserstein_distance(real, real[kept], a, b[kept]))
         far.append(wasserstein_distance(real, draw, a))
     if not near:
         return {"w1": wasserstein_distance(real, synth), "w1_floor": np.nan, "w1_ratio": np.nan, "beyond_floor": 0.0}

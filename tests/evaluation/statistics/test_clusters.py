@@ -84,3 +84,11 @@ def test_cardinal_index_and_its_rotation():
 def test_without_halves_there_is_no_floor():
     found = w1_over_floor(np.zeros(4), np.ones(3), [(np.ones(4), np.zeros(4))])
     assert found["w1"] == 1 and np.isnan(found["w1_ratio"]) and found["beyond_floor"] == 0
+
+
+def test_w1_of_few_synthetic_values_is_held_against_as_few_real_ones():
+    rng = np.random.default_rng(0)
+    real, half = rng.normal(size=2000), np.arange(2000) % 2 == 0
+    found = [w1_over_floor(real, rng.normal(size=30), [(half * 1.0, ~half * 1.0)] * 5, seed=k) for k in range(12)]
+    assert 0.8 < np.mean([each["w1_ratio"] for each in found]) < 1.25
+    assert 0.3 < np.mean([each["beyond_floor"] for each in found]) < 0.7

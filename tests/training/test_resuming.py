@@ -1,0 +1,34 @@
+"""Which checkpoint a run goes on from."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
+
+from resuming import find_checkpoint
+
+
+@pytest.fixture
+def runs(tmp_path):
+    for name in ("mine/checkpoint-500", "mine/checkpoint-20000", "other/checkpoint-700", "empty"):
+        (tmp_path / name).mkdir(parents=True)
+    return tmp_path
+
+
+def find(folder, asked):
+    return find_checkpoint({"output_dir": str(folder), "resume_from_checkpoint": asked})
+
+
+def test_a_checkpoint_is_named_with_its_folder_or_without(runs):
+    assert find(runs / "mine", "latest") == runs / "mine" / "checkpoint-20000"
+    assert find(runs / "mine", "checkpoint-500") == runs / "mine" / "checkpoint-500"
+    assert find(runs / "mine", str(runs / "mine" / "checkpoint-500")) == runs / "mine" / "checkpoint-500"
+
+
+def test_another_runs_checkpoint_starts_a_run_in_an_empty_folder_only(runs):
+    asked = str(runs / "other" / "checkpoint-700")
+    assert find(runs / "empty", asked) == runs / "other" / "checkpoint-700"
+    with pytest.raises(ValueError, match="must hold no checkpoints of another run, got checkpoint-20000"):
+        find(runs / "mine", asked)
