@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ def build_teacher(
 
     Raises:
         ValueError: If `timesteps` has no weights to start from, or they do not predict v; if the other weights know
-            other classes; or if both are asked for.
+            other classes; if a teacher was trained to predict something else, or at other noise levels; or if both are
+            asked for.
     """
     other = config["teacher_model_name_or_path"]
     if config["timesteps"] is None:
@@ -115,14 +117,24 @@ def build_teacher(
         pipe = CellVideoPipeline.from_pretrained(other)
         if (pipe.config.class_names or {}) != config["class_columns"]:
             raise ValueError(f"a teacher must know the classes of class_columns, {other} has {pipe.config.class_names}")
+        check_schedule(other, pipe.scheduler.config, config["scheduler"])
         return NoisyTeacher(pipe.unet.requires_grad_(False).eval().to(device), config["teacher_level"])
     if other is not None:
         raise ValueError("timesteps are learned from the weights started from, not from teacher_model_name_or_path")
     if not config["pretrained_model_name_or_path"] or objective.prediction_type != "v_prediction":
         raise ValueError("timesteps needs a teacher: pretrained_model_name_or_path must name weights that predict v")
+    start = config["pretrained_model_name_or_path"]
+    check_schedule(start, CellVideoPipeline.from_pretrained(start).scheduler.config, config["scheduler"])
     teacher = copy.deepcopy(model).requires_grad_(False).eval().to(device)
     network = torch.compile(teacher) if config["compile"] else teacher
     return Distillation(network, objective.alphas_cumprod, config["timesteps"], config["teacher_steps"])
+
+
+def check_schedule(name: str, teacher: Mapping[str, Any], student: Mapping[str, Any]) -> None:
+    """Raise `ValueError` unless a teacher's scheduler and the student's mean the same by a prediction and a level."""
+    for key in ("prediction_type", "num_train_timesteps", "beta_schedule"):
+        if teacher[key] != student[key]:
+            raise ValueError(f"a teacher must have the student's {key} {student[key]}, {name} has {teacher[key]}")
 
 
 def build_optimizer(model: torch.nn.Module, config: dict[str, Any]) -> torch.optim.Optimizer:

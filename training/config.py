@@ -8,6 +8,7 @@ another in `base`, which is read first.
 
 import copy
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ import yaml
 from cellvid_diffusers.pipelines.classes import KINDS
 
 CONFIGS = Path(__file__).parent / "configs"
+
+SCIENTIFIC = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 
 DEFAULTS: dict[str, Any] = {
     # What is trained on
@@ -141,14 +144,19 @@ def _parse(argv: Sequence[str]) -> dict[str, Any]:
 
 
 def _read_value(text: str) -> Any:
-    """YAML, with the scientific notation that YAML 1.1 takes for a string (1e-3)."""
-    value = yaml.safe_load(text)
-    if isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            return value
-        return int(number) if number.is_integer() else number  # 1e5 steps
+    """YAML, with the scientific notation that YAML 1.1 takes for a string (1e-3), whole numbers as such (1e5 steps)."""
+    return _with_numbers(yaml.safe_load(text))
+
+
+def _with_numbers(value: Any) -> Any:
+    """What was read, strings that are numbers in scientific notation made those numbers."""
+    if isinstance(value, dict):
+        return {key: _with_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(each) for each in value]
+    if isinstance(value, str) and SCIENTIFIC.fullmatch(value):
+        number = float(value)
+        return int(number) if number.is_integer() else number
     return value
 
 
@@ -156,7 +164,7 @@ def _files(path: Path) -> list[dict[str, Any]]:
     """The file's content, after that of the files it is based on."""
     if not path.is_file():
         raise ValueError(f"--config must be an existing YAML file, got {path}")
-    content = yaml.safe_load(path.read_text()) or {}
+    content = _read_value(path.read_text()) or {}
     base = content.pop("base", None)
     return [*(_files(path.parent / base) if base else []), content]
 

@@ -137,10 +137,12 @@ def _tiff_source(tiff: tifffile.TiffFile) -> Source:
     lead = re.split("[SY]", series.axes)[0]  # axes that count pictures: a picture is YX, or in colour YXS or SYX
     colour, colour_first = "S" in series.axes, series.axes[len(lead)] == "S"
     sizes = dict(zip(series.axes, series.shape, strict=True))
-    wide = [axis for axis in lead if sizes[axis] > 1]
+    longer = [place for place in range(len(lead)) if series.shape[place] > 1]  # by place: plain files call several Q
+    wide = [lead[place] for place in longer]
     if len(wide) == 1 and wide != ["C"]:
-        lead = lead.replace("T", "_").replace(wide[0], "T") if wide != ["T"] else lead
-        sizes |= {"Z": 1, "T": sizes[wide[0]]}
+        only = longer[0]
+        lead = "".join("T" if place == only else axis.replace("T", "_") for place, axis in enumerate(lead))
+        sizes |= {"Z": 1, "T": series.shape[only]}
     elif set(wide) - set("TZ" if colour else "TCZ"):
         raise RecordingError(f"axes must be among T, C, Z, Y, X, got {series.axes}")
     counts = series.shape[: len(lead)]

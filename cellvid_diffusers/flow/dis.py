@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import torch
 
-from .horn_schunck import as_eight_bit
+from .horn_schunck import as_eight_bit, as_tensor
 
 __all__ = ["dis_flow"]
 
@@ -45,7 +45,7 @@ def dis_flow(video: torch.Tensor | np.ndarray, *, preset: str = "medium") -> tor
     """
     if preset not in _PRESETS:
         raise ValueError(f"preset must be one of {', '.join(_PRESETS)}, got {preset!r}")
-    clips = as_eight_bit(torch.as_tensor(video))
+    clips = as_eight_bit(as_tensor(video))
     frames = clips.round().clamp(0, 255).to(torch.uint8).numpy(force=True)
     count, num_frames, height, width = frames.shape
     if max(height, width) < _LEAST_SIDE:

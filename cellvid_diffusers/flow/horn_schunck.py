@@ -94,7 +94,7 @@ def horn_schunck(
     """
     if mode not in ("pyramid", "paper", "classic"):
         raise ValueError(f'mode must be "pyramid", "paper" or "classic", got {mode!r}')
-    video = torch.as_tensor(video)
+    video = as_tensor(video)
     clips = as_eight_bit(video)
     solve: Callable[..., torch.Tensor]
     options: dict[str, Any] = {"num_iterations": num_iterations or (20 if mode == "pyramid" else 10)}
@@ -174,6 +174,13 @@ def _sobel(frames: torch.Tensor, gain: float) -> torch.Tensor:
     down = torch.lerp(p[:, :-2], p[:, 2:], 0.5).lerp_(p[:, 1:-1], 0.5)  # (1, 2, 1) / 4
     across = torch.lerp(p[:, :, :-2], p[:, :, 2:], 0.5).lerp_(p[:, :, 1:-1], 0.5)
     return torch.stack((down[:, :, :-2] - down[:, :, 2:], across[:, :-2] - across[:, 2:])).mul_(gain / 2)
+
+
+def as_tensor(array: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """A tensor of the same values; of a mirrored array, or one in another byte order, which torch refuses, a copy."""
+    if isinstance(array, np.ndarray):
+        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return torch.as_tensor(array)
 
 
 def as_eight_bit(video: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import torch
 
-from .horn_schunck import as_eight_bit
+from .horn_schunck import as_eight_bit, as_tensor
 
 __all__ = ["lucas_kanade"]
 
@@ -60,7 +60,7 @@ def lucas_kanade(
     Pyramidal implementation of the Lucas Kanade feature tracker (Bouguet, 2001);
     Forward-backward error (Kalal, Mikolajczyk, Matas, 2010), https://doi.org/10.1109/ICPR.2010.675
     """
-    video = torch.as_tensor(video)
+    video = as_tensor(video)
     if video.ndim != 3:
         raise ValueError(f"video must be (F, H, W), got shape {tuple(video.shape)}")
     frames = as_eight_bit(video)[0].round().clamp(0, 255).to(torch.uint8).numpy(force=True)

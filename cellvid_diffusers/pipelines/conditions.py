@@ -55,7 +55,7 @@ class Given:
         if frames is not None:
             mask = torch.ones(num_frames, dtype=torch.bool)
             if frame_mask is not None:
-                mask = torch.as_tensor(frame_mask, dtype=torch.bool)
+                mask = torch.as_tensor(frame_mask, dtype=torch.bool).cpu()
             if mask.shape != (num_frames,):
                 raise ValueError(f"frame_mask must have num_frames = {num_frames} entries, got {tuple(mask.shape)}")
             read = _read("frames", frames, (batch, num_frames, height, width))
@@ -132,6 +132,8 @@ class Conditions:
 
 def _read(name: str, array: Array, shape: tuple[int, ...]) -> torch.Tensor:
     """Float tensor of `shape`, repeated over the batch if it came without one."""
+    if isinstance(array, np.ndarray):
+        array = np.ascontiguousarray(array, dtype=np.float32)  # torch takes no mirrored array, nor another byte order
     values = torch.as_tensor(array, dtype=torch.float32).cpu()
     if values.ndim == len(shape) - 1:
         values = values.expand(shape[0], *values.shape)

@@ -307,3 +307,9 @@ def test_mixed_sizes(tmp_path):
     tifffile.imwrite(tmp_path / "t0.tif", VIDEO[0])
     tifffile.imwrite(tmp_path / "t1.tif", VIDEO[0, :20])
     one_line(lambda: read_recording(tmp_path).frames[:], "frames must be of one size")
+
+
+@pytest.mark.parametrize("places", [(slice(None), None), (None, slice(None))])
+def test_axes_of_one_in_a_plain_tiff_count_no_pictures(tmp_path, places):
+    tifffile.imwrite(tmp_path / "a.tif", VIDEO[places], photometric="minisblack")
+    np.testing.assert_array_equal(read_recording(tmp_path / "a.tif").frames[:], VIDEO)

@@ -159,3 +159,10 @@ def test_rounding_may_leave_the_unit_interval():
 def test_bad_input_is_named(video, options, message):
     with pytest.raises(ValueError, match=message):
         horn_schunck(video, **options)
+
+
+@pytest.mark.parametrize("estimate", [horn_schunck, dis_flow])
+def test_mirrored_arrays_and_other_byte_orders_are_taken(estimate):
+    video = np.random.default_rng(0).random((3, 32, 32)).astype(np.float32)
+    for given in (video[::-1], video[:, :, ::-1], video.astype(">f4")):
+        assert torch.equal(estimate(given), estimate(np.array(given, np.float32)))

@@ -318,6 +318,11 @@ class TestRestarts:
 
 
 class TestConditions:
+    def test_mirrored_frames_are_taken(self):
+        frame = np.random.default_rng(0).random((16, 24)).astype(np.float32)
+        out = make_pipe()(**SHORT, first_frame=frame[:, ::-1], generator=seeded())
+        np.testing.assert_array_equal(out.frames[0, 0], frame[:, ::-1])
+
     def test_first_frame_comes_back_exactly(self):
         frame = np.random.default_rng(0).random((2, 16, 24), dtype=np.float32)
         out = make_pipe()(**SHORT, batch_size=2, first_frame=frame, generator=seeded())

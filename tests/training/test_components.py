@@ -34,6 +34,14 @@ def test_a_student_of_one_scale_has_none_by_cell_type(tmp_path):
     assert clips.scales_of(clips[0]["class_labels"]) == Scales(0.4, 0.1, 0.7, 3.0)
 
 
+@pytest.mark.parametrize("key, value", [("prediction_type", "epsilon"), ("beta_schedule", "linear")])
+def test_a_teacher_that_predicts_something_else_is_refused(key, value):
+    student = load_config([])["scheduler"]
+    components.check_schedule("theirs", student, student)
+    with pytest.raises(ValueError, match=f"the student's {key} .*, theirs has {value}"):
+        components.check_schedule("theirs", student | {key: value}, student)
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """A list whose last element is the time in seconds."""

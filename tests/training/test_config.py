@@ -77,3 +77,10 @@ def test_a_whole_number_in_scientific_notation_counts_steps():
     config = load_config(["--max_train_steps", "1e5", "--learning_rate", "2e-3"])
     assert config["max_train_steps"] == 100_000 and isinstance(config["max_train_steps"], int)
     assert config["learning_rate"] == 2e-3
+
+
+def test_scientific_notation_in_a_file_is_a_number(tmp_path):
+    (tmp_path / "own.yaml").write_text("learning_rate: 1e-4\nmax_train_steps: 2e4\nnoise_patterns: {joint: 5E-1}\n")
+    config = load_config(["--config", str(tmp_path / "own.yaml")])
+    assert (config["learning_rate"], config["noise_patterns"]) == (1e-4, {"joint": 0.5})
+    assert config["max_train_steps"] == 20000 and isinstance(config["max_train_steps"], int)

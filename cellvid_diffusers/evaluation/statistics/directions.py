@@ -63,6 +63,8 @@ def watson_u2(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     gap, repeats = _step_difference(a, b)
     n = len(a) + len(b)
     u2 = len(a) * len(b) / n**2 * (repeats @ gap**2 - (repeats @ gap) ** 2 / n)
+    if u2 < 0.005:
+        return float(u2), 1.0  # the series does not converge here, and p is 1 to ten digits
     m = np.arange(1, 101)
     p = 2 * np.sum((-1.0) ** (m - 1) * np.exp(-2 * m**2 * np.pi**2 * u2))
     return float(u2), float(np.clip(p, 0, 1))

@@ -82,3 +82,8 @@ def test_bootstrap_without_clusters_is_the_ordinary_one(rng):
     weights = cluster_weights([np.arange(400)], repeats=3000)
     spread = (weights @ values / weights.sum(1)).std()
     assert spread == pytest.approx(values.std() / np.sqrt(400), rel=0.05)
+
+
+def test_the_same_directions_have_no_p_below_one(rng):
+    a = rng.uniform(0, 2 * np.pi, 30)
+    assert watson_u2(a, a) == (pytest.approx(0, abs=1e-12), 1)
