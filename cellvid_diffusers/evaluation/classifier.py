@@ -43,26 +43,28 @@ def classifier_test(
     Returns
     -------
     dict
-        ``auc``: 0.5 cannot tell, 1 always can; ``folds``; ``giveaways``: feature, ``weight`` (its mean
-        over the folds; positive: synthetic is higher) and ``auc`` of that feature by itself.
+        ``auc``: 0.5 cannot tell, 1 always can (mean over the folds, weighted by their pairs of a real and a
+        synthetic clip); ``folds``; ``giveaways``: feature, ``weight`` (its mean over the folds; positive:
+        synthetic is higher) and ``auc`` of that feature by itself.
     """
     x = np.clip(np.concatenate([real, synth]), -5, 5)
     y = np.repeat([0.0, 1.0], [len(real), len(synth)])
     fold = np.concatenate([_folds(g, folds, seed) for g in (real_groups, synth_groups)])
     balance = np.where(y == 1, 0.5 / y.mean(), 0.5 / (1 - y.mean()))
-    score, weights = np.full(len(y), np.nan), []
+    weights, areas, pairs = [], [], []
     for k in np.unique(fold):
         test = fold == k
         if len(np.unique(y[~test])) < 2:
             continue
         w = _fit(x[~test], y[~test], balance[~test], penalty)
-        score[test] = rankdata(x[test] @ w[1:] + w[0]) / test.sum() if np.ptp(y[test]) else np.nan
         weights.append(w[1:])
-    known = np.isfinite(score)
+        if np.ptp(y[test]):  # scores of different folds are not on one scale
+            areas.append(_auc(x[test] @ w[1:], y[test]))
+            pairs.append(np.sum(y[test] == 0) * np.sum(y[test] == 1))
     mean = np.mean(weights, 0)
     single = [_auc(column, y) for column in x.T]
     return {
-        "auc": _auc(score[known], y[known]),
+        "auc": float(np.average(areas, weights=pairs)) if areas else float("nan"),
         "folds": len(weights),
         "giveaways": [
             {"feature": names[i], "weight": float(mean[i]), "auc": max(single[i], 1 - single[i])}

@@ -26,6 +26,8 @@ class ClipSet:
     recordings : (N,) str
         What each was cut from; a file of its own is its own recording.
     cell_types : (N,) str
+    cultures : (N,) str or None
+        Empty where unknown.
     positions : (N, 2) or None
         Upper left corner (y, x) in the recording, px.
     times : (N,) or None
@@ -44,6 +46,7 @@ class ClipSet:
     names: list[str]
     recordings: np.ndarray
     cell_types: np.ndarray
+    cultures: np.ndarray | None = None
     positions: np.ndarray | None = None
     times: np.ndarray | None = None
     flow: list[np.ndarray | None] = field(default_factory=list)
@@ -60,12 +63,25 @@ class ClipSet:
         """Frames as float32 grey levels, 0 to 255."""
         return self.frames.astype(np.float32)
 
+    @property
+    def units(self) -> np.ndarray:
+        """What was sampled independently, (N,) str: the culture where it is known and its cell type has several, else
+        the recording."""
+        units = self.recordings.astype(object)
+        if self.cultures is not None:
+            for kind in np.unique(self.cell_types):
+                here = self.cell_types == kind
+                known = np.where(self.cultures == "", self.recordings, self.cultures)[here]
+                if len(set(known)) > 1:
+                    units[here] = [f"{culture} ({kind})" for culture in known]
+        return units.astype(str)
+
     def groups(self) -> tuple[np.ndarray, np.ndarray, str]:
         """Independent groups of the clips, strata `(N,)` to split within, and a sentence for the report.
 
         See `group_clips`.
         """
-        return group_clips(self.recordings, kinds=self.cell_types, positions=self.positions, times=self.times)
+        return group_clips(self.units, kinds=self.cell_types, positions=self.positions, times=self.times)
 
     def take(self, index: np.ndarray | Sequence[int]) -> "ClipSet":
         """Some of the clips."""
@@ -76,6 +92,7 @@ class ClipSet:
             names=[self.names[i] for i in index],
             recordings=self.recordings[index],
             cell_types=self.cell_types[index],
+            cultures=None if self.cultures is None else self.cultures[index],
             positions=None if self.positions is None else self.positions[index],
             times=None if self.times is None else self.times[index],
             flow=[self.flow[i] for i in index],
@@ -205,6 +222,7 @@ def _from_dataset(side: str | Path, split: str | None, max_clips: int, seed: int
         names=[f"{r['recording']} x{r['x']} y{r['y']} t{r['t0']}" for r in loaded],
         recordings=np.array([r["recording"] for r in loaded]),
         cell_types=np.array([kinds.int2str(k) if isinstance(k, int) else k for k in named]),
+        cultures=np.array([r.get("culture") or "" for r in loaded]),
         positions=np.array([(r["y"], r["x"]) for r in loaded]),
         times=np.array([r["t0"] for r in loaded]),
         flow=[decode_flow(r, 0, shortest) for r in loaded],

@@ -81,6 +81,8 @@ def evaluate(
         `inconclusive`; ``memorisation``: ``copy_share`` and ``copy_share_real``; ``events``; ``controls``;
         ``mix``: clips of each cell type on each side.
     """
+    if Path(out).is_file():
+        raise ValueError(f"out must be a folder, got the file {out}")
     loaded = [load_clips(s, split=p, max_clips=max_clips, seed=seed) for s, p in ((real, split), (synth, None))]
     real_clips, synth_clips = match_sizes(*loaded, crop=crop)
     synth_clips, mix = thin_to_mix(real_clips, synth_clips, keep=not match_mix)
@@ -160,7 +162,7 @@ def examine(
         step("learned distances")
         quoted = {"learned": learned_distances(real.frames, synth.frames)}
     groups, strata, how = real.groups()
-    units = group_clips(synth.recordings, positions=synth.positions, times=synth.times)[0]
+    units = group_clips(synth.units, positions=synth.positions, times=synth.times)[0]
     # Real blocks are few and clips many: unless compared within cell types, the units of the sides differ in their mix.
     kinds = (strata, synth.cell_types) if mix["matched"] else tuple(np.full(len(s), "all") for s in (real, synth))
     sides = Side(groups, kinds[0]), Side(units, kinds[1])

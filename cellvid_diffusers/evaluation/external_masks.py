@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from skimage.draw import polygon
+from skimage.measure import label
 
 from ..io import read_ctc
 
@@ -24,6 +25,13 @@ def check_masks(masks: np.ndarray, shape: Sequence[int]) -> np.ndarray:
         raise ValueError(f"masks must have the shape of their video {tuple(shape)}, got {masks.shape}")
     if masks.size and (masks.min() < 0 or masks.max() > 2**31 - 1):
         raise ValueError(f"labels must lie in 0..2^31 - 1, got {masks.min()}..{masks.max()}")
+    if masks.size and masks.max() in (1, 255) and ((masks == 0) | (masks == masks.max())).all():
+        pieces = max(label(frame > 0, return_num=True)[1] for frame in masks)
+        if pieces > 1:
+            raise ValueError(
+                f"masks must be labels, one number a cell, got a binary one with {pieces} pieces in a frame: "
+                "number them with skimage.measure.label"
+            )
     return masks.astype(np.int32)
 
 

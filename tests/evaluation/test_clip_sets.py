@@ -59,6 +59,17 @@ def test_data_set_brings_recordings_places_and_flow(tmp_path, make_clips):
         load_clips(folder, split="validation")
 
 
+@pytest.mark.parametrize("dishes", [["a", "a", "b", "b"], ["a"] * 4, [None] * 4])
+def test_positions_of_one_culture_are_not_independent(tmp_path, make_clips, dishes):
+    features = patch_features(["neuron"])
+    clips = make_clips(4)
+    rows = [encode_row(features, frames=clips[i], recording=str(i), culture=dishes[i], x=0, y=0) for i in range(4)]
+    loaded = load_clips(write_patches({"test": rows}, tmp_path / "patches", features))
+    groups = loaded.take([0, 1, 2, 3]).groups()[0]
+    assert [g == groups[0] for g in groups] == [True, dishes[2] == "b", False, False]
+    assert len(set(groups)) == (2 if dishes[2] == "b" else 4)
+
+
 def test_a_data_set_on_the_hub_is_measured_on_what_was_held_out(tmp_path, make_clips, hub):
     features = patch_features(["neuron"])
     parts = {"train": 2, "validation": 1}

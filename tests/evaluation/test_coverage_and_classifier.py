@@ -58,6 +58,14 @@ def test_recordings_are_not_mistaken_for_fakes():
     assert np.mean(grouped) < 0.75
 
 
+def test_sides_that_never_overlap_are_always_told_however_unlike_the_folds():
+    groups = np.repeat(["a", "b", "c"], [90, 6, 4])
+    found = classifier_test(
+        normals(100, 0), normals(100, 1) + 50, NAMES, real_groups=groups, synth_groups=np.arange(100)
+    )
+    assert found["auc"] == 1
+
+
 def test_classifier_agrees_with_scikit_learn():
     linear_model = pytest.importorskip("sklearn.linear_model")
     from cellvid_diffusers.evaluation.classifier import _fit

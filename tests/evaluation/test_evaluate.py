@@ -52,6 +52,12 @@ def test_report_holds_what_it_promises(report):
     }  # fmt: skip
 
 
+def test_a_file_in_place_of_the_report_is_told_first(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ValueError, match=r"out must be a folder, got the file .*notes\.txt"):
+        evaluate(tmp_path / "none", tmp_path / "none", tmp_path / "notes.txt", progress=False)
+
+
 def test_tables_carry_units(report):
     cells, tracks = (pd.read_csv(report[0] / f"{name}.csv") for name in ("cells", "tracks"))
     assert {"side", "video", "frame", "area_px2", "perimeter_px"} <= set(cells.columns)
@@ -76,17 +82,18 @@ def test_recorded_frames_can_be_left_out(report, sides, tmp_path):
     assert bare.count("data:image/png") == 8
 
 
-def test_sides_of_unlike_scales_are_told(tmp_path, make_clips):
+@pytest.mark.parametrize("deep, told", [(["synth"], "One side"), (["real", "synth"], "a range of their own each")])
+def test_sides_of_unlike_scales_are_told(tmp_path, make_clips, deep, told):
     for name, seed, pixel, interval in (("real", 0, 1.0, 5.0), ("synth", 1, 4.0, 60.0)):
         (tmp_path / name).mkdir()
         for i, clip in enumerate(make_clips(4, seed)):
-            clip = clip if name == "real" else clip.astype(np.uint16) * 16
+            clip = clip.astype(np.uint16) * 16 if name in deep else clip
             path = tmp_path / name / f"{i}.tif"
             about = {"axes": "TYX", "unit": "um", "finterval": 60 * interval, "tunit": "sec"}
             tifffile.imwrite(path, clip, imagej=True, resolution=(1 / pixel, 1 / pixel), metadata=about)
     evaluate(tmp_path / "real", tmp_path / "synth", tmp_path / "out", progress=False)
     page = (tmp_path / "out" / "report.html").read_text()
-    for sentence in ("differ in their pixel size (1 and 4 µm)", "interval of frames (5 and 60 min)", "One side"):
+    for sentence in ("differ in their pixel size (1 and 4 µm)", "interval of frames (5 and 60 min)", told):
         assert sentence in page
 
 

@@ -66,6 +66,15 @@ def test_masks_that_do_not_fit_are_refused(wrong, rule):
         check_masks(wrong, SHAPE)
 
 
+@pytest.mark.parametrize("inside", [True, 1, 255])
+def test_a_binary_mask_of_several_cells_is_no_labels(masks, inside):
+    binary = (masks > 0) * np.array(inside)
+    with pytest.raises(ValueError, match=r"one number a cell, got a binary one .* skimage\.measure\.label"):
+        check_masks(binary, SHAPE)
+    single = (masks == 1) * np.array(inside)
+    np.testing.assert_array_equal(check_masks(single, SHAPE), single)
+
+
 def test_unknown_formats_and_pickles_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"got \.png"):
         read_masks(tmp_path / "cells.png", SHAPE)
