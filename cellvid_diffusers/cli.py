@@ -113,7 +113,7 @@ def prepare(
     equalize: Annotated[bool, typer.Option(help="Take out flicker.")] = True,
     flatten: Annotated[bool, typer.Option("--flatten", help="Take out uneven light.")] = False,
     register: Annotated[bool, typer.Option("--register", help="Take out drift of the stage.")] = False,
-    reject: Annotated[bool, typer.Option(help="Leave out empty, saturated, frozen and duplicated patches.")] = True,
+    reject: Annotated[bool, typer.Option(help="Leave out empty, saturated, frozen, blank, repeated patches.")] = True,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     engine: Annotated[str, typer.Option(help="local, or dask.")] = "local",
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,

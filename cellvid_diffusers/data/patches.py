@@ -51,8 +51,8 @@ def block_contrast(frame: np.ndarray) -> np.ndarray:
     return blocks.std((1, 3))
 
 
-def noise_level(frames: np.ndarray) -> float:
-    """Standard deviation of the camera's noise in grey levels: median over frames, at least 0.75.
+def pixel_noise(frame: np.ndarray) -> float:
+    """Standard deviation of the camera's noise in a frame `(H, W)` or `(H, W, num_channels)`, in the frame's unit.
 
     The second difference in both directions is blind to smooth structure, so a frame full of cells does not pass for
     noise; its median size, not its mean, is blind to edges.
@@ -62,8 +62,13 @@ def noise_level(frames: np.ndarray) -> float:
     Fast noise variance estimation (Immerkaer, 1996), https://doi.org/10.1006/cviu.1996.0060
     """
     kernel = np.outer((1, -2, 1), (1, -2, 1)).astype(np.float32)
-    responses = [cv2.filter2D(frame.astype(np.float32), -1, kernel)[1:-1, 1:-1] for frame in frames]
-    return max(0.75, float(np.median([np.median(np.abs(response)) for response in responses])) / 0.6745 / 6)
+    response = cv2.filter2D(frame.astype(np.float32), -1, kernel)[1:-1, 1:-1]
+    return float(np.median(np.abs(response))) / 0.6745 / 6
+
+
+def noise_level(frames: np.ndarray) -> float:
+    """Noise of a recording in grey levels: median over frames `(F, H, W)`, at least 0.75."""
+    return max(0.75, float(np.median([pixel_noise(frame) for frame in frames])))
 
 
 def foreground_share(frames: np.ndarray, noise: float) -> float:
@@ -71,17 +76,35 @@ def foreground_share(frames: np.ndarray, noise: float) -> float:
     return float(np.mean([block_contrast(frame) > 2 * noise for frame in frames]))
 
 
+def blank_frames(frames: np.ndarray, contrast: float) -> np.ndarray:
+    """Which of the frames `(F, H, W)` show nothing, as when the shutter stays closed: `(F,)`, bool.
+
+    Such a frame's standard deviation is less than 0.15 of `contrast`, that of the recording's good frames. Noise of the
+    camera gives it some, and a picture that fades still has more.
+    """
+    return np.array([frame.std() for frame in frames]) < 0.15 * contrast
+
+
 def reject_reason(
-    frames: np.ndarray, noise: float, *, min_foreground: float = 0.03, max_saturated: float = 0.1
+    frames: np.ndarray,
+    noise: float,
+    *,
+    recorded: np.ndarray | None = None,
+    min_foreground: float = 0.03,
+    max_saturated: float = 0.1,
 ) -> str | None:
     """Why a patch `(F, H, W)` is not worth keeping, or None.
+
+    `recorded` is the patch before its light was corrected, which moves saturated pixels off 0 and 255; by default
+    `frames`.
 
     "frozen": at least half of its steps change nothing; "saturated": more than `max_saturated` of its pixels are 0 or
     255; "empty": less than `min_foreground` of it holds structure.
     """
     if len(frames) > 1 and np.mean((frames[1:] == frames[:-1]).all((1, 2))) >= 0.5:
         return "frozen"
-    if np.mean((frames == 0) | (frames == 255)) > max_saturated:
+    recorded = frames if recorded is None else recorded
+    if np.mean((recorded == 0) | (recorded == 255)) > max_saturated:
         return "saturated"
     sample = frames[:: max(1, len(frames) // 4)]
     return "empty" if foreground_share(sample, noise) < min_foreground else None

@@ -111,7 +111,7 @@ def prepare(
     register : bool
         Take out drift with `follow_drift`; x and y then count in what all frames show.
     reject : bool
-        Leave out empty, saturated, frozen and duplicated patches.
+        Leave out empty, saturated, frozen and duplicated patches, and windows with a blank frame.
     workers, engine, scheduler
         See `start_workers`.
     progress : bool

@@ -13,10 +13,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from .patches import pixel_noise
 from .sources import BIOIO_SUFFIXES, TIFF_SUFFIXES, VIDEO_SUFFIXES, RecordingError, Source, open_source
 
-# Lossy codecs leave a trace of colour in grey pictures; a wider spread of R, G and B (of 255) than this is true colour.
-GREY_TOLERANCE = 24
+# Lossy codecs leave a trace of colour in grey pictures; a wider spread of R, G and B than this is true colour. It is a
+# share of 255 in 8-bit pictures; others seldom fill their type's range, so theirs is what the picture spans.
+GREY_TOLERANCE = 24 / 255
 
 
 class LazyFrames:
@@ -252,9 +254,13 @@ def _grey(picture: np.ndarray, channel: int | None, name: str) -> np.ndarray:
     if channel is not None:
         return picture[..., channel]
     colours = picture[..., :3].astype(np.float32)
+    tolerance = GREY_TOLERANCE * 255
+    if picture.dtype != np.uint8:  # noise sets channels up to 4 deviations apart, which is much if a picture is flat
+        low, high = (float(value) for value in np.percentile(colours, (0.1, 99.9)))
+        tolerance = max(GREY_TOLERANCE * (high - low), 6 * pixel_noise(colours))
     spread = np.percentile(colours.max(-1) - colours.min(-1), 99)
-    if spread > GREY_TOLERANCE * (257 if picture.dtype == np.uint16 else 1):
-        raise ValueError(f"{name}: frames must be grey, got colours {spread:.0f} apart: choose a channel")
+    if spread > tolerance:
+        raise ValueError(f"{name}: frames must be grey, got colours {spread:.3g} apart: choose a channel")
     return picture[..., 1]
 
 

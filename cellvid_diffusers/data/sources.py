@@ -134,21 +134,24 @@ def _tiff_source(tiff: tifffile.TiffFile) -> Source:
         raise RecordingError(
             f"file must hold one recording, got {len(alike)} series of pictures (positions?): save each as a file"
         )
-    lead = re.split("[SY]", series.axes)[0]  # axes that count pictures: a picture is YX, or in colour YXS or SYX
-    colour, colour_first = "S" in series.axes, series.axes[len(lead)] == "S"
-    sizes = dict(zip(series.axes, series.shape, strict=True))
-    longer = [place for place in range(len(lead)) if series.shape[place] > 1]  # by place: plain files call several Q
+    axes, shape = series.axes, series.shape
+    if axes[-1] not in "SX" and shape[-1] == 1:  # a grey picture written as (height, width, 1)
+        axes, shape = axes[:-1], shape[:-1]
+    lead = re.split("[SY]", axes)[0]  # axes that count pictures: a picture is YX, or in colour YXS or SYX
+    colour, colour_first = "S" in axes, axes[len(lead)] == "S"
+    sizes = dict(zip(axes, shape, strict=True))
+    longer = [place for place in range(len(lead)) if shape[place] > 1]  # by place: plain files call several Q
     wide = [lead[place] for place in longer]
     if len(wide) == 1 and wide != ["C"]:
         only = longer[0]
         lead = "".join("T" if place == only else axis.replace("T", "_") for place, axis in enumerate(lead))
-        sizes |= {"Z": 1, "T": series.shape[only]}
+        sizes |= {"Z": 1, "T": shape[only]}
     elif set(wide) - set("TZ" if colour else "TCZ"):
         raise RecordingError(f"axes must be among T, C, Z, Y, X, got {series.axes}")
-    counts = series.shape[: len(lead)]
+    counts = shape[: len(lead)]
     stack = None
     if series.dataoffset is not None:
-        stack = tiff.filehandle.memmap_array(tiff.byteorder + series.dtype.char, series.shape, series.dataoffset)
+        stack = tiff.filehandle.memmap_array(tiff.byteorder + series.dtype.char, shape, series.dataoffset)
 
     def plane(t: int, c: int, z: int) -> np.ndarray:
         index = tuple({"T": t, "C": c, "Z": z}.get(axis, 0) for axis in lead)

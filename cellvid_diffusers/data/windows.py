@@ -21,7 +21,7 @@ from .corrections import (
 )
 from .dataset import encode_row
 from .motion import FLOWS, choose_stride, video_flow
-from .patches import noise_level, patch_grid, reject_reason, window_starts
+from .patches import blank_frames, noise_level, patch_grid, reject_reason, window_starts
 from .readers import Recording, read_masks, read_recording
 from .sidecar import RecordingEntry
 
@@ -59,7 +59,11 @@ class PrepareOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """A recording ready to be cut: its entry, and what is measured once over all of it."""
+    """A recording ready to be cut: its entry, and what is measured once over all of it.
+
+    `contrast` is the upper quartile of the standard deviations of its frames as recorded, `noise` the camera's after
+    corrections.
+    """
 
     entry: RecordingEntry
     path: Path
@@ -72,20 +76,21 @@ class Plan:
     reference: tuple[float, float] | None
     light: np.ndarray | None
     drift: np.ndarray | None
+    contrast: float
     noise: float
     pixel_size_um: float | None
     frame_interval_min: float | None
     notes: tuple[str, ...] = field(default=())
 
-    def read(self, indices: Sequence[int]) -> np.ndarray:
-        """Frames as uint8 `(n, H, W)`, reduced and corrected."""
+    def read(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Frames as uint8 `(n, H, W)`, reduced and without drift: as recorded, and with their light corrected."""
         recording = open_entry(self.entry, self.path, self.downscale)
-        frames = recording.read(indices, intensity_range=self.intensity_range)
+        recorded = frames = recording.read(indices, intensity_range=self.intensity_range)
         if self.light is not None:
             frames = flatten_light(frames, self.light)
         if self.reference is not None:
             frames = equalize_flicker(frames, reference=self.reference)
-        return self.steady(frames, indices)
+        return self.steady(recorded, indices), self.steady(frames, indices)
 
     def read_masks(self, indices: Sequence[int]) -> np.ndarray:
         """Instance masks of the frames, `(n, H, W)`; the recording must have some."""
@@ -118,6 +123,8 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
     try:
         recording = open_entry(entry, path, downscale)
         sample = recording.read(recording.sample_indices(32))
+        contrast = float(np.percentile([frame.std() for frame in sample], 75))  # the shutter may fail for half of it
+        sample = sample[~blank_frames(sample, contrast)]
         light = uneven_light(sample) if options.flatten else None
         sample = sample if light is None else flatten_light(sample, light)
         reference = flicker_reference(sample) if options.equalize else None
@@ -152,6 +159,7 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
         reference=reference,
         light=light,
         drift=drift,
+        contrast=contrast,
         noise=noise,
         pixel_size_um=pixel_size or recording.pixel_size_um,
         frame_interval_min=interval and interval * stride,
@@ -204,21 +212,25 @@ def cut_window(plan: Plan, t0: int, options: PrepareOptions, features: Features)
     """Rows of the window that starts at frame `t0`, and its counts of candidates, rejections and row hashes."""
     length = plan.starts[-1] + (plan.num_frames - 1) * plan.stride + 1
     # One frame more than stored gives the last stored frame its flow, where the recording goes on.
-    indices = [t for t in range(t0, t0 + plan.stride * plan.num_frames + 1, plan.stride) if t < length]
-    frames = plan.read(indices)
+    num_read = plan.num_frames + (options.flow != "none")
+    indices = [t for t in range(t0, t0 + plan.stride * num_read, plan.stride) if t < length]
+    recorded, frames = plan.read(indices)
+    grid = patch_grid(frames.shape[1], frames.shape[2], options.patch_size, options.overlap)
+    if options.reject and blank_frames(recorded, plan.contrast).any():
+        counts = {"candidates": len(grid), "rejected": {"blank": len(grid)}, "hashes": []}
+        return features.arrow_schema.empty_table(), counts
     flow = None
     if options.flow != "none":
         flow = video_flow(frames, options.flow)
         flow = np.concatenate([flow, flow[-1:]])[: plan.num_frames]
     masks = plan.read_masks(indices[: plan.num_frames]) if plan.masks else None
-    frames, size = frames[: plan.num_frames], options.patch_size
+    recorded, frames, size = recorded[: plan.num_frames], frames[: plan.num_frames], options.patch_size
     known = {key: getattr(plan.entry, key) for key in ("culture", "cell_type", "density", "maturity", "day")}
     rows, hashes = [], []
     rejected: Counter[str] = Counter()
-    grid = patch_grid(frames.shape[1], frames.shape[2], size, options.overlap)
     for y, x in grid:
         area = np.s_[:, y : y + size, x : x + size]
-        reason = reject_reason(frames[area], plan.noise) if options.reject else None
+        reason = reject_reason(frames[area], plan.noise, recorded=recorded[area]) if options.reject else None
         if reason:
             rejected[reason] += 1
             continue

@@ -4,6 +4,7 @@ from moving_blobs import blobs
 
 from cellvid_diffusers.data.patches import (
     axis_starts,
+    blank_frames,
     noise_level,
     patch_grid,
     reject_reason,
@@ -47,3 +48,23 @@ def test_rejection():
     bright = cells.copy()
     bright[:, :10] = 255
     assert reject_reason(bright, level) == "saturated"
+    corrected = bright // 2 + 20
+    assert reject_reason(corrected, level) is None
+    assert reject_reason(corrected, level, recorded=bright) == "saturated"
+
+
+@pytest.mark.parametrize("level", [0, 4, 120, 255])
+def test_a_frame_without_picture_is_blank(level):
+    cells = blobs(6, 64, 64)
+    contrast = float(cells.std((1, 2)).mean())
+    assert not blank_frames(cells, contrast).any()
+    cells[3] = np.clip(np.random.default_rng(0).normal(level, 1, cells[3].shape), 0, 255)
+    assert np.flatnonzero(blank_frames(cells, contrast)).tolist() == [3]
+
+
+def test_faint_recordings_and_changing_light_are_not_blank():
+    cells = blobs(6, 64, 64)
+    contrast = float(cells.std((1, 2)).mean())
+    assert not blank_frames(np.full_like(cells, 7), contrast=0.0).any()
+    cells[3:] //= 4
+    assert not blank_frames(cells, contrast).any()

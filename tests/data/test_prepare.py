@@ -207,6 +207,38 @@ def test_duplicated_patches_are_kept_once(stacks, tmp_path):
     assert report.rejected["duplicated"] == report.rows["train"] == report.candidates // 2
 
 
+@pytest.mark.parametrize("flow", ["pyramid", "none"])
+def test_a_black_frame_costs_its_window_and_is_told(tmp_path, flow):
+    video = blobs(13)
+    video[8] = 0  # in the window at 4 only as the frame that its last flow leads to
+    tifffile.imwrite(tmp_path / "a.tif", video, metadata={"axes": "TYX"})
+    report = prepare([tmp_path / "a.tif"], tmp_path / "out", flow=flow, **OPTIONS)
+    kept = {0, 9} if flow == "pyramid" else {0, 4, 9}
+    assert {row["t0"] for row in load_patches(tmp_path / "out")} == kept  # of the windows at 0, 4, 8 and 9
+    assert report.rejected == {"blank": 4 * (4 - len(kept))}
+    assert "| blank |" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_shutter_that_fails_for_good(tmp_path):
+    video = blobs(12)
+    video[4:] = np.random.default_rng(0).normal(10, 1, video[4:].shape)
+    tifffile.imwrite(tmp_path / "a.tif", video, metadata={"axes": "TYX"})
+    report = prepare([tmp_path / "a.tif"], tmp_path / "out", flow="none", **OPTIONS)
+    assert report.rejected == {"blank": 8} and report.rows["train"] == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "bright"),
+    [({"equalize": True}, np.s_[:4]), ({"equalize": False, "flatten": True}, np.s_[:, :, :32])],
+)
+def test_saturation_is_seen_behind_the_corrections(tmp_path, options, bright):
+    video = blobs(8)
+    video[bright] = np.clip(video[bright] * 2.0, 0, 255)
+    tifffile.imwrite(tmp_path / "a.tif", video, metadata={"axes": "TYX"})
+    report = prepare([tmp_path / "a.tif"], tmp_path / "out", flow="none", **options, **OPTIONS)
+    assert report.rejected == {"saturated": 4}  # a window of 2 x 2 patches, or two columns of two windows
+
+
 def test_masks_and_challenge_folders(tmp_path):
     video = blobs(4)
     masks = (video > 150).astype(np.uint16) * 300

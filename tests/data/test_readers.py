@@ -248,6 +248,21 @@ def test_colour(tmp_path):
     np.testing.assert_array_equal(read_recording(tmp_path / "colour.tif", channel=2).frames[:], VIDEO)
 
 
+@pytest.mark.parametrize(("dtype", "scale"), [(np.uint16, 16), (np.uint16, 257), (np.float32, 1 / 255)])
+def test_colour_is_told_by_the_range_of_the_picture(tmp_path, dtype, scale):
+    """12 and 16 bits, and floats of 0..1."""
+    noise = np.random.default_rng(0).normal(0, 2, (*VIDEO.shape, 3))
+    grey = VIDEO[..., None] + noise
+    colour = grey.copy()
+    colour[..., 0] = 255 - colour[..., 0]
+    colour[0, 0, 0] = 65535 / scale  # a hot pixel
+    for name, picture in (("grey", grey), ("flat", noise + 50), ("dark", noise.clip(0)), ("colour", colour)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", (picture * scale).astype(dtype), photometric="rgb")
+    for name in ("grey", "flat", "dark"):
+        assert read_recording(tmp_path / f"{name}.tif").frames[:].shape == VIDEO.shape
+    one_line(lambda: read_recording(tmp_path / "colour.tif"), "colour.tif: frames must be grey", "choose a channel")
+
+
 RGB = np.random.default_rng(0).integers(0, 255, (3, 16, 20, 3), np.uint8)
 
 
@@ -309,7 +324,8 @@ def test_mixed_sizes(tmp_path):
     one_line(lambda: read_recording(tmp_path).frames[:], "frames must be of one size")
 
 
-@pytest.mark.parametrize("places", [(slice(None), None), (None, slice(None))])
-def test_axes_of_one_in_a_plain_tiff_count_no_pictures(tmp_path, places):
-    tifffile.imwrite(tmp_path / "a.tif", VIDEO[places], photometric="minisblack")
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("places", [(slice(None), None), (None, slice(None)), (..., None), (None, ..., None)])
+def test_axes_of_one_in_a_plain_tiff_count_no_pictures(tmp_path, places, compression):
+    tifffile.imwrite(tmp_path / "a.tif", VIDEO[places], photometric="minisblack", compression=compression)
     np.testing.assert_array_equal(read_recording(tmp_path / "a.tif").frames[:], VIDEO)
