@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
+from diffusers import DDPMScheduler
 from diffusers.optimization import get_scheduler
 from muon import Muon
 from torch.optim.lr_scheduler import LRScheduler
@@ -76,9 +77,16 @@ def scales_of_teacher(config: dict[str, Any]) -> Scales | dict[str, Scales] | No
 
 
 def build_model(config: dict[str, Any]) -> UNet3DModel:
-    """The configured model, with the weights to start from where some are named."""
+    """The configured model, with the weights to start from where some are named.
+
+    Raises:
+        ValueError: If there is no such type of model, or the weights are of another configuration.
+    """
     arguments = dict(config["model"])
-    model_class = MODELS[arguments.pop("type")]
+    kind = arguments.pop("type")
+    if kind not in MODELS:
+        raise ValueError(f"model.type must be among {list(MODELS)}, got {kind!r}")
+    model_class = MODELS[kind]
     channels = 3 if config["flow"] else 1
     arguments = {
         "sample_size": config["resolution"],
@@ -124,7 +132,7 @@ def build_teacher(
     if not config["pretrained_model_name_or_path"] or objective.prediction_type != "v_prediction":
         raise ValueError("timesteps needs a teacher: pretrained_model_name_or_path must name weights that predict v")
     start = config["pretrained_model_name_or_path"]
-    check_schedule(start, CellVideoPipeline.from_pretrained(start).scheduler.config, config["scheduler"])
+    check_schedule(start, DDPMScheduler.load_config(start, subfolder="scheduler"), config["scheduler"])
     teacher = copy.deepcopy(model).requires_grad_(False).eval().to(device)
     network = torch.compile(teacher) if config["compile"] else teacher
     return Distillation(network, objective.alphas_cumprod, config["timesteps"], config["teacher_steps"])

@@ -176,17 +176,19 @@ def _set(config: dict[str, Any], path: list[str], value: Any) -> None:
         near = difflib.get_close_matches(key, config, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"unknown configuration key {key!r}{hint}")
-    if rest:
-        group = config[key]
-        if key in OPEN_GROUPS:
-            group[rest[0]] = value
-        else:
-            _set(group, rest, value)
-    elif isinstance(config[key], dict) and key not in REPLACED_GROUPS:
-        for name, each in (value or {}).items():
-            if key in OPEN_GROUPS:
-                config[key][name] = each
-            else:
-                _set(config[key], [name], each)
-    else:
+    group = config[key]
+    if not isinstance(group, dict):
+        if rest:
+            raise ValueError(f"{key} must be given as --{key} VALUE, got --{key}.{'.'.join(rest)}")
         config[key] = value
+        return
+    new = {".".join(rest): value} if rest else value or {}
+    if not isinstance(new, dict):
+        raise ValueError(f"{key} must be a group of keys and values, got {value!r}")
+    if key in REPLACED_GROUPS and not rest:
+        group.clear()
+    for name, each in new.items():
+        if key in OPEN_GROUPS:
+            group[name] = each
+        else:
+            _set(group, [name], each)

@@ -30,7 +30,7 @@ from cellvid_diffusers.training_utils import (
     drop_labels,
     keep_freed_memory,
 )
-from components import build_lr_scheduler, build_model, build_optimizer, build_teacher, load_clips
+from components import build_lr_scheduler, build_model, build_optimizer, build_teacher, load_clips, main_clock
 from config import load_config
 from resuming import drop_later, find_checkpoint, save_checkpoint
 from validation import make_pipeline, write_samples
@@ -47,6 +47,19 @@ class Progress:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
+
+
+class Tick:
+    """Losses, clips and seconds since the last line of the log."""
+
+    def __init__(self) -> None:
+        self.losses: torch.Tensor | float = 0.0
+        self.batches, self.clips, self.began = 0, 0, time.monotonic()
+
+    def add(self, losses: torch.Tensor, clips: int) -> None:
+        """Count a batch: the loss of each channel, and the clips that all processes saw."""
+        self.losses = self.losses + losses.detach()
+        self.batches, self.clips = self.batches + 1, self.clips + clips
 
 
 def batches(
@@ -138,7 +151,8 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
 
 def train(accelerator, config, clips, network, objective, teacher, optimizer, lr_scheduler, progress, ema, pipeline):
     """Step until `max_train_steps` or `max_minutes`; one line of `train_log.jsonl` every `logging_steps`."""
-    started, folder = time.monotonic(), Path(config["output_dir"])
+    started, before, began = main_clock(), progress.seconds, time.monotonic()
+    folder = Path(config["output_dir"])
     per_step = config["train_batch_size"] * accelerator.num_processes * config["gradient_accumulation_steps"]
     bar = tqdm(
         total=config["max_train_steps"],
@@ -146,7 +160,7 @@ def train(accelerator, config, clips, network, objective, teacher, optimizer, lr
         disable=not accelerator.is_local_main_process,
         mininterval=2,
     )
-    sums, ticks, tick_time = torch.zeros(4, device=accelerator.device), 0, time.monotonic()
+    tick = Tick()
     for micro, batch in enumerate(batches(accelerator, config, clips, progress)):
         with accelerator.accumulate(network):
             position = progress.clips + micro % config["gradient_accumulation_steps"]
@@ -156,44 +170,51 @@ def train(accelerator, config, clips, network, objective, teacher, optimizer, lr
                 accelerator.clip_grad_norm_(network.parameters(), config["max_grad_norm"])
             optimizer.step()
             optimizer.zero_grad()
-        sums[: len(losses)] += losses.detach()
-        ticks += 1
+        tick.add(losses, config["train_batch_size"] * accelerator.num_processes)
         if not accelerator.sync_gradients:
             continue
         lr_scheduler.step()
         ema.step(network.parameters())
         progress.step, progress.clips = progress.step + 1, progress.clips + per_step
         bar.update()
-        now = time.monotonic()
+        progress.seconds = before + time.monotonic() - began
         if progress.step % config["logging_steps"] == 0:
-            mean = accelerator.reduce(sums / ticks, "mean").cpu()
-            seconds, progress.seconds = now - tick_time, progress.seconds + now - tick_time
-            line = {
-                "step": progress.step,
-                "clips": progress.clips,
-                "loss": float(objective.combine(mean[: len(losses)])),
-                "loss_video": float(mean[0]),
-                "loss_flow": float(mean[1 : len(losses)].mean()) if len(losses) > 1 else None,
-                "learning_rate": lr_scheduler.get_last_lr()[0],
-                "seconds": round(progress.seconds, 1),
-                "clips_per_second": round(config["logging_steps"] * per_step / seconds, 2),
-            }
-            if not math.isfinite(line["loss"]):
-                raise FloatingPointError(f"loss must be finite, got {line['loss']} at step {progress.step}")
-            if accelerator.is_main_process:
-                with open(folder / "train_log.jsonl", "a") as log:
-                    log.write(json.dumps(line) + "\n")
-                accelerator.log({key: value for key, value in line.items() if value is not None}, progress.step)
-            sums, ticks, tick_time = torch.zeros_like(sums), 0, now
+            write_line(accelerator, config, progress, tick, objective, lr_scheduler)
+            tick = Tick()
         if progress.step % config["checkpointing_steps"] == 0:
             save_checkpoint(accelerator, config, progress.step)
             if accelerator.is_main_process:
                 pipeline().save_pretrained(folder)
         if progress.step % config["validation_steps"] == 0 and accelerator.is_main_process:
             write_samples(pipeline(), config, progress.step, accelerator)
-        if time_is_up(accelerator, config, started):
+        if config["max_minutes"] is not None and main_clock() - started > 60 * config["max_minutes"]:
             break
     bar.close()
+
+
+def write_line(accelerator, config, progress, tick, objective, lr_scheduler) -> None:
+    """Append what happened since the last line to `train_log.jsonl`, and to TensorBoard.
+
+    Raises:
+        FloatingPointError: If the loss is not finite.
+    """
+    mean = accelerator.reduce(tick.losses / tick.batches, "mean").cpu()
+    line = {
+        "step": progress.step,
+        "clips": progress.clips,
+        "loss": float(objective.combine(mean)),
+        "loss_video": float(mean[0]),
+        "loss_flow": float(mean[1:].mean()) if len(mean) > 1 else None,
+        "learning_rate": lr_scheduler.get_last_lr()[0],
+        "seconds": round(progress.seconds, 1),
+        "clips_per_second": round(tick.clips / (time.monotonic() - tick.began), 2),
+    }
+    if not math.isfinite(line["loss"]):
+        raise FloatingPointError(f"loss must be finite, got {line['loss']} at step {progress.step}")
+    if accelerator.is_main_process:
+        with open(Path(config["output_dir"]) / "train_log.jsonl", "a") as log:
+            log.write(json.dumps(line) + "\n")
+        accelerator.log({key: value for key, value in line.items() if value is not None}, progress.step)
 
 
 def step_losses(accelerator, config, network, objective, teacher, batch, position: int) -> torch.Tensor:
@@ -221,16 +242,6 @@ def step_losses(accelerator, config, network, objective, teacher, batch, positio
             target = teacher.target(noisy, levels, labels, target)
     prediction = network(noisy, levels, labels, return_dict=False)[0]
     return objective.loss(prediction, target, levels)
-
-
-def time_is_up(accelerator: Accelerator, config: dict[str, Any], started: float) -> bool:
-    """Whether `max_minutes` have passed on the main process; all processes agree."""
-    if config["max_minutes"] is None:
-        return False
-    late = time.monotonic() - started > 60 * config["max_minutes"]
-    if accelerator.num_processes == 1:
-        return late
-    return bool(accelerator.reduce(torch.tensor(float(late), device=accelerator.device), "sum") > 0)
 
 
 if __name__ == "__main__":

@@ -155,6 +155,11 @@ class Yardstick:
         Features of the real clips.
     groups, strata : (N,)
         See `group_clips`.
+
+    Raises
+    ------
+    ValueError
+        If the halves of the real clips are all the same.
     """
 
     def __init__(self, real: Features, groups: np.ndarray, strata: np.ndarray, *, max_splits: int = 200, seed: int = 0):
@@ -170,6 +175,8 @@ class Yardstick:
             [energy_distance(self.within, self.within, self.within, a, b) for a, b in self.splits]
         )
         self.floor = float(np.sqrt(np.mean(self.floor_values**2)))
+        if self.floor == 0:
+            raise ValueError("real clips must differ from each other, got halves that are the same: there is no floor")
         self.threshold = float(np.quantile(self.floor_values, 0.95, method="higher"))
 
     def standardise(self, features: Features) -> np.ndarray:
@@ -192,8 +199,6 @@ class Yardstick:
         drawn = drawn[np.isfinite(drawn)]  # without those that drew one clip over and over
         ends = [(1 - level) / 2, (1 + level) / 2]
         tails = np.quantile(drawn - drawn.mean(), ends) if len(drawn) else np.full(2, np.nan)
-        if self.floor <= 0:
-            raise ValueError("real clips must differ from each other, got halves that are the same: there is no floor")
         return {
             "value": value,
             "floor": self.floor,

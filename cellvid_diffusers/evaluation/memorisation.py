@@ -79,7 +79,8 @@ def nearest_training_clips(
     wide = min(clips.shape[2:]) / 10
     sharp, sharp_train = _band_pass(clips, wide), _band_pass(train, wide)
     middle = clips.shape[1] // 2
-    orientations = [o for o in ORIENTATIONS if clips.shape[2] == clips.shape[3] or o[0] % 180 == 0]
+    square = clips.shape[2] == clips.shape[3]
+    orientations = [o for o in ORIENTATIONS if square or o[0] % 180 == 0]
     scores, places = _coarse(sharp[:, middle], sharp_train, orientations, scale, exclude, candidates)
     matches = []
     for clip, row, place in zip(sharp, scores, places, strict=True):
@@ -87,7 +88,7 @@ def nearest_training_clips(
         for score, (m, t, o, dy, dx) in zip(row, place, strict=True):
             if np.isfinite(score):
                 about, mirrored = orientations[o]
-                for angle in _angles_about(about, square=clips.shape[2] == clips.shape[3]):
+                for angle in _angles_about(about, square=square):
                     turned = transform(clip, angle, mirrored)
                     similarity, shift = _align(turned, sharp_train[m], t - middle, (dy, dx), scale, angle % 90 != 0)
                     found.append(Match(similarity, int(m), angle, mirrored, shift, int(t - middle)))
@@ -97,11 +98,8 @@ def nearest_training_clips(
 
 def _angles_about(angle: float, *, square: bool) -> list[float]:
     """The angles, in degrees, in which a candidate of the coarse search is aligned."""
-    return (
-        [(angle + k * FINE) % 360 for k in range(-int(STEP / FINE / 2), int(STEP / FINE / 2) + 1)]
-        if square
-        else [angle]
-    )
+    steps = int(STEP / FINE / 2) if square else 0
+    return [(angle + k * FINE) % 360 for k in range(-steps, steps + 1)]
 
 
 def _band_pass(clips: np.ndarray, wide: float) -> np.ndarray:
@@ -118,8 +116,7 @@ def _coarse(frames, train, orientations, scale, exclude, candidates):
     y and x in full-resolution px; at most one place for each training clip.
     """
     n, m = len(frames), len(train)
-    small = _shrink(frames, scale)
-    h, w = small.shape[1:]
+    h, w = (side // scale for side in frames.shape[1:])
     margin = max(2, round(min(h, w) / 8))
     turned = (_shrink(transform(frames, *o), scale) for o in orientations)
     inner = np.stack([each[:, margin : h - margin, margin : w - margin] for each in turned])

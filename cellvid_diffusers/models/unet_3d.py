@@ -1,5 +1,6 @@
 """The baseline: a 3D U-Net that denoises clips (Ho et al., Video Diffusion Models, 2022)."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -136,11 +137,11 @@ class UNet3DModel(ModelMixin, ConfigMixin):
                 `None` for a new one. By default the other's in their order, then new ones.
 
         Raises:
-            ValueError: If the other model's weights do not fit.
+            ValueError: If the other model has another configuration, or more blocks.
         """
         weights = self._with_labels_of(other, kinds)
         missing = [name for name in self.state_dict() if name not in weights and ".blocks." not in name]
-        wrong = missing + self._misfits(weights)
+        wrong = self._differing(other, free=("layers_per_block",)) + missing + self._misfits(weights)
         if wrong:
             raise ValueError(
                 f"weights of the same configuration but for layers_per_block are wanted, {wrong[0]} differs"
@@ -159,6 +160,12 @@ class UNet3DModel(ModelMixin, ConfigMixin):
         for source in set(range(len(tables))) - set(kinds):
             weights["video_time.linear_2.bias"] = weights["video_time.linear_2.bias"] + tables[source][0]
         return weights
+
+    def _differing(self, other: "UNet3DModel", *, free: Sequence[str] = ()) -> list[str]:
+        """Arguments that the other model was given otherwise: those that weights of the same shapes do not show."""
+        own, theirs = (json.loads(model.to_json_string()) for model in (self, other))
+        shown = {"sample_size", "num_class_embeds", "time_embed_dim", "motion_block_out_channels", *free}
+        return [key for key in own if key[0] != "_" and key not in shown and key in theirs and own[key] != theirs[key]]
 
     def _misfits(self, weights: Mapping[str, torch.Tensor]) -> list[str]:
         """Names of those `weights` that the model does not have, or has in another shape."""

@@ -118,12 +118,12 @@ class MotionUNet3DModel(UNet3DModel):
             kinds (`list[int | None]`, *optional*): As in `UNet3DModel.load_weights_from`.
 
         Raises:
-            ValueError: If the other model's weights do not fit.
+            ValueError: If the other model has another configuration.
         """
         if self.config.fusion != "gated" or isinstance(other, MotionUNet3DModel):
             return super().load_weights_from(other, kinds)
         weights = self._with_labels_of(other, kinds)
-        wrong = self._misfits(weights)
+        wrong = self._differing(other, free=("in_channels", "out_channels")) + self._misfits(weights)
         if wrong:
             raise ValueError(
                 f"a video-only baseline (1 channel), otherwise of the same configuration, is wanted: {wrong[0]} differs"

@@ -150,6 +150,5 @@ def test_each_ring_of_the_spectrum_holds_something(size):
 
 def test_real_clips_that_are_all_the_same_give_no_floor():
     same, groups = {"x": np.zeros(8)}, np.arange(8).astype(str)
-    yardstick = Yardstick(same, groups, np.full(8, "all"))
     with pytest.raises(ValueError, match="real clips must differ from each other"):
-        yardstick.measure({"x": np.ones(8)}, groups)
+        Yardstick(same, groups, np.full(8, "all"))

@@ -216,6 +216,30 @@ def test_weights_of_another_width_are_refused_and_change_nothing(name, source):
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("temporal_layers", ["conv", "attention"]),
+        ("norm_type", "group"),
+        ("spatial_attention", [False, False]),
+        ("attention_head_dim", 4),
+    ],
+)
+@pytest.mark.parametrize("model_class, start", [(UNet3DModel, 3), (MotionUNet3DModel, 3), (MotionUNet3DModel, 1)])
+def test_weights_of_another_configuration_are_refused_though_they_fit(model_class, start, key, value):
+    model = model_class(**EFFICIENT)
+    start_class = model_class if start == 3 else UNet3DModel
+    other = start_class(**{**EFFICIENT, "in_channels": start, "out_channels": start, key: value})
+    with pytest.raises(ValueError, match=f"{key} differs"):
+        model.load_weights_from(other)
+
+
+def test_baseline_of_the_gated_model_has_as_many_blocks():
+    baseline = UNet3DModel(**EFFICIENT, in_channels=1, out_channels=1)
+    with pytest.raises(ValueError, match="layers_per_block differs"):
+        MotionUNet3DModel(**EFFICIENT, layers_per_block=2).load_weights_from(baseline)
+
+
 def test_gated_model_uses_motion_once_the_gates_open():
     model = build("gated")
     sample = clip(model)

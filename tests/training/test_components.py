@@ -34,6 +34,11 @@ def test_a_student_of_one_scale_has_none_by_cell_type(tmp_path):
     assert clips.scales_of(clips[0]["class_labels"]) == Scales(0.4, 0.1, 0.7, 3.0)
 
 
+def test_a_model_of_no_known_type_is_refused():
+    with pytest.raises(ValueError, match=r"model.type must be among \['UNet3DModel', .*, got 'UNet'"):
+        components.build_model(load_config(["--model.type", "UNet"]))
+
+
 @pytest.mark.parametrize("key, value", [("prediction_type", "epsilon"), ("beta_schedule", "linear")])
 def test_a_teacher_that_predicts_something_else_is_refused(key, value):
     student = load_config([])["scheduler"]

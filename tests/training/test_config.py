@@ -1,5 +1,6 @@
 """Configurations of training/train.py."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -37,6 +38,21 @@ def test_command_line_wins():
     config = load_config(words)
     assert config["learning_rate"] == 1e-3 and config["model"]["layers_per_block"] == 2
     assert config["use_ema"] is False and config["push_to_hub"] is True
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seed.x", "1"], "seed must be given as --seed VALUE, got --seed.x"),
+        (["--simulate.size.x", "1"], "unknown configuration key 'size.x'"),
+        (["--transform", "true"], "transform must be a group of keys and values, got True"),
+        (["--noise_patterns", "joint"], "noise_patterns must be a group of keys and values, got 'joint'"),
+        (["--model", "[1]"], "model must be a group"),
+    ],
+)
+def test_a_value_for_a_group_and_a_group_for_a_value_are_refused(words, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_config(words)
 
 
 def test_no_is_a_precision():

@@ -9,10 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 
 from cellvid_diffusers import CellVideoPipeline
+from cellvid_diffusers.training_utils import DiffusionObjective
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "training"))
+
+import train  # noqa: E402
+
 TINY = {
     "simulate.num_videos": 4,
     "simulate.size": 16,
@@ -186,6 +192,12 @@ class TestTraining:
         launch(tmp_path, processes=2, max_train_steps=2, train_batch_size=1)
         assert [line["clips"] for line in read_log(tmp_path)] == [2, 4]
 
+    def test_two_processes_go_by_one_clock(self, tmp_path):
+        options = {"lr_scheduler": "linear_in_time", "lr_warmup_steps": 0, "max_minutes": 0.05, "logging_steps": 10}
+        launch(tmp_path, processes=2, max_train_steps=100_000, checkpointing_steps=100_000, **options)
+        rates = [line["learning_rate"] for line in read_log(tmp_path)]
+        assert rates == sorted(rates, reverse=True) and 0 <= rates[-1] < 0.2 * rates[0]
+
     def test_two_processes_wait_for_each_others_checkpoints(self, tmp_path):
         launch(tmp_path, processes=2, max_train_steps=8, train_batch_size=1, checkpointing_steps=1)
         for step in (7, 8):
@@ -215,3 +227,27 @@ class TestTraining:
     )
     def test_mistakes_are_named(self, tmp_path, options, message):
         assert message in launch(tmp_path, fails=True, **options).stderr
+
+
+def test_a_line_of_the_log_counts_what_came_since_the_last(tmp_path):
+    accelerator, progress, tick = Accelerator(cpu=True), train.Progress(), train.Tick()
+    progress.step, tick.began = 20, tick.began - 2
+    for losses in ([1.0, 2.0, 4.0], [3.0, 2.0, 2.0]):  # two of the ten steps of a line: the run was resumed at 18
+        tick.add(torch.tensor(losses), 3)
+    objective = DiffusionObjective(torch.ones(10))
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    constant = torch.optim.lr_scheduler.ConstantLR(optimizer, 1)
+    train.write_line(accelerator, {"output_dir": tmp_path}, progress, tick, objective, constant)
+    line = read_log(tmp_path)[0]
+    assert (line["loss_video"], line["loss_flow"], line["learning_rate"]) == (2, 2.5, 0.5)
+    assert 2.5 < line["clips_per_second"] <= 3
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
+    tick = train.Tick()
+    tick.add(torch.tensor([float("nan")]), 1)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    constant = torch.optim.lr_scheduler.ConstantLR(optimizer, 1)
+    options = ({"output_dir": tmp_path}, train.Progress(), tick, DiffusionObjective(torch.ones(10)), constant)
+    with pytest.raises(FloatingPointError, match="loss must be finite, got nan at step 0"):
+        train.write_line(Accelerator(cpu=True), *options)
