@@ -25,7 +25,7 @@ def measure(quick: bool, repeats: int) -> dict[str, Any]:
     torch.backends.cudnn.benchmark = True
     peak, rows = product_rate(), {}
     batch, frames, side = (2, 4, 32) if quick else (32, 10, 128)
-    names = [f"{OURS}, quick, bfloat16"] if quick else [f"{OURS} tiny, bfloat16", f"{OURS} 10 M, bfloat16"]
+    names = [f"{OURS}, quick, bfloat16"] if quick else [f"{OURS} 2 M, bfloat16", f"{OURS} 10 M, bfloat16"]
     for name in names:
         one = torch.randn(1, 3, frames, side, side)
         flops = batch * count_flops(make(name, quick)[0], one, training=True)

@@ -67,8 +67,8 @@ def candidates(quick: bool) -> dict[str, tuple[Callable[[], nn.Module], bool]]:
             f"{DIFFUSERS}, quick": (lambda: diffusers_unet((8, 16)), False),
         }
     return {
-        f"{OURS} tiny": (lambda: ours([32, 64, 128]), False),
-        f"{OURS} tiny, bfloat16": (lambda: ours([32, 64, 128]), True),
+        f"{OURS} 2 M": (lambda: ours([32, 64, 128]), False),
+        f"{OURS} 2 M, bfloat16": (lambda: ours([32, 64, 128]), True),
         f"{OURS} 10 M": (lambda: ours([32, 64, 128, 288]), False),
         f"{OURS} 10 M, bfloat16": (lambda: ours([32, 64, 128, 288]), True),
         f"{DIFFUSERS} 8 M": (lambda: diffusers_unet((32, 64, 128)), False),

@@ -27,17 +27,35 @@ def short(value: float) -> str:
 
 
 def heading(results: dict[str, Any]) -> str:
-    machine = results["machine"]
+    parts, alike = results["parts"], {}
+    for name, part in parts.items():
+        alike.setdefault(told(part), []).append((name, part["load"]))
+    rows = "\n".join(
+        f"* {', '.join(name for name, _ in each)}: {text}; load of the machine at the start "
+        f"{', '.join(f'{load:.1f}' for _, load in each)}"
+        for text, each in alike.items()
+    )
+    shape = "4 x 32 x 32" if results["quick"] else "10 x 128 x 128, one at a time"
     return f"""# Benchmarks
 
 Written by `make bench` (`benchmarks/run.py`); the figures are in `benchmarks.json` beside this page. Nothing here is
 typed by hand.
 
-{results["date"]}, commit {results["commit"]}, {machine["processor"]}, {machine["cores"]} cores, torch \
-{machine["torch"]}, {machine["threads"]} thread(s) unless said otherwise; load of the machine at the start \
-{machine["load"]:.1f}. Clips are {results["shape"]}. Candidates take turns in one process, {results["repeats"]} rounds \
-after one to warm up: median (fastest to slowest). What takes longer than five seconds runs once. Everything of ours \
-runs without `torch.compile`.{" **Quick mode: tiny sizes, no figure to quote.**" if results["quick"] else ""}"""
+Measured, part by part:
+
+{rows}
+
+Clips are {shape}. Candidates take turns in one process, after one round to warm up: median (fastest to slowest). What \
+takes longer than five seconds runs once. Everything of ours runs without `torch.compile`.\
+{" **Quick mode: tiny sizes, no figure to quote.**" if results["quick"] else ""}"""
+
+
+def told(part: dict[str, Any]) -> str:
+    """When, of what and on what a part was measured."""
+    return (
+        f"{part['date']}, commit {part['commit']}, {part['processor']}, {part['cores']} cores, torch {part['torch']}, "
+        f"{part['threads']} thread(s) unless said otherwise, {part['repeats']} rounds"
+    )
 
 
 def networks(results: dict[str, Any]) -> str:

@@ -79,13 +79,15 @@ def peak_memory(name: str, task: str, quick: bool) -> dict[str, float]:
 
 
 def measure_scaling(results: dict[str, Any], quick: bool, repeats: int) -> None:
-    name = f"{networks.OURS}, quick" if quick else f"{networks.OURS} tiny"
+    name = f"{networks.OURS}, quick" if quick else f"{networks.OURS} 2 M"
     results["scaling"] = scaling.curves(name, quick, repeats)
     recorded = results.get("gpu")
     if recorded:
         step, clips = next(iter(recorded["rows"].values()))["seconds"], recorded["batch"]
-    else:
+    elif "networks" in results:
         step, clips = results["networks"][name]["training"]["seconds"], 1
+    else:
+        return  # without a measured step there is nothing to project
     results["projection"] = scaling.projection(name, quick, step, clips)
 
 
@@ -111,22 +113,18 @@ PARTS: dict[str, Callable[[dict[str, Any], bool, int], None]] = {
 }
 
 
-def describe(quick: bool, repeats: int) -> dict[str, Any]:
-    """What is measured, on what, and when."""
+def describe(repeats: int) -> dict[str, Any]:
+    """On what a part is measured, and when."""
     model = [line for line in read("/proc/cpuinfo").splitlines() if line.startswith("model name")]
     return {
         "date": datetime.date.today().isoformat(),
         "commit": commit(),
-        "quick": quick,
         "repeats": repeats,
-        "shape": "4 x 32 x 32" if quick else "10 x 128 x 128, one at a time",
-        "machine": {
-            "processor": model[0].split(": ")[1] if model else platform.processor(),
-            "cores": whole.usable_cores(),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "load": os.getloadavg()[0],
-        },
+        "processor": model[0].split(": ")[1] if model else platform.processor(),
+        "cores": whole.usable_cores(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "load": os.getloadavg()[0],
     }
 
 
@@ -161,9 +159,10 @@ def main() -> None:
             **gpu.measure(options.quick, repeats),
         }
     else:
-        results.update(describe(options.quick, repeats))
+        results["quick"] = options.quick
         for name in options.only or PARTS:
             print(f"measuring {name}", flush=True)
+            results.setdefault("parts", {})[name] = describe(repeats)
             PARTS[name](results, options.quick, repeats)
             written.write_text(json.dumps(results, indent=1) + "\n")
     written.write_text(json.dumps(results, indent=1) + "\n")

@@ -25,8 +25,9 @@ DRAWN = "drawn from the training mix"
 
 def make_clip(
     pipe: CellVideoPipeline, classes: dict[str, str | None], num_frames: int, seed: int, first_frame: np.ndarray | None
-) -> tuple[str, str, list[str], str]:
-    """Paths of the clip's GIF, of its flow's GIF and of the files to take away, and what was drawn."""
+) -> tuple[str, str | None, list[str], str]:
+    """Paths of the clip's GIF, of its flow's GIF (None for a model of video alone) and of the files to take away, and
+    what was drawn."""
     generator = torch.Generator().manual_seed(seed)
     frame = None if first_frame is None else cut_to_size(first_frame, pipe.unet.config.sample_size)
     out = roll_out(pipe, num_frames, first_frame=frame, generator=generator, **classes)
@@ -34,11 +35,15 @@ def make_clip(
     folder = Path(tempfile.mkdtemp(prefix="cellvid-"))
     calibration = {name: value_of(pipe.config, name, known.get("cell_type")) for name in CALIBRATION}
     video = (out.frames[0] * 255).round().astype(np.uint8)
-    write_clip(folder, 0, video, out.flow[0], **calibration, annotate=False)
-    files = [str(folder / f"{name}") for name in ("video_00000.ome.tif", "video_00000.mp4", "flow_00000.npy")]
+    flow = None if out.flow is None else out.flow[0]
+    write_clip(folder, 0, video, flow, **calibration, annotate=False)
+    files = [str(folder / name) for name in ("video_00000.ome.tif", "video_00000.mp4")]
     told = ", ".join(name for name in known.values() if name) or "classes left open"
-    speed = np.linalg.norm(out.flow[0], axis=-1)
+    if flow is None:
+        return str(folder / "video_00000.gif"), None, files, told
+    speed = np.linalg.norm(flow, axis=-1)
     told += f"; median speed {np.median(speed):.2f}, fastest hundredth {np.percentile(speed, 99):.2f} px/frame"
+    files.append(str(folder / "flow_00000.npy"))
     return str(folder / "video_00000.gif"), str(folder / "flow_00000.gif"), files, told
 
 

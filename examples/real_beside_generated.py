@@ -6,7 +6,6 @@ python examples/real_beside_generated.py data/tiny --split validation --out out/
 import argparse
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from cellvid_diffusers import CellVideoPipeline
@@ -25,19 +24,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/beside"))
     options = parser.parse_args()
     pipe = CellVideoPipeline.from_pretrained(options.checkpoint)
-    names, size = pipe.config.class_names["cell_type"], pipe.unet.config.sample_size
+    names, size = (pipe.config.class_names or {}).get("cell_type", []), pipe.unet.config.sample_size
     rows = load_patches(options.dataset_name, options.split)
-    clips = ClipDataset(rows, size=size, class_columns={"cell_type": names}, balance="cell_type")
+    clips = ClipDataset(
+        rows, size=size, class_columns={"cell_type": names} if names else {}, balance="cell_type" if names else None
+    )
     items = [clips[index] for index in range(4)]
     real = torch.stack([clips.scales.denormalize(item["video"]) for item in items])
-    kinds = [names[int(item["class_labels"][0])] for item in items]
+    kinds = [names[int(item["class_labels"][0])] for item in items] if names else None
     generator = [torch.Generator().manual_seed(seed) for seed in range(4)]
     drawn = pipe(batch_size=4, cell_type=kinds, generator=generator)
     videos = [*real[:, 0].numpy(), *drawn.frames]
-    flows = [*real[:, 1:].permute(0, 2, 3, 4, 1).numpy(), *drawn.flow]
-    labels = [f"{side}\n{kind}" for side in ("real", "made") for kind in kinds]
+    flows = None if drawn.flow is None else [*real[:, 1:].permute(0, 2, 3, 4, 1).numpy(), *drawn.flow]
+    labels = [f"{side}\n{kind}" for side in ("real", "made") for kind in kinds or [""] * 4]
     options.out.mkdir(parents=True, exist_ok=True)
-    contact_sheet(videos, [np.asarray(flow) for flow in flows], path=options.out / "beside.png", labels=labels)
+    contact_sheet(videos, flows, path=options.out / "beside.png", labels=labels)
     print(f"Wrote {options.out / 'beside.png'}")
 
 

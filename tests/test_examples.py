@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from diffusers import DPMSolverMultistepScheduler
 
-from cellvid_diffusers import CellVideoPipeline
+from cellvid_diffusers import CellVideoPipeline, UNet3DModel
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "checkpoints" / "cellvid-tiny-4-steps"
@@ -73,6 +74,15 @@ def test_the_page_makes_a_clip_and_files_to_take_away(app):
     assert np.load(files[2]).shape == (12, 64, 64, 2)
     with pytest.raises(ValueError, match=r"first frame must be at least 64 px a side, got \(10, 90\)"):
         app.make_clip(pipe, {}, 12, 0, frame[:10])
+
+
+def test_the_page_shows_clips_of_a_model_of_video_alone(app):
+    unet = UNet3DModel(
+        sample_size=16, in_channels=1, out_channels=1, block_out_channels=[8, 16, 16], attention_head_dim=8
+    )
+    pipe = CellVideoPipeline(unet, DPMSolverMultistepScheduler(prediction_type="v_prediction"))
+    video, flow, files, told = app.make_clip(pipe, {}, 3, 0, None)
+    assert Path(video).is_file() and flow is None and len(files) == 2 and told == "classes left open"
 
 
 def test_the_page_asks_for_the_checkpoints_classes():

@@ -1,6 +1,7 @@
 """The benchmark's script runs from end to end at tiny sizes. How fast it finds us is for a quiet machine to say."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,3 +23,16 @@ def test_quick_run_writes_both_files(tmp_path):
         assert row["forward"]["seconds"] > 0 and row["training"]["seconds"] > 0
     page = (tmp_path / "benchmarks.md").read_text()
     assert "Quick mode" in page and "Optical flow" in page
+    results["parts"]["networks"]["commit"] = "earlier"
+    (tmp_path / "benchmarks.json").write_text(json.dumps(results))
+    subprocess.run([*command, "--only", "scaling"], check=True, cwd=ROOT, capture_output=True)
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert re.search(r"^\* networks: .*, commit earlier,", page, re.MULTILINE)
+    assert re.search(r"^\* flow, whole, scaling: ", page, re.MULTILINE)
+
+
+def test_scaling_alone_projects_nothing_without_a_measured_step(tmp_path):
+    command = [sys.executable, ROOT / "benchmarks" / "run.py", "--quick", "--only", "scaling", "--out", tmp_path]
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    results = json.loads((tmp_path / "benchmarks.json").read_text())
+    assert "scaling" in results and "projection" not in results

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from cellvid_diffusers.models import layers
 from cellvid_diffusers.models.layers import (
     AxialAttention,
     ResidualBlock,
@@ -46,6 +47,13 @@ def test_attention_is_a_weighted_mean(length, training, dtype, tolerance):
     weights = torch.softmax(torch.einsum("bhid,bhjd->bhij", q.float(), k.float()) / 8**0.5, dim=-1)
     expected = torch.einsum("bhij,bhjd->bhid", weights, v.float())
     torch.testing.assert_close(attend(q, k, v).float(), expected, rtol=10 * tolerance, atol=tolerance)
+
+
+def test_attention_over_many_rows_is_that_of_parts(monkeypatch):
+    q, k, v = torch.randn(3, 7, 2, 5, 4)
+    whole = attend(q, k, v)
+    monkeypatch.setattr(layers, "MOST_ROWS", 3)
+    torch.testing.assert_close(attend(q, k, v), whole)
 
 
 @pytest.mark.parametrize("training", [False, True])
