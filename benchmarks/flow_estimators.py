@@ -1,6 +1,6 @@
 """Flow estimators against the simulator's exact flow, and beside real frames.
 
-    python benchmarks/flow_estimators.py --data ../shared/data --out docs/flow_estimators.md
+    python benchmarks/flow_estimators.py --data RECORDINGS --out docs/flow_estimators.md
 
 End-point error: mean distance to the true flow in px/frame, over pixels of the true speed that the column names, or
 over the moving pixels (0.25 px/frame or more) of a density. Residual: mean difference after warping by the flow, as a

@@ -1,10 +1,11 @@
 """Cells found by `segment_cells` against hand-annotated ones.
 
-    python benchmarks/segmentation.py --data_dir ../shared/data --out docs/segmentation.md
+    python benchmarks/segmentation.py --data_dir RECORDINGS --out docs/segmentation.md
 
 Foreground Dice and instance F1 (overlap over union above 0.5) of frames that were used neither for training nor for
 choosing thresholds (`training/train_segmentation.py` says which), at full and at half resolution, by the share of the
-frame that cells cover, and of other recordings with masks (silver truth of the Cell Tracking Challenge; stem cells).
+frame that cells cover, and of other recordings with masks: silver truth of the Cell Tracking Challenge, and three clips
+of neural stem cells (nsc A, B, G; one or two cells a frame, outlined by hand), which nothing here was trained on.
 Where the wrong pixels of the annotated frames lie: in cells that were found and not drawn, or drawn and not found (less
 than a tenth shared), else within 2 px of a drawn outline, or elsewhere.
 Events that cells found in recordings seem to take part in, per 100 cells and frame, beside what their masks say (a

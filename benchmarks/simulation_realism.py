@@ -1,6 +1,6 @@
 """Simulated cultures beside real recordings: intensity, radial power spectrum, speed.
 
-    python benchmarks/simulation_realism.py --data ../shared/data --out docs/simulation.md
+    python benchmarks/simulation_realism.py --data RECORDINGS --out docs/simulation.md
 
 Recordings of known pixel size are brought to 1 um a pixel, the simulator's own; the others are taken as they are. Of
 each, the richer half of random windows of 128 x 128 pixels and ten frames is measured, after equalising flicker, and

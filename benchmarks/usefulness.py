@@ -1,7 +1,7 @@
 """Do generated clips help where recordings are few? Frame prediction and segmentation, with and without them.
 
     python benchmarks/usefulness.py --train data/tiny --real data/tiny_validation --clips CLIPS \\
-        --data_dir ../shared/data --out docs/usefulness.md --figure docs/images/usefulness.png
+        --data_dir RECORDINGS --out docs/usefulness.md --figure docs/images/usefulness.png
 
 Networks are trained with a share of the real training data: alone; with generated data; generated data alone; the same
 real data over and over, for as many steps as with the generated ones; or for as many steps with flips, turns, contrast

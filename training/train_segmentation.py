@@ -1,6 +1,6 @@
 """Train the network of `cellvid_diffusers.evaluation.segment_cells`.
 
-    python training/train_segmentation.py --data_dir ../shared/data --output_dir runs/segmentation
+    python training/train_segmentation.py --data_dir RECORDINGS --output_dir runs/segmentation
 
 Truth: hand-annotated phase-contrast frames (`usiigaci_annotated/`), a tracker's masks (`t98g/`) and the silver truth of
 the Cell Tracking Challenge (`u373/`). The last digit of a frame's number fixes its use, once and for all: 3 and the
