@@ -153,7 +153,7 @@ def train(accelerator, config, clips, network, objective, teacher, optimizer, lr
     """Step until `max_train_steps` or `max_minutes`; one line of `train_log.jsonl` every `logging_steps`."""
     started, before, began = main_clock(), progress.seconds, time.monotonic()
     folder = Path(config["output_dir"])
-    per_step = config["train_batch_size"] * accelerator.num_processes * config["gradient_accumulation_steps"]
+    per_batch = config["train_batch_size"] * accelerator.num_processes
     bar = tqdm(
         total=config["max_train_steps"],
         initial=progress.step,
@@ -170,12 +170,13 @@ def train(accelerator, config, clips, network, objective, teacher, optimizer, lr
                 accelerator.clip_grad_norm_(network.parameters(), config["max_grad_norm"])
             optimizer.step()
             optimizer.zero_grad()
-        tick.add(losses, config["train_batch_size"] * accelerator.num_processes)
+        tick.add(losses, per_batch)
         if not accelerator.sync_gradients:
             continue
         lr_scheduler.step()
         ema.step(network.parameters())
-        progress.step, progress.clips = progress.step + 1, progress.clips + per_step
+        progress.step += 1
+        progress.clips += per_batch * config["gradient_accumulation_steps"]
         bar.update()
         progress.seconds = before + time.monotonic() - began
         if progress.step % config["logging_steps"] == 0:
