@@ -92,9 +92,13 @@ class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
             num_inference_steps (`int`, *optional*): Predictions; fewer where two steps would share a level of training.
             device (`str` or `torch.device`, *optional*): Of `timesteps`.
             timesteps (`list[int]`, *optional*): From the noisiest on.
+
+        Raises:
+            ValueError: If neither a number of steps nor timesteps are given.
         """
         if timesteps is None:
-            assert num_inference_steps is not None
+            if num_inference_steps is None:
+                raise ValueError("num_inference_steps or timesteps must be given")
             timesteps = self._spread(num_inference_steps)
         super().set_timesteps(timesteps=timesteps, device=device)
 

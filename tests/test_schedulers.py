@@ -90,6 +90,11 @@ def test_timesteps_fall_from_the_noisiest_and_never_say_given(steps):
     assert (np.diff(timesteps) < 0).all()
 
 
+def test_a_number_of_steps_is_needed():
+    with pytest.raises(ValueError, match="num_inference_steps or timesteps must be given"):
+        StochasticDPMSolverScheduler(**TRAINED).set_timesteps()
+
+
 def test_settings_are_kept(tmp_path):
     scheduler = StochasticDPMSolverScheduler(stochasticity=0.3, stochastic_range=(0.2, 90), **TRAINED)
     scheduler.save_pretrained(tmp_path)

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
+from .patches import blank_frames
+
 BACKGROUND_CELL = 32
 
 
@@ -77,7 +79,7 @@ def flatten_light(frames: np.ndarray, light: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(frames - field), 0, 255).astype(np.uint8)
 
 
-def measure_drift(frames: Iterable[np.ndarray]) -> np.ndarray:
+def measure_drift(frames: Iterable[np.ndarray], contrast: float = 0.0) -> np.ndarray:
     """Where the culture lies in each frame, in whole pixels (y, x) against the first frame.
 
     Successive frames are laid over each other, first by phase correlation and then by their correlation coefficient,
@@ -86,6 +88,9 @@ def measure_drift(frames: Iterable[np.ndarray]) -> np.ndarray:
     Parameters
     ----------
     frames : iterable of (H, W) uint8
+    contrast : float
+        Standard deviation of the recording's good frames in grey levels. Frames that show nothing against it
+        (`blank_frames`) are passed over, and lie where the one before does.
 
     Returns
     -------
@@ -94,14 +99,17 @@ def measure_drift(frames: Iterable[np.ndarray]) -> np.ndarray:
     Raises
     ------
     ValueError
-        If a frame has nothing in common with the one before.
+        If a frame has nothing in common with the last good one before.
     """
-    steps, previous = [np.zeros(2)], None
+    steps, previous = [], None
     for frame in frames:
+        steps.append(np.zeros(2))
+        if blank_frames(frame[None], contrast)[0]:
+            continue
         reduction = max(1, max(frame.shape) // 512)
         current = cv2.resize(frame, None, fx=1 / reduction, fy=1 / reduction, interpolation=cv2.INTER_AREA)
         if previous is not None:
-            steps.append(reduction * _shift(previous, current))
+            steps[-1] = reduction * _shift(previous, current)
         previous = current
     return np.rint(np.cumsum(steps, axis=0)).astype(np.int64)
 

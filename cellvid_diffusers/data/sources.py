@@ -291,9 +291,11 @@ def _read_picture(path: Path) -> np.ndarray:
         return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     with tifffile.TiffFile(path) as tiff:
         picture, axes = tiff.series[0].asarray(), tiff.series[0].axes
-    if set(axes) - set("YXS"):
+    others = tuple(place for place, axis in enumerate(axes) if axis not in "YXS")
+    if any(picture.shape[place] > 1 for place in others):
         raise RecordingError(f"numbered pictures must hold one plane each, got shape {picture.shape}")
-    return np.moveaxis(picture, 0, -1) if axes[0] == "S" else picture
+    plane = picture.squeeze(others)
+    return np.moveaxis(plane, 0, -1) if "S" in axes and not axes.endswith("S") else plane
 
 
 def open_bioio(path: Path) -> Source:

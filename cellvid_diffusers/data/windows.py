@@ -132,7 +132,8 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
         noise = noise_level(sample)
         num_frames, stride = entry.num_frames or options.num_frames, _stride(entry, recording, options, noise)
         length, height, width = recording.frames.shape
-        drift = measure_drift(recording.read([t])[0] for t in range(length)) if options.register else None
+        every = (recording.read([t])[0] for t in range(length))
+        drift = measure_drift(every, contrast) if options.register else None
         if drift is not None:
             height, width = np.array((height, width)) - np.ptp(drift, axis=0)
         if min(height, width) < options.patch_size:

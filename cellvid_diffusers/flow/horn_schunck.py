@@ -89,15 +89,23 @@ def horn_schunck(
     Raises
     ------
     ValueError
-        If the mode is unknown, or the video has fewer than two frames, fewer than three axes, another dtype, values
-        that are not finite, or floating ones outside [0, 1] by more than 0.001.
+        If the mode is unknown, a weight is not positive, there is no iteration, or the video has fewer than two
+        frames, fewer than three axes, another dtype, values that are not finite, or floating ones outside [0, 1] by
+        more than 0.001.
     """
     if mode not in ("pyramid", "paper", "classic"):
         raise ValueError(f'mode must be "pyramid", "paper" or "classic", got {mode!r}')
+    for name, weight in (("smoothness", smoothness), ("brightness_weight", brightness_weight)):
+        if not weight > 0:
+            raise ValueError(f"{name} must be positive, got {weight}")
+    if num_iterations is None:
+        num_iterations = 20 if mode == "pyramid" else 10
+    if num_iterations < 1:
+        raise ValueError(f"num_iterations must be at least 1, got {num_iterations}")
     video = as_tensor(video)
     clips = as_eight_bit(video)
     solve: Callable[..., torch.Tensor]
-    options: dict[str, Any] = {"num_iterations": num_iterations or (20 if mode == "pyramid" else 10)}
+    options: dict[str, Any] = {"num_iterations": num_iterations}
     if mode == "paper":
         solve = paper_flow
         options |= {
@@ -118,7 +126,9 @@ def horn_schunck(
             "num_warps": num_warps,
             "max_step": max_step,
         }
-    flow = torch.stack([solve(clip, **options) for clip in clips])
+    flow = clips.new_empty(len(clips), 2, clips.shape[1] - 1, *clips.shape[2:])
+    for target, clip in zip(flow, clips, strict=True):
+        target.copy_(solve(clip, **options))
     return flow.view(*video.shape[:-3], *flow.shape[1:])
 
 

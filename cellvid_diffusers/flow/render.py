@@ -94,11 +94,13 @@ def draw_quiver(
     Raises
     ------
     ValueError
-        If the shapes do not match.
+        If the shapes do not match, or the frame has another dtype.
     """
     _check_flow(flow)
     if flow.shape[:-1] != frame.shape:
         raise ValueError(f"flow must be the frame's shape and 2, got {frame.shape} and {flow.shape}")
+    if frame.dtype != np.uint8 and not np.issubdtype(frame.dtype, np.floating):
+        raise ValueError(f"frame must be uint8 or floating, got {frame.dtype}")
     height, width = frame.shape[-2:]
     grey = frame if frame.dtype == np.uint8 else np.rint(255 * np.clip(frame, 0, 1)).astype(np.uint8)
     rows, columns = (np.arange(min(spacing, side) // 2, side, spacing) for side in (height, width))

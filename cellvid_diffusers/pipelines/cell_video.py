@@ -15,7 +15,7 @@ from huggingface_hub import snapshot_download
 from .. import schedulers  # noqa: F401 (diffusers loads by name only what has been imported)
 from ..models import UNet3DModel
 from .arguments import check_scheduler, check_sizes, check_strengths, clip_generators
-from .classes import Asked, draw_classes, names_of, nearest_cell_types, one_for_each_clip, video_scale
+from .classes import KINDS, Asked, draw_classes, names_of, nearest_cell_types, one_for_each_clip, video_scale
 from .conditions import Conditions, Given
 from .finishing import expected_flow, level_of_noise, without_residue
 from .guidance import Guidance
@@ -204,7 +204,8 @@ class CellVideoPipeline(DiffusionPipeline):
             >>> out.frames.shape, out.flow.shape  # doctest: +SKIP
             ((1, 10, 64, 64), (1, 10, 64, 64, 2))
         """
-        height, width = height or self.unet.config.sample_size, width or self.unet.config.sample_size
+        height = self.unet.config.sample_size if height is None else height
+        width = self.unet.config.sample_size if width is None else width
         num_restarts = self.config.num_restarts if num_restarts is None else num_restarts
         flow_strength = self.config.flow_strength if flow_strength is None else flow_strength
         check_sizes(self.unet.size_multiple, num_frames, height, width, batch_size, num_inference_steps)
@@ -228,12 +229,14 @@ class CellVideoPipeline(DiffusionPipeline):
         given = Given.from_arguments(
             self.config, shape, first_frame=first_frame, frames=frames, frame_mask=frame_mask, flow=flow
         )
+        given_any = any(each is not None for each in (first_frame, frames, flow))
+        shown: tuple[str, ...] = ("density", "maturity") if given_any else ()
         if isinstance(self.config.video_mean, dict) and given.frames().numel():
+            shown = KINDS
             types = one_for_each_clip("cell_type", cell_type, batch_size)
             cell_type = [a or b for a, b in zip(types, nearest_cell_types(self.config, given.frames()), strict=True)]
         asked = {"cell_type": cell_type, "density": density, "maturity": maturity}
-        shown = any(each is not None for each in (first_frame, frames, flow))
-        labels = draw_classes(self.config, asked, generators, left_open=("density", "maturity") if shown else ())
+        labels = draw_classes(self.config, asked, generators, left_open=shown)
         scale, classes = video_scale(self.config, labels), names_of(self.config, labels)
         labels = None if labels is None else labels.to(device)
         conditions = given.scaled(self.config, scale, shape[1]).to(device)

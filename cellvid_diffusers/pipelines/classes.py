@@ -24,7 +24,8 @@ def draw_classes(
         config: The pipeline's, with `class_names` and `class_weights`.
         asked (`dict`): Name for each of `KINDS`, or a list with one for each clip; `None` where nothing is asked.
         generators (`list[torch.Generator]`): One for each clip.
-        left_open (`Collection[str]`): Kinds that are left unknown (-1) where nothing is asked instead of drawn.
+        left_open (`Collection[str]`): Kinds of which none is drawn: unknown (-1) where nothing is asked. Of the others
+            one is drawn even where a name is asked: asked for or drawn, a clip's noise is the same.
 
     Returns:
         `torch.Tensor` of shape `(batch_size, kinds that are known)`, int64, or `None` if none is.
@@ -42,11 +43,9 @@ def draw_classes(
                 raise ValueError(f"{kind} must be {can}, got {name!r}")
         if kind in known:
             weights = torch.tensor((config.class_weights or {}).get(kind) or [1.0] * len(known[kind]))
+            drawn = [-1 if kind in left_open else _draw(weights, each) for each in generators]
             columns.append(
-                [
-                    known[kind].index(name) if name is not None else -1 if kind in left_open else _draw(weights, each)
-                    for name, each in zip(names, generators, strict=True)
-                ]
+                [index if name is None else known[kind].index(name) for name, index in zip(names, drawn, strict=True)]
             )
     return torch.tensor(columns).T.contiguous() if columns else None
 

@@ -1,6 +1,6 @@
 """What a user gives the sampler: frames, flow, or nothing, held at noise level zero while the rest is denoised."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -55,7 +55,7 @@ class Given:
         if frames is not None:
             mask = torch.ones(num_frames, dtype=torch.bool)
             if frame_mask is not None:
-                mask = torch.as_tensor(frame_mask, dtype=torch.bool).cpu()
+                mask = _tensor(frame_mask, torch.bool)
             if mask.shape != (num_frames,):
                 raise ValueError(f"frame_mask must have num_frames = {num_frames} entries, got {tuple(mask.shape)}")
             read = _read("frames", frames, (batch, num_frames, height, width))
@@ -132,14 +132,19 @@ class Conditions:
 
 def _read(name: str, array: Array, shape: tuple[int, ...]) -> torch.Tensor:
     """Float tensor of `shape`, repeated over the batch if it came without one."""
-    if isinstance(array, np.ndarray):
-        array = np.ascontiguousarray(array, dtype=np.float32)  # torch takes no mirrored array, nor another byte order
-    values = torch.as_tensor(array, dtype=torch.float32).cpu()
+    values = _tensor(array, torch.float32)
     if values.ndim == len(shape) - 1:
         values = values.expand(shape[0], *values.shape)
     if tuple(values.shape) != shape:
         raise ValueError(f"{name} must have shape {shape[1:]} or {shape}, got {tuple(array.shape)}")
     return values
+
+
+def _tensor(array: Array | Sequence[Any], dtype: torch.dtype) -> torch.Tensor:
+    """A tensor on the CPU; of a mirrored array, or one in another byte order, which torch refuses, too."""
+    if isinstance(array, np.ndarray):
+        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return torch.as_tensor(array, dtype=dtype).cpu()
 
 
 def _require(config: Mapping[str, Any], name: str, tasks: tuple[str, ...]) -> None:

@@ -1,5 +1,6 @@
 import cv2
 import numpy as np
+import pytest
 from moving_blobs import blobs
 
 from cellvid_diffusers.data import equalize_flicker
@@ -55,3 +56,15 @@ def test_drift_is_followed_in_whole_pixels():
     steady = follow_drift(frames, drift, (drift.min(0), drift.max(0)))
     assert steady.shape == (5, 78, 93)
     assert (steady == steady[0]).all()
+
+
+@pytest.mark.parametrize("dark", [[0], [2], [1, 2], [4]])
+def test_drift_goes_on_behind_frames_without_picture(dark):
+    scene = cv2.GaussianBlur(np.random.default_rng(0).normal(120, 90, (120, 140)).astype(np.float32), (0, 0), 1.5)
+    truth = np.array([[0, 0], [0, 0], [2, -1], [2, -3], [0, -2]])
+    frames = np.clip([scene[20 - y : 100 - y, 20 - x : 116 - x] for y, x in truth], 0, 255).astype(np.uint8)
+    contrast = frames.std()
+    frames[dark] = np.random.default_rng(1).integers(8, 12, frames[dark].shape)
+    drift = measure_drift(frames, contrast)
+    shown = [t for t in range(5) if t not in dark]
+    np.testing.assert_array_equal(drift[shown], truth[shown])

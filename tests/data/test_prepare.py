@@ -261,6 +261,16 @@ def test_automatic_stride_meets_the_target_speed(tmp_path):
     assert abs(np.median(decode_flow(row)[..., 0].astype(np.float32)) - 1.5) < 0.15
 
 
+def test_registration_passes_over_a_black_frame(tmp_path):
+    video = blobs(13, 64, 80, step=(1, 0))
+    video[8] = 0
+    tifffile.imwrite(tmp_path / "drifts.tif", video, metadata={"axes": "TYX"}, photometric="minisblack")
+    report = prepare([tmp_path / "drifts.tif"], tmp_path / "out", **{**OPTIONS, "register": True})
+    assert report.rejected["blank"] > 0
+    flow = np.stack([decode_flow(row) for row in load_patches(tmp_path / "out")]).astype(np.float32)
+    assert np.abs(np.median(flow, axis=(0, 1, 2, 3))).max() < 0.2
+
+
 def test_registration_and_flat_light(tmp_path):
     video = blobs(4, 64, 80, step=(3, 1))
     tifffile.imwrite(tmp_path / "drifts.tif", video, metadata={"axes": "TYX"}, photometric="minisblack")

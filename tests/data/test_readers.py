@@ -310,6 +310,12 @@ def test_colours_beside_channels_are_not_guessed(tmp_path):
     one_line(lambda: read_recording(tmp_path / "c.tif", channel=0), "c.tif: axes must be among", "got TCYXS")
 
 
+def test_numbered_pictures_with_an_axis_of_one(tmp_path):
+    for t, frame in enumerate(VIDEO):
+        tifffile.imwrite(tmp_path / f"t{t}.tif", frame[None], metadata={"axes": "ZYX"}, photometric="minisblack")
+    np.testing.assert_array_equal(read_recording(tmp_path).frames[:], VIDEO)
+
+
 @pytest.mark.parametrize("planes", [3, 5])
 def test_numbered_pictures_hold_one_plane_each(tmp_path, planes):
     for t in range(2):

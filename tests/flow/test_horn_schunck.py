@@ -154,11 +154,18 @@ def test_rounding_may_leave_the_unit_interval():
         (torch.tensor([0.0, 255.0]).expand(2, 8, 2), {}, r"floating video must lie in \[0, 1\], got \[0, 255\]"),
         (torch.tensor([-0.5, 1.0]).expand(2, 8, 2), {}, r"floating video must lie in \[0, 1\], got \[-0.5, 1\]"),
         (torch.rand(2, 8, 8), {"mode": "farneback"}, "mode must be"),
+        (torch.zeros(2, 8, 8), {"smoothness": 0}, "smoothness must be positive, got 0"),
+        (torch.zeros(2, 8, 8), {"mode": "paper", "brightness_weight": 0}, "brightness_weight must be positive, got 0"),
+        (torch.zeros(2, 8, 8), {"num_iterations": 0}, "num_iterations must be at least 1, got 0"),
     ],
 )
 def test_bad_input_is_named(video, options, message):
     with pytest.raises(ValueError, match=message):
         horn_schunck(video, **options)
+
+
+def test_a_batch_of_no_clips_has_no_flow():
+    assert horn_schunck(torch.rand(0, 3, 8, 9)).shape == (0, 2, 2, 8, 9)
 
 
 @pytest.mark.parametrize("estimate", [horn_schunck, dis_flow])

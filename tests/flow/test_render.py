@@ -64,6 +64,11 @@ def test_bad_input_is_named():
         draw_quiver(np.zeros((8, 9)), np.zeros((8, 8, 2)))
 
 
+def test_frames_of_sixteen_bits_are_refused():
+    with pytest.raises(ValueError, match="frame must be uint8 or floating, got uint16"):
+        draw_quiver(np.full((8, 8), 900, np.uint16), np.zeros((8, 8, 2)))
+
+
 def test_a_frame_smaller_than_the_spacing_has_one_arrow():
     flow = np.full((3, 3, 2), 1.0, np.float32)
     assert np.ptp(draw_quiver(np.full((3, 3), 90, np.uint8), flow).reshape(-1, 3), axis=0).max() > 50

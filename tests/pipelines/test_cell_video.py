@@ -250,6 +250,9 @@ class TestVideoScaleOfEachCellType:
             assert [each["cell_type"] for each in out.classes] == [expected] * 3
         asked = pipe(**SHORT, cell_type="flat", first_frame=frame, generator=seeded())
         assert asked.classes[0]["cell_type"] == "flat"
+        again = pipe(**SHORT, batch_size=3, cell_type=expected, first_frame=frame, generator=seeded())
+        found = pipe(**SHORT, batch_size=3, first_frame=frame, generator=seeded())
+        np.testing.assert_array_equal(again.frames, found.frames)
 
     def test_a_cell_type_left_open_among_others_is_the_one_that_frames_look_like(self):
         pipe = self.make(video_mean={"flat": 0.3, "high": 0.5}, video_std={"flat": 0.01, "high": 0.1})
@@ -318,6 +321,12 @@ class TestRestarts:
 
 
 class TestConditions:
+    def test_a_mirrored_mask_is_taken(self):
+        video = np.random.default_rng(0).random((4, 16, 24)).astype(np.float32)
+        mask = np.array([True, False, False, False])[::-1]
+        out = make_pipe()(**SHORT, frames=video, frame_mask=mask, generator=seeded())
+        np.testing.assert_array_equal(out.frames[0, 3], video[3])
+
     def test_mirrored_frames_are_taken(self):
         frame = np.random.default_rng(0).random((16, 24)).astype(np.float32)
         out = make_pipe()(**SHORT, first_frame=frame[:, ::-1], generator=seeded())
@@ -414,6 +423,13 @@ class TestClasses:
         out = pipe(**{**SHORT, "batch_size": 5}, generator=seeded())
         assert out.classes == [{"cell_type": "b", "density": "z"}] * 5
 
+    def test_classes_that_were_drawn_and_asked_for_again_make_the_clip_again(self):
+        pipe = make_pipe(class_names=self.NAMES)
+        drawn = pipe(**{**SHORT, "batch_size": 3}, generator=seeded())
+        asked = {kind: [each[kind] for each in drawn.classes] for kind in self.NAMES}
+        again = pipe(**{**SHORT, "batch_size": 3}, **asked, generator=seeded())
+        np.testing.assert_array_equal(again.frames, drawn.frames)
+
     def test_each_clip_can_have_a_class_of_its_own(self):
         pipe = make_pipe(class_names=self.NAMES)
         asked = {"cell_type": ["a", "b", None], "density": "x"}
@@ -463,6 +479,7 @@ class TestClasses:
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"num_inference_steps": 0}, "num_inference_steps must be at least 1"),
         ({"height": 17}, "multiples of 4, got 17 x 24"),
+        ({"width": 0}, "positive multiples of 4, got 16 x 0"),
         ({"output_type": "gif"}, "output_type must be"),
         ({"generator": [torch.Generator()]}, "one for each of the 2 clips"),
     ],
