@@ -10,6 +10,7 @@ cells are known. Options that are not listed go to `training/train.py`.
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ def count_cells(frame: np.ndarray) -> int:
 
 
 def make_data(work: Path, cultures: int, field: int) -> list[int]:
-    """Simulated recordings prepared as a data set; cells in the first frame of each held-out one."""
+    """Simulated recordings prepared as a data set, in place of an earlier one; cells in each held-out first frame."""
     recordings, true_counts = [], []
     (work / "recordings").mkdir(parents=True, exist_ok=True)
     for density in DENSITIES:
@@ -56,6 +57,7 @@ def make_data(work: Path, cultures: int, field: int) -> list[int]:
                 true_counts.append(len(np.unique(culture.masks[0])) - 1)
     sidecar = work / "recordings" / "recordings.yaml"
     sidecar.write_text(yaml.safe_dump({"recordings": recordings}))
+    shutil.rmtree(work / "data", ignore_errors=True)
     options = {"patch_size": field // SHRINK, "downscale": SHRINK, "num_frames": FRAMES, "flow": "none"}
     prepare([], work / "data", sidecar=sidecar, root=work / "recordings", reject=False, **options)
     return true_counts

@@ -8,7 +8,7 @@ from script import ROOT, run_script
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from density_guidance import correlation, count_cells
+from density_guidance import DENSITIES, HELD_OUT, correlation, count_cells, make_data
 
 
 @pytest.mark.parametrize("cells", [0, 1, 9])
@@ -27,6 +27,12 @@ def test_correlation():
     assert value > 0.9 and low > 0.7 and high <= 1
     value, low, high = correlation({"few": [5, 1, 9], "some": [9, 5, 1], "many": [1, 9, 5]})
     assert abs(value) < 1e-9 and low < 0 < high
+
+
+def test_data_are_made_anew_where_some_lie(tmp_path):
+    first, again = (make_data(tmp_path, cultures=5, field=64) for _ in range(2))
+    assert first == again and len(first) == len(DENSITIES) * HELD_OUT
+    assert (tmp_path / "data" / "README.md").exists()
 
 
 @pytest.mark.slow
