@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate import Accelerator, PartialState
+from accelerate.utils import broadcast
 from diffusers import DDPMScheduler
 from diffusers.optimization import get_scheduler
 from muon import Muon
@@ -161,7 +161,10 @@ def build_optimizer(model: torch.nn.Module, config: dict[str, Any]) -> torch.opt
 
 def main_clock() -> float:
     """Seconds on the clock of the main process, the same in all of them."""
-    return broadcast_object_list([time.monotonic()])[0]
+    state = PartialState()
+    if state.num_processes == 1:
+        return time.monotonic()
+    return float(broadcast(torch.tensor(time.monotonic(), dtype=torch.float64, device=state.device)))
 
 
 class LinearInTime(LRScheduler):

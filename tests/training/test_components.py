@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 
 from cellvid_diffusers.data import Scales
 
@@ -68,7 +68,8 @@ def steps(schedule, count=1):
 
 
 def test_all_processes_go_by_the_main_ones_clock(clock, monkeypatch):
-    monkeypatch.setattr(components, "broadcast_object_list", lambda own: [5000.0])
+    monkeypatch.setattr(PartialState(), "num_processes", 2)
+    monkeypatch.setattr(components, "broadcast", lambda own: torch.full_like(own, 5000.0))
     assert components.main_clock() == 5000.0
     schedule = make()
     clock.append(9000.0)
