@@ -1,6 +1,6 @@
 """From the paper's motion model to ours, one change a rung: same data, same number of training clips, same sampler.
 
-    python benchmarks/motion_ladder.py --real data/ladder --clips 40000 --out docs/motion_ladder.md \\
+    python benchmarks/motion_ladder.py --real data/ladder --clips 12000 --out docs/motion_ladder.md \\
         --figure docs/images/motion_ladder.png
     python benchmarks/motion_ladder.py --rungs 9_joint 9_without_flow --seeds 1 2 …
     python benchmarks/motion_ladder.py --rungs 9_joint_64 9_without_flow_64 --real data/tiny_validation …
