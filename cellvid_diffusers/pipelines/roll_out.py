@@ -31,7 +31,8 @@ def roll_out(
         generator (`torch.Generator` or `list[torch.Generator]`, *optional*): As for the pipeline.
         output_type (`str`, defaults to `"np"`): As for the pipeline.
         **arguments: Of [`CellVideoPipeline.__call__`], without `frames`, `frame_mask`, `flow` and `return_dict`;
-            `first_frame` starts the first window. Classes that are not asked for are drawn once, for all windows.
+            `first_frame` starts the first window. Classes that are not asked for are drawn once, for all windows. A
+            `guidance_scale` of 2 may keep crowded fields from growing emptier as cells leave (docs/training_log.md).
 
     Returns:
         [`CellVideoPipelineOutput`] with frames `(batch_size, num_frames, H, W)` and their flow.
