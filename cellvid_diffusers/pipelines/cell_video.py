@@ -207,13 +207,13 @@ class CellVideoPipeline(DiffusionPipeline):
         height = self.unet.config.sample_size if height is None else height
         width = self.unet.config.sample_size if width is None else width
         num_restarts = self.config.num_restarts if num_restarts is None else num_restarts
+        residual_noise = self.config.residual_noise if residual_noise is None else residual_noise
         flow_strength = self.config.flow_strength if flow_strength is None else flow_strength
+        if motion_guidance_scale is None:
+            motion_guidance_scale = self.config.motion_guidance_scale
         check_sizes(self.unet.size_multiple, num_frames, height, width, batch_size, num_inference_steps)
         check_output_type(output_type)
         check_scheduler(self.scheduler)
-        residual_noise = self.config.residual_noise if residual_noise is None else residual_noise
-        if motion_guidance_scale is None:
-            motion_guidance_scale = self.config.motion_guidance_scale
         check_strengths(
             self.config,
             num_restarts=num_restarts,
@@ -229,14 +229,8 @@ class CellVideoPipeline(DiffusionPipeline):
         given = Given.from_arguments(
             self.config, shape, first_frame=first_frame, frames=frames, frame_mask=frame_mask, flow=flow
         )
-        given_any = any(each is not None for each in (first_frame, frames, flow))
-        shown: tuple[str, ...] = ("density", "maturity") if given_any else ()
-        if isinstance(self.config.video_mean, dict) and given.frames().numel():
-            shown = KINDS
-            types = one_for_each_clip("cell_type", cell_type, batch_size)
-            cell_type = [a or b for a, b in zip(types, nearest_cell_types(self.config, given.frames()), strict=True)]
         asked = {"cell_type": cell_type, "density": density, "maturity": maturity}
-        labels = draw_classes(self.config, asked, generators, left_open=shown)
+        labels = self._draw_labels(asked, given, generators)
         scale, classes = video_scale(self.config, labels), names_of(self.config, labels)
         labels = None if labels is None else labels.to(device)
         conditions = given.scaled(self.config, scale, shape[1]).to(device)
@@ -260,6 +254,18 @@ class CellVideoPipeline(DiffusionPipeline):
         self.maybe_free_model_hooks()
         made = as_output(output_type, video, motion)
         return CellVideoPipelineOutput(*made, classes=classes) if return_dict else made
+
+    def _draw_labels(
+        self, asked: dict[str, Asked], given: Given, generators: list[torch.Generator]
+    ) -> torch.Tensor | None:
+        """Class indices `(B, kinds)`; of what given frames or flow show, no class is drawn."""
+        shown: tuple[str, ...] = ("density", "maturity") if bool(given.mask.any()) else ()
+        if isinstance(self.config.video_mean, dict) and given.frames().numel():
+            shown = KINDS
+            named = one_for_each_clip("cell_type", asked["cell_type"], len(generators))
+            alike = nearest_cell_types(self.config, given.frames())
+            asked = asked | {"cell_type": [name or other for name, other in zip(named, alike, strict=True)]}
+        return draw_classes(self.config, asked, generators, left_open=shown)
 
     def _predict(self, clip: torch.Tensor, levels: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         def network(tiles: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
