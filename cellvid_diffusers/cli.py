@@ -160,7 +160,11 @@ def prepare(
     left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(report.rejected.items())) or "none"
     print(f"Wrote {counts} patches to {out}; of {report.candidates} cut, left out: {left_out}")
     if push_to_hub:
-        push_patches(out, push_to_hub)
+        try:
+            push_patches(out, push_to_hub)
+        except Exception as error:  # the Hub's client fails in many ways
+            again = f"cellvid_diffusers.data.push_patches({str(out)!r}, {push_to_hub!r}) tries again"
+            raise ValueError(f"{out} is written, but could not be pushed ({error}): {again}") from error
         print(f"Pushed to {push_to_hub}")
     if report.errors:
         raise typer.Exit(1)

@@ -13,7 +13,7 @@ from .flow import flow_to_rgb
 from .flow.render import speed_of_full_colour
 from .io import contact_sheet, stretch_contrast, write_ctc, write_gif, write_imagej_rois, write_mp4, write_ome_tiff
 from .pipelines import CellVideoPipeline
-from .pipelines.classes import value_of
+from .pipelines.classes import KINDS, value_of
 from .training_utils import keep_freed_memory
 
 CALIBRATION = ("pixel_size_um", "frame_interval_min")
@@ -50,7 +50,10 @@ def generate_clips(
     """
     keep_freed_memory()
     pipe = CellVideoPipeline.from_pretrained(checkpoint)
-    pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except (AssertionError, RuntimeError) as error:  # torch built without it, or no such name
+        raise ValueError(f"device must be one that torch can use here, got {device} ({error})") from None
     pipe.set_progress_bar_config(desc="denoising", leave=False)
     out.mkdir(parents=True, exist_ok=True)
     videos: list[np.ndarray] = []
@@ -60,7 +63,10 @@ def generate_clips(
         for start in range(0, num_videos, batch_size):
             part = slice(start, min(start + batch_size, num_videos))
             seeds = range(seed, seed + num_videos)[part]
-            of_part = {name: each[part] if isinstance(each, list) else each for name, each in arguments.items()}
+            of_part = {
+                name: each[part] if name in KINDS and isinstance(each, list) else each
+                for name, each in arguments.items()
+            }
             result = pipe(
                 batch_size=len(seeds), generator=[torch.Generator().manual_seed(each) for each in seeds], **of_part
             )

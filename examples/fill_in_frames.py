@@ -31,8 +31,8 @@ def main() -> None:
     else:
         frames = read_recording(options.clip, downscale=options.downscale).read(slice(10)).astype(np.float32) / 255
         size = pipe.unet.config.sample_size
-        if min(frames.shape[1:]) < size:
-            parser.error(f"the recording must have at least {size} pixels a side, got {frames.shape[1:]}")
+        if len(frames) < 10 or min(frames.shape[1:]) < size:
+            parser.error(f"the recording must have 10 frames of {size} pixels a side at least, got {frames.shape}")
         y, x = ((side - size) // 2 for side in frames.shape[1:])
         clip = frames[:, y : y + size, x : x + size]
     given = np.array([1, 1, 1, 0, 0, 0, 0, 1, 1, 1], bool)

@@ -31,12 +31,14 @@ def main() -> None:
     )
     items = [clips[index] for index in range(4)]
     real = torch.stack([clips.scales.denormalize(item["video"]) for item in items])
-    kinds = [names[int(item["class_labels"][0])] for item in items] if names else None
+    numbers = [int(item["class_labels"][0]) for item in items] if names else [-1] * 4
+    kinds = [names[number] if number >= 0 else None for number in numbers]  # -1 is unknown, and drawn
     generator = [torch.Generator().manual_seed(seed) for seed in range(4)]
     drawn = pipe(batch_size=4, cell_type=kinds, generator=generator)
+    made = [each.get("cell_type") for each in drawn.classes or [{}] * 4]
     videos = [*real[:, 0].numpy(), *drawn.frames]
     flows = None if drawn.flow is None else [*real[:, 1:].permute(0, 2, 3, 4, 1).numpy(), *drawn.flow]
-    labels = [f"{side}\n{kind}" for side in ("real", "made") for kind in kinds or [""] * 4]
+    labels = [f"{side}\n{kind or ''}" for side, row in (("real", kinds), ("made", made)) for kind in row]
     options.out.mkdir(parents=True, exist_ok=True)
     contact_sheet(videos, flows, path=options.out / "beside.png", labels=labels)
     print(f"Wrote {options.out / 'beside.png'}")

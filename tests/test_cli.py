@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.cli import app
 from cellvid_diffusers.data import motion
 from cellvid_diffusers.data.motion import video_flow
-from cellvid_diffusers.generation import overlay_flow
+from cellvid_diffusers.generation import generate_clips, overlay_flow
 from cellvid_diffusers.io import read_ctc, read_ome_tiff, write_ome_tiff
 
 ROOT = Path(__file__).parents[1]
@@ -85,11 +86,20 @@ class TestGenerate:
         last, alone = (np.load(tmp_path / name) for name in ("a/flow_00002.npy", "b/flow_00000.npy"))
         np.testing.assert_allclose(last, alone, atol=1e-4)
 
+    def test_lists_that_are_no_classes_are_for_each_clip(self, checkpoint, tmp_path):
+        pipe = CellVideoPipeline.from_pretrained(checkpoint)
+        size = pipe.unet.config.sample_size
+        video, mask = np.random.default_rng(0).random((4, size, size)).astype(np.float32), [1, 0, 0, 1]
+        options = {"num_frames": 4, "frames": video, "frame_mask": mask, "num_inference_steps": 2}
+        generate_clips(tmp_path, checkpoint=checkpoint, num_videos=2, batch_size=1, **options)
+        assert len(list(tmp_path.glob("video_*.ome.tif"))) == 2
+
     @pytest.mark.parametrize(
         "more, message",
         [
             (["--cell-type", "neuron"], "cell_type must be None"),
             (["--height", 33], "multiples of 4"),
+            (["--device", "gpu"], "device must be one that torch can use here, got gpu"),
         ],
     )
     def test_mistakes_take_one_line_and_leave_nothing(self, checkpoint, tmp_path, more, message):

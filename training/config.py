@@ -105,7 +105,7 @@ def load_config(argv: Sequence[str]) -> dict[str, Any]:
     """Read `--config FILE` (the smoke configuration without it) and the other options.
 
     Raises:
-        ValueError: If a key or a label column is unknown, or an option has no value.
+        ValueError: If a key or a label column is unknown, an option has no value, or `push_to_hub` has a name.
     """
     options = _parse(argv)
     config = copy.deepcopy(DEFAULTS)
@@ -116,6 +116,10 @@ def load_config(argv: Sequence[str]) -> dict[str, Any]:
         _set(config, key.split("."), value)
     if config["mixed_precision"] is False:  # YAML's reading of no
         config["mixed_precision"] = "no"
+    if not isinstance(config["push_to_hub"], bool):
+        raise ValueError(
+            f"push_to_hub must be true or false (--hub_model_id takes a name), got {config['push_to_hub']}"
+        )
     config["class_columns"] = _in_order(config["class_columns"])
     return config
 

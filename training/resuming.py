@@ -10,19 +10,30 @@ from accelerate import Accelerator
 from cellvid_diffusers.io.atomic import replacing
 
 
+def checkpoints_of(folder: Path) -> list[Path]:
+    """The checkpoints in an `output_dir`, `checkpoint-STEP`, the oldest first; copies under other names are none."""
+    found = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]
+    return sorted(found, key=_step_of)
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
 def find_checkpoint(config: dict[str, Any]) -> Path | None:
-    """The checkpoint to resume from; one named without its folder is in `output_dir`.
+    """The checkpoint to resume from; one named without its folder is in `output_dir`, and `True` is the latest.
 
     Raises:
-        ValueError: If a new run would mix its checkpoints with those of another.
+        ValueError: If there is no such checkpoint, or a new run would mix its checkpoints with those of another.
     """
     asked, folder = config["resume_from_checkpoint"], Path(config["output_dir"])
-    found = folder.glob("checkpoint-*")
-    latest = max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
-    if asked and asked != "latest":
+    latest = next(reversed(checkpoints_of(folder)), None)
+    chosen = latest
+    if asked and asked not in (True, "latest"):
         chosen = folder / asked if (folder / asked).is_dir() else Path(asked)
-    else:
-        chosen = latest
+        if not chosen.is_dir():
+            there = [path.name for path in checkpoints_of(folder)]
+            raise ValueError(f"resume_from_checkpoint must be a checkpoint, got {asked}; {folder} holds {there}")
     if latest and (not asked or chosen.resolve().parent != folder.resolve()):
         raise ValueError(
             f"output_dir must hold no checkpoints of another run, got {latest.name} in {config['output_dir']}: "
@@ -34,9 +45,9 @@ def find_checkpoint(config: dict[str, Any]) -> Path | None:
 def drop_later(folder: Path, step: int) -> None:
     """Drop what a stopped run left after its checkpoint of this step: checkpoints, and lines of its log, down to one
     half written."""
-    for later in folder.glob("checkpoint-*"):
-        if int(later.name.split("-")[1]) > step:
-            shutil.rmtree(later)
+    for checkpoint in checkpoints_of(folder):
+        if _step_of(checkpoint) > step:
+            shutil.rmtree(checkpoint)
     log = folder / "train_log.jsonl"
     if log.exists():
         whole = log.read_text().split("\n")[:-1]
@@ -53,8 +64,7 @@ def save_checkpoint(accelerator: Accelerator, config: dict[str, Any], step: int)
     if accelerator.is_main_process:
         shutil.rmtree(folder / f"checkpoint-{step}", ignore_errors=True)
         unfinished.rename(folder / f"checkpoint-{step}")
-        kept = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
         limit = config["checkpoints_total_limit"]
-        for old in kept[:-limit] if limit else ():
+        for old in checkpoints_of(folder)[:-limit] if limit else ():
             shutil.rmtree(old)
     accelerator.wait_for_everyone()  # no process begins the next one under the same name before this one has its own

@@ -77,8 +77,8 @@ def encode_row(
     if flow is not None:
         row["flow"], row["flow_shape"] = flow.astype(np.float16).tobytes(), list(flow.shape)
     if masks is not None:
-        if masks.max(initial=0) > 65535:
-            raise ValueError(f"masks must hold numbers below 65536, got {masks.max()}")
+        if masks.min(initial=0) < 0 or masks.max(initial=0) > 65535:
+            raise ValueError(f"masks must hold numbers from 0 to 65535, got {masks.min()} to {masks.max()}")
         row["masks"] = [_png(mask.astype(np.uint16)) for mask in masks]
     for name, value in scalars.items():
         feature = features[name]
@@ -119,7 +119,9 @@ def decode_flow(row: Mapping[str, Any], start: int = 0, stop: int | None = None)
 
 
 def check_new(out: Path) -> None:
-    """`out` does not exist, or is an empty folder."""
+    """`out` does not exist, or is an empty folder, and another than the current one, which it could not replace."""
+    if out.absolute() == Path.cwd():
+        raise ValueError(f"out must be another folder than the one that this runs in, got {out}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"out must be a new or empty folder, got {out}")
 

@@ -246,7 +246,8 @@ def _fingerprint(plans: Sequence[Plan], options: PrepareOptions) -> str:
     """Names the work folder, so that only parts of the same files under the same options are taken up again."""
     state: list = [asdict(options)]
     for plan in plans:
-        files = sorted(plan.path.rglob("*")) if plan.path.is_dir() else [plan.path]
+        sources = [plan.path] if plan.masks is None else [plan.path, plan.masks]
+        files = [file for path in sources for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
         stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         state.append((asdict(plan.entry), plan.stride, stats))
     return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:12]

@@ -117,8 +117,13 @@ def _csv_rows(text: str) -> list[dict[str, str]]:
 
 
 def _entry(item: dict[str, Any]) -> RecordingEntry:
-    """A checked entry from what YAML or CSV gave."""
-    where = item["file"]
+    """A checked entry from what YAML or CSV gave; what is left empty is unknown."""
+    item = {key: value for key, value in item.items() if value is not None}
+    where = item.get("file")
+    for key in ("file", "masks"):
+        if not isinstance(item.get(key, "" if key == "masks" else None), str):  # 01 is a number, and would become 1
+            raise ValueError(f"{where}: {key} must be text, in quotes if it is a number, got {item.get(key)}")
+    item |= {key: str(item[key]) for key in ("name", "culture", "cell_type") if key in item}
     unknown = sorted(set(item) - _NAMES)
     if unknown:
         raise ValueError(f"{where}: sidecar knows {', '.join(sorted(_NAMES))}, got {unknown[0]}")
@@ -138,6 +143,8 @@ def _entry(item: dict[str, Any]) -> RecordingEntry:
             item["region"] = (y0, y1, x0, x1)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: sidecar holds a value of the wrong kind ({error})") from None
+    if not isinstance(item.get("stride", 1), int) and item["stride"] != "auto":
+        raise ValueError(f"{where}: stride must be a whole number or auto, got {item['stride']}")
     for key, least in (("num_frames", 2), ("downscale", 1), ("stride", 1)):
         if isinstance(item.get(key), int) and item[key] < least:
             raise ValueError(f"{where}: {key} must be at least {least}, got {item[key]}")

@@ -124,11 +124,20 @@ def _faults_of_tifffile() -> Iterator[list[str]]:
         logger.propagate = propagate
 
 
+def _written_frame_by_frame(tiff: tifffile.TiffFile) -> bool:
+    """Whether tifffile wrote each grey frame by itself into one file (`append=True`), which makes a series of each."""
+    first = tiff.series[0]
+    alike = all(each.axes == "YX" and (each.shape, each.dtype) == (first.shape, first.dtype) for each in tiff.series)
+    return len(tiff.series) > 1 and bool(tiff.is_shaped) and alike
+
+
 def _tiff_source(tiff: tifffile.TiffFile) -> Source:
     """The first series of an open file."""
     if not tiff.series:
         return Source(lambda t, c, z: np.empty((0, 0)), 0)
     series = tiff.series[0]
+    if _written_frame_by_frame(tiff):
+        return Source(lambda t, c, z: tiff.series[t].asarray(), len(tiff.series), metadata=_tiff_metadata(tiff))
     alike = [other for other in tiff.series if other.shape[-2:] == series.shape[-2:]]  # not a thumbnail or a label
     if len(alike) > 1:
         raise RecordingError(

@@ -96,8 +96,9 @@ def test_failure_while_writing_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_masks_beyond_16_bits_are_refused():
+@pytest.mark.parametrize("number", [70000, -1])
+def test_masks_beyond_16_bits_are_refused(number):
     features = patch_features([], masks=True)
-    masks = np.full((1, 8, 8), 70000)
-    with pytest.raises(ValueError, match="masks must hold numbers below 65536, got 70000"):
+    masks = np.full((1, 8, 8), number)
+    with pytest.raises(ValueError, match=f"masks must hold numbers from 0 to 65535, got {number}"):
         encode_row(features, frames=np.zeros((1, 8, 8), np.uint8), masks=masks, recording="r")

@@ -155,6 +155,28 @@ prepare([Path({str(stacks)!r}) / "a.tif", Path({str(stacks)!r}) / "b.tif"], {str
     assert digests(tmp_path / "out") == digests(tmp_path / "once")
 
 
+def test_masks_that_changed_after_an_interruption_are_taken_anew(tmp_path, monkeypatch):
+    video = blobs(9, 64, 80)
+    tifffile.imwrite(tmp_path / "a.tif", video, metadata={"axes": "TYX"}, photometric="minisblack")
+    (tmp_path / "s.yaml").write_text("- {file: a.tif, masks: m.tif}\n")
+
+    def write_masks(number):
+        masks = np.where(video > 150, number, 0).astype(np.uint16)
+        tifffile.imwrite(tmp_path / "m.tif", masks, metadata={"axes": "TYX"}, photometric="minisblack")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    arguments = {"sidecar": tmp_path / "s.yaml", "flow": "none", **OPTIONS}
+    write_masks(1)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(sys.modules["cellvid_diffusers.data.prepare"], "_assemble", stop)
+        prepare([], tmp_path / "out", **arguments)
+    write_masks(700)
+    prepare([], tmp_path / "out", **arguments)
+    assert np.unique(decode_frames(load_patches(tmp_path / "out")[0]["masks"])).tolist() == [0, 700]
+
+
 def test_bad_recordings_are_named_and_the_rest_prepared(stacks, tmp_path):
     (stacks / "bad.tif").write_bytes((stacks / "a.tif").read_bytes()[:2000])
     tifffile.imwrite(stacks / "small.tif", blobs(9, 20, 64), metadata={"axes": "TYX"})

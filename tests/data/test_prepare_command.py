@@ -35,6 +35,21 @@ def test_the_command_prepares_and_pushes(stacks, tmp_path, hub):
     assert set(load_patches("cellvid/prepared", "validation")["recording"]) == {"b"}
 
 
+def test_a_failed_push_is_told_in_one_line(stacks, tmp_path, monkeypatch):
+    monkeypatch.setattr("cellvid_diffusers.data.push_patches", lambda *args: (_ for _ in ()).throw(KeyError("no net")))
+    small = ["--patch-size", 32, "--num-frames", 4, "--flow", "none"]
+    result = cellvid(stacks / "a.tif", "--out", tmp_path / "out", *small, "--push_to_hub", "cellvid/prepared")
+    assert result.exit_code == 1 and "is written, but could not be pushed ('no net')" in result.output
+    assert len(load_patches(tmp_path / "out")) == 12
+
+
+def test_the_current_folder_is_refused_before_anything_is_cut(stacks, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    result = cellvid(stacks / "a.tif", "--out", ".")
+    assert result.exit_code == 1 and "out must be another folder than the one that this runs in" in result.output
+
+
 def test_bad_files_are_told_and_the_exit_code_says_so(stacks, tmp_path):
     (stacks / "bad.tif").write_bytes(b"no TIFF")
     small = ["--patch-size", 32, "--num-frames", 4, "--flow", "none"]

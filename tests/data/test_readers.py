@@ -310,6 +310,19 @@ def test_colours_beside_channels_are_not_guessed(tmp_path):
     one_line(lambda: read_recording(tmp_path / "c.tif", channel=0), "c.tif: axes must be among", "got TCYXS")
 
 
+def test_compressed_by_opencv(tmp_path):
+    cv2.imwritemulti(str(tmp_path / "a.tif"), list(VIDEO))  # LZW
+    np.testing.assert_array_equal(read_recording(tmp_path / "a.tif").frames[:], VIDEO)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_written_frame_by_frame(tmp_path, compression):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for frame in VIDEO:
+            file.write(frame, compression=compression)
+    np.testing.assert_array_equal(read_recording(tmp_path / "a.tif").frames[:], VIDEO)
+
+
 def test_numbered_pictures_with_an_axis_of_one(tmp_path):
     for t, frame in enumerate(VIDEO):
         tifffile.imwrite(tmp_path / f"t{t}.tif", frame[None], metadata={"axes": "ZYX"}, photometric="minisblack")

@@ -65,6 +65,27 @@ def test_faults_are_named_in_one_line(tmp_path, text, message):
     assert "\n" not in str(caught.value)
 
 
+def test_empty_values_are_unknown_and_numbers_and_dates_are_names(tmp_path):
+    text = "recordings:\n- file: a.tif\n  split:\n  density: null\n  culture: 3\n  cell_type: 7\n  name: 2024-01-03\n"
+    (entry,) = read_sidecar(write(tmp_path, text))
+    assert (entry.split, entry.density) == ("train", None)
+    assert (entry.culture, entry.cell_type, entry.name) == ("3", "7", "2024-01-03")
+
+
+@pytest.mark.parametrize(
+    "item, message",
+    [
+        ("{file: 01}", "1: file must be text, in quotes if it is a number, got 1"),
+        ("{file: }", "None: file must be text"),
+        ("{file: a.tif, masks: 01}", "a.tif: masks must be text"),
+        ("{file: a.tif, stride: 1.5}", "a.tif: stride must be a whole number or auto, got 1.5"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_named(tmp_path, item, message):
+    with pytest.raises(ValueError, match=message):
+        read_sidecar(write(tmp_path, f"recordings:\n- {item}\n"))
+
+
 def test_missing_sidecar(tmp_path):
     with pytest.raises(ValueError, match="sidecar must be a file"):
         read_sidecar(tmp_path / "none.yaml")

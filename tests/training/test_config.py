@@ -12,6 +12,11 @@ sys.path.insert(0, str(TRAINING))
 from config import CONFIGS, load_config  # noqa: E402
 
 
+def test_the_hub_takes_a_name_elsewhere():
+    with pytest.raises(ValueError, match=r"push_to_hub must be true or false .*got user/cells"):
+        load_config(["--push_to_hub", "user/cells"])
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_configuration_builds_its_model(path):
     if path.stem.startswith("recordings"):

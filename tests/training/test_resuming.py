@@ -27,6 +27,18 @@ def test_a_checkpoint_is_named_with_its_folder_or_without(runs):
     assert find(runs / "mine", str(runs / "mine" / "checkpoint-500")) == runs / "mine" / "checkpoint-500"
 
 
+def test_without_a_name_it_is_the_latest_and_copies_are_none(runs):
+    (runs / "mine" / "checkpoint-best").mkdir()
+    assert find(runs / "mine", True) == find(runs / "mine", "latest") == runs / "mine" / "checkpoint-20000"
+
+
+@pytest.mark.parametrize("folder", ["mine", "empty"])
+def test_a_checkpoint_that_is_not_there_is_named(runs, folder):
+    for asked in ("checkpoint-99", str(runs / "mine" / "checkpoint-99")):
+        with pytest.raises(ValueError, match=r"resume_from_checkpoint must be a checkpoint, got .*checkpoint-99"):
+            find(runs / folder, asked)
+
+
 def test_another_runs_checkpoint_starts_a_run_in_an_empty_folder_only(runs):
     asked = str(runs / "other" / "checkpoint-700")
     assert find(runs / "empty", asked) == runs / "other" / "checkpoint-700"
