@@ -54,7 +54,16 @@ def measure_cells(labels: np.ndarray, video: np.ndarray, *, pixel_size_um: float
         turn) of the ellipse with the same second moments; ``solidity`` (area over that of the convex hull);
         ``circularity`` (4 pi area over perimeter squared); ``contrast`` (spread of the grey values, of full range 1);
         ``touches_border``.
+
+    Raises
+    ------
+    ValueError
+        If the video is no `(F, H, W)` of uint8 or floats, or the labels are no integers of its shape.
     """
+    if video.ndim != 3 or not (video.dtype == np.uint8 or np.issubdtype(video.dtype, np.floating)):
+        raise ValueError(f"video must be (F, H, W), uint8 or float in [0, 1], got {video.dtype} {video.shape}")
+    if labels.shape != video.shape or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be integers of shape {video.shape}, got {labels.dtype} {labels.shape}")
     grey = video / np.float32(255) if video.dtype == np.uint8 else video
     rows = [
         {"frame": frame} | row

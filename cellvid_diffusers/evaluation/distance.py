@@ -333,8 +333,17 @@ def compare_clips(
     strata = np.full(len(real), "all") if real_strata is None else np.asarray(real_strata).astype(str)
     units = np.asarray(range(len(synth)) if synth_groups is None else synth_groups).astype(str)
 
+    for name, labels, count in (
+        ("real_groups", groups, len(real)),
+        ("real_strata", strata, len(real)),
+        ("synth_groups", units, len(synth)),
+    ):
+        if labels.shape != (count,):
+            raise ValueError(f"{name} must have a label for each of the {count} clips, got shape {labels.shape}")
+
     progress("features of the real clips")
     yardsticks = build_yardsticks(real, groups, strata, seed=seed)
+    check_halves(yardsticks["motion"].splits, groups)
     progress("features of the synthetic clips")
     features = clip_features(synth / 255)
     distances = {k: y.measure(features[k], units, repeats=repeats) for k, y in yardsticks.items()}

@@ -75,6 +75,8 @@ def nearest_training_clips(
     """
     if any(t < c for t, c in zip(train.shape[2:], clips.shape[2:], strict=True)):
         raise ValueError(f"training clips must be as large as the clips, got {train.shape[2:]} for {clips.shape[2:]}")
+    unit = float(train.std()) or 1.0  # what is added below against division by zero is meant for grey levels
+    clips, train = (side * np.float32(40 / unit) for side in (clips, train))
     scale = max(1, round(min(clips.shape[2:]) / 16))
     wide = min(clips.shape[2:]) / 10
     sharp, sharp_train = _band_pass(clips, wide), _band_pass(train, wide)

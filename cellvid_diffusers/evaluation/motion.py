@@ -74,8 +74,8 @@ def flow_agreement(clip: np.ndarray, flow: np.ndarray) -> dict[str, float]:
 
     Parameters
     ----------
-    clip : (F, H, W) float32
-        Grey levels, 0 to 255.
+    clip : (F, H, W)
+        Grey levels, 0 to 255, of any dtype.
     flow : (F or F - 1, H, W, 2)
         px/frame; frame k's flow goes to frame k + 1.
 
@@ -86,9 +86,17 @@ def flow_agreement(clip: np.ndarray, flow: np.ndarray) -> dict[str, float]:
         (px/frame), ``endpoint_error_of_no_motion`` (what predicting zero would give), ``explained`` (share
         of the squared estimated flow that the given one accounts for: 1 perfect, 0 no better than none,
         below 0 worse), ``cosine`` of the two fields, and ``warp_error`` of the given flow in grey levels.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match, or the clip is one in [0, 1].
     """
     if flow.shape[-1] != 2 or flow.shape[1:3] != clip.shape[1:] or len(flow) < len(clip) - 1:
         raise ValueError(f"flow must have shape {(len(clip), *clip.shape[1:], 2)}, got {flow.shape}")
+    clip = clip.astype(np.float32)
+    if clip.max(initial=0) <= 1 and (clip % 1).any():
+        raise ValueError(f"clip must be in grey levels, 0 to 255, got {clip.min():.3g} to {clip.max():.3g}")
     given = np.moveaxis(flow[: len(clip) - 1], -1, 1).astype(np.float32)
     seen = estimate_flow(clip)
     weight = texture(clip)[:-1]

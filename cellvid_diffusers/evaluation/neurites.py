@@ -160,6 +160,7 @@ def trace_neurites(
     if frame.ndim != 2 or frame.shape != labels.shape:
         raise ValueError(f"frame and labels must be (H, W) alike, got {frame.shape} and {labels.shape}")
     frame = np.where(polarity == "dark", 1, -1) * frame.astype(np.float32)
+    labels = labels.astype(np.int32)  # a number above the highest must exist, which uint8 has none of above 255
     scene = _Scene(frame, labels, find_somata(labels), find_ridges(frame))
     skeleton = _find_skeleton(scene, seed, grow)
     beside = ndimage.maximum_filter(scene.somata, 3)

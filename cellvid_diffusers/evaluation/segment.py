@@ -43,9 +43,11 @@ def segment_cells(video: np.ndarray, *, pixel_size_um: float | None = None) -> n
     Raises
     ------
     ValueError
-        If the video has another shape, is empty or is not finite in [0, 1].
+        If the video has another shape, is empty or is not finite in [0, 1], or the pixel size is not positive.
     """
     video = check_video(video)
+    if pixel_size_um is not None and not 0 < pixel_size_um < np.inf:
+        raise ValueError(f"pixel_size_um must be positive, got {pixel_size_um}")
     coarser = 1 if pixel_size_um is None else max(1, round(TYPICAL_PIXEL_UM / pixel_size_um))
     height, width = video.shape[1:]
     size = max(16, width // coarser), max(16, height // coarser)

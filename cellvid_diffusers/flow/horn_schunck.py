@@ -89,15 +89,25 @@ def horn_schunck(
     Raises
     ------
     ValueError
-        If the mode is unknown, a weight is not positive, there is no iteration, or the video has fewer than two
+        If the mode is unknown, an option is out of range, or the video has fewer than two
         frames, fewer than three axes, another dtype, values that are not finite, or floating ones outside [0, 1] by
         more than 0.001.
     """
     if mode not in ("pyramid", "paper", "classic"):
         raise ValueError(f'mode must be "pyramid", "paper" or "classic", got {mode!r}')
-    for name, weight in (("smoothness", smoothness), ("brightness_weight", brightness_weight)):
-        if not weight > 0:
-            raise ValueError(f"{name} must be positive, got {weight}")
+    for name, value in (
+        ("smoothness", smoothness),
+        ("num_warps", num_warps),
+        ("max_step", max_step),
+        ("brightness_weight", brightness_weight),
+        ("sobel_gain", sobel_gain),
+        ("intensity_range", intensity_range),
+    ):
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, got {value}")
+    for name, value in (("stillness", stillness), ("sigma", sigma)):
+        if not value >= 0:
+            raise ValueError(f"{name} must be at least 0, got {value}")
     if num_iterations is None:
         num_iterations = 20 if mode == "pyramid" else 10
     if num_iterations < 1:

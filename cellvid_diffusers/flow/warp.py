@@ -20,7 +20,7 @@ def warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     -------
     torch.Tensor, shape (..., H, W)
         `image(x + u, y + v)` in the dtype of `image`, or in float32 where that is an integer type. Zero flow returns
-        the image bit for bit.
+        a finite image bit for bit.
 
     Raises
     ------

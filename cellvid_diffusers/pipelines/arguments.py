@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 MOST_NOISE_OF_SECOND_ORDER = 1000.0
 """Noise over signal from which a second-order scheduler can begin; the cosine schedule ends at 20,000."""
 
@@ -24,7 +25,15 @@ def check_sizes(
 
 
 def check_scheduler(scheduler: Any) -> None:
-    """A `ValueError` for Heun's and similar ones, whose first step would be far too long."""
+    """A `ValueError` for those of other noise than training's, and for Heun's and similar ones, whose first step would
+    be far too long."""
+    kind = getattr(scheduler.config, "prediction_type", None)
+    needed = ("alphas_cumprod", "init_noise_sigma", "order")
+    if kind not in PREDICTION_TYPES or not all(hasattr(scheduler, name) for name in needed):
+        raise ValueError(
+            f"scheduler must be one of noise levels alphas_cumprod, with prediction_type among {PREDICTION_TYPES}, "
+            f"got {type(scheduler).__name__} with {kind}"
+        )
     noise = float(scheduler.init_noise_sigma)
     if scheduler.order > 1 and noise > MOST_NOISE_OF_SECOND_ORDER:
         raise ValueError(

@@ -338,6 +338,10 @@ class CellVideoPipeline(DiffusionPipeline):
         """Those of a distilled model, or as many as asked for."""
         if self.config.timesteps is None:
             self.scheduler.set_timesteps(num_inference_steps, device=device)
+            if hasattr(
+                self.scheduler, "set_begin_index"
+            ):  # else a first timestep that comes twice counts as the second
+                self.scheduler.set_begin_index(0)
             return
         if "timesteps" not in inspect.signature(self.scheduler.set_timesteps).parameters:
             raise ValueError(

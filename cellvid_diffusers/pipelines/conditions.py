@@ -136,7 +136,7 @@ def _read(name: str, array: Array, shape: tuple[int, ...]) -> torch.Tensor:
     if values.ndim == len(shape) - 1:
         values = values.expand(shape[0], *values.shape)
     if tuple(values.shape) != shape:
-        raise ValueError(f"{name} must have shape {shape[1:]} or {shape}, got {tuple(array.shape)}")
+        raise ValueError(f"{name} must have shape {shape[1:]} or {shape}, got {tuple(values.shape)}")
     return values
 
 

@@ -13,6 +13,19 @@ def ellipse(a, b, angle, *, centre=(0.0, 0.0)):
     return (along / a) ** 2 + (across / b) ** 2 <= 1
 
 
+@pytest.mark.parametrize(
+    ("labels", "video", "message"),
+    [
+        (np.ones((1, 20, 20), bool), np.zeros((1, 20, 20)), "labels must be integers"),
+        (np.ones((1, 20, 20), int), np.zeros((1, 30, 30)), r"labels must be integers of shape \(1, 30, 30\)"),
+        (np.ones((1, 20, 20), int), np.zeros((1, 20, 20), np.uint16), "video must be .* got uint16"),
+    ],
+)
+def test_what_does_not_fit_is_refused(labels, video, message):
+    with pytest.raises(ValueError, match=message):
+        measure_cells(labels, video)
+
+
 @pytest.mark.parametrize("angle", np.deg2rad([0, 10, 22.5, 37, 45, 60, 90]))
 @pytest.mark.parametrize(("a", "b"), [(6, 6), (12, 12), (25, 25), (12, 6), (20, 8), (30, 10)])
 def test_area_and_perimeter_of_ellipses(a, b, angle):

@@ -142,6 +142,15 @@ def test_what_cannot_be_compared_is_said_in_one_line(real, synth, message):
     assert "\n" not in str(error.value)
 
 
+def test_too_few_real_clips_and_labels_of_another_length_are_named(make_clips):
+    clips = make_clips(6)
+    with pytest.raises(ValueError, match="two halves of at least two clips"):
+        compare_clips(clips[:3], clips[3:], controls=False)
+    for name in ("real_groups", "real_strata", "synth_groups"):
+        with pytest.raises(ValueError, match=f"{name} must have a label for each of the 6 clips"):
+            compare_clips(clips, clips, controls=False, **{name: ["a", "b"]})
+
+
 @pytest.mark.parametrize("size", [48, 50, 64])
 def test_each_ring_of_the_spectrum_holds_something(size):
     found = clip_features(np.random.default_rng(0).integers(0, 255, (2, 5, size, size), dtype=np.uint8))

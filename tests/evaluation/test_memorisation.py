@@ -30,6 +30,14 @@ def test_a_copy_cut_out_at_any_angle_is_found(train, angle, flip):
     assert np.mean([m.flip == flip and abs(m.angle - angle) <= FINE for m in found]) >= 0.9
 
 
+@pytest.mark.parametrize("unit", [1 / 65535, 257])
+def test_copies_are_found_in_any_unit(train, unit):
+    copies = [
+        match.similarity for match in nearest_training_clips(train[:3] * np.float32(unit), train * np.float32(unit))
+    ]
+    assert min(copies) > 0.99
+
+
 def test_shift_offset_brightness_noise_and_blur_do_not_hide_a_copy(train):
     rng = np.random.default_rng(0)
     shifted = np.roll(train, (3, -4), axis=(2, 3))

@@ -48,6 +48,13 @@ def test_warp_error_of_the_true_flow_is_small_inside(drifting):
     assert np.sqrt(np.mean(error**2)) < 1.5
 
 
+def test_eight_bit_clips_agree_as_floats_do_and_fractions_are_refused(drifting):
+    clip, flow = np.rint(drifting[0]).clip(0, 255), drifting[1]
+    assert flow_agreement(clip.astype(np.uint8), flow) == flow_agreement(clip, flow)
+    with pytest.raises(ValueError, match="clip must be in grey levels, 0 to 255"):
+        flow_agreement(clip / 255, flow)
+
+
 def test_flow_of_another_size_is_refused(drifting):
     with pytest.raises(ValueError, match=r"flow must have shape \(6, 64, 64, 2\), got"):
         flow_agreement(drifting[0], np.zeros((6, 32, 32, 2)))

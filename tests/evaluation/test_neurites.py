@@ -147,6 +147,13 @@ def test_bright_neurites_are_found_when_asked_for():
     assert len(trace_neurites(220 - frame, labels)) == 0
 
 
+def test_the_highest_number_of_its_type_is_a_label_like_others():
+    labels = cell()
+    frame = draw([], width=1, noise=2)
+    last = np.where(labels > 0, 255, 0)
+    pd.testing.assert_frame_equal(trace_neurites(frame, last.astype(np.uint8)), trace_neurites(frame, last))
+
+
 def test_a_soma_without_neurites_has_none_and_keeps_its_columns():
     labels = cell()
     frame = np.where(labels > 0, 80, draw([], width=1, noise=2))

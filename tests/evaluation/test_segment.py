@@ -28,6 +28,12 @@ def test_what_is_no_video_is_refused_in_one_line(video, rule):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("size", [0, -1.0, np.nan])
+def test_a_pixel_size_that_is_none_is_refused(size):
+    with pytest.raises(ValueError, match="pixel_size_um must be positive, got"):
+        segment_cells(np.zeros((2, 32, 32), np.uint8), pixel_size_um=size)
+
+
 @pytest.mark.parametrize("noise", [0, 1, 4])
 def test_frames_without_cells_have_no_labels(noise):
     rng = np.random.default_rng(0)

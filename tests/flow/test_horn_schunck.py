@@ -156,6 +156,8 @@ def test_rounding_may_leave_the_unit_interval():
         (torch.rand(2, 8, 8), {"mode": "farneback"}, "mode must be"),
         (torch.zeros(2, 8, 8), {"smoothness": 0}, "smoothness must be positive, got 0"),
         (torch.zeros(2, 8, 8), {"mode": "paper", "brightness_weight": 0}, "brightness_weight must be positive, got 0"),
+        (torch.zeros(2, 8, 8), {"max_step": -1.0}, "max_step must be positive, got -1"),
+        (torch.zeros(2, 8, 8), {"sigma": -1.0}, "sigma must be at least 0, got -1"),
         (torch.zeros(2, 8, 8), {"num_iterations": 0}, "num_iterations must be at least 1, got 0"),
     ],
 )

@@ -10,7 +10,9 @@ from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
     DPMSolverMultistepScheduler,
+    EDMEulerScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
     HeunDiscreteScheduler,
     UniPCMultistepScheduler,
 )
@@ -268,6 +270,23 @@ def test_float16_begins_with_noise_that_it_cannot_hold():
     assert pipe.scheduler.init_noise_sigma > 1000
     out = pipe(**SHORT, generator=seeded())
     assert np.isfinite(out.frames).all() and np.isfinite(out.flow).all() and out.frames.dtype == np.float32
+
+
+@pytest.mark.parametrize("sigmas", ["karras", "exponential"])
+@pytest.mark.parametrize("scheduler", [DPMSolverMultistepScheduler, UniPCMultistepScheduler])
+def test_timesteps_that_come_twice(scheduler, sigmas):
+    pipe = make_pipe()
+    pipe.scheduler = scheduler.from_config(pipe.scheduler.config, **{f"use_{sigmas}_sigmas": True})
+    out = pipe(**{**SHORT, "num_inference_steps": 8}, generator=seeded())
+    assert np.isfinite(out.frames).all()
+
+
+@pytest.mark.parametrize("scheduler", [EDMEulerScheduler, FlowMatchEulerDiscreteScheduler])
+def test_schedulers_of_other_noise_are_refused(scheduler):
+    pipe = make_pipe()
+    pipe.scheduler = scheduler()
+    with pytest.raises(ValueError, match=f"scheduler must be one of noise levels alphas_cumprod.*{scheduler.__name__}"):
+        pipe(**SHORT, generator=seeded())
 
 
 def test_schedulers_whose_first_step_is_too_long_are_refused():

@@ -108,8 +108,10 @@ def count_units(strata: Strata) -> list[int]:
 
 
 def least_p(strata: Strata) -> float:
-    """The smallest p that `permutation_test` can give: that of the two most extreme among all relabellings."""
-    return min(1.0, 2 / prod(comb(len(real) + len(synth), len(real)) for real, synth, _ in strata))
+    """The smallest p that `permutation_test` can give: that of the most extreme among all relabellings, and of its
+    mirror image where both sides are as large in each stratum."""
+    extreme = 2 if all(len(real) == len(synth) for real, synth, _ in strata) else 1
+    return min(1.0, extreme / prod(comb(len(real) + len(synth), len(real)) for real, synth, _ in strata))
 
 
 def _difference(values: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,11 +13,19 @@ from cellvid_diffusers.evaluation.statistics import (
     rotation_test,
     w1_over_floor,
 )
+from cellvid_diffusers.evaluation.statistics.permutation import least_p
 
 
 def cells(rng, videos=12, per_video=20, shift=0.0, between=1.0):
     video = np.repeat(np.arange(videos), per_video)
     return shift + between * rng.normal(size=videos)[video] + rng.normal(size=len(video)), video
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_least_p_is_that_of_sides_wide_apart(more):
+    a, b = np.arange(5) * 0.01, 5 + np.arange(5 + more) * 0.01
+    p = permutation_test(a, b, np.arange(5), np.arange(5 + more), repeats=50_000)
+    assert least_p([(a, b, 1.0)]) == pytest.approx(p, rel=0.2)
 
 
 def test_whole_videos_hold_their_level_where_cells_do_not():
