@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 def test_first_rung_and_a_warm_started_one(tmp_path):
     data, work, page = tmp_path / "data", tmp_path / "work", tmp_path / "ladder.md"
-    write_simulated(data, num_videos=24, size=48, num_frames=10, seed=0)
+    write_simulated(data, num_videos=40, size=48, num_frames=10, seed=0)
     command = [sys.executable, "benchmarks/motion_ladder.py", "--real", data, "--work", work, "--out", page]
     command += ["--figure", tmp_path / "ladder.png", "--rungs", "1_video", "6_weights", "9_joint", "--clips", "16"]
     command += ["--samples", "4", "--ancestral-samples", "4", "--steps", "2"]

@@ -8,7 +8,7 @@ from cellvid_diffusers.data import write_simulated
 
 @pytest.mark.slow
 def test_page(tmp_path):
-    write_simulated(tmp_path / "data", num_videos=24, size=64, num_frames=10, seed=0)
+    write_simulated(tmp_path / "data", num_videos=40, size=64, num_frames=10, seed=0)
     command = [
         "sampler.py",
         "--real",

@@ -38,7 +38,7 @@ def test_flow_warping_beats_blending(drifting):
 
 @pytest.mark.slow
 def test_page(tmp_path):
-    write_simulated(tmp_path / "data", num_videos=24, size=64, num_frames=10, seed=0)
+    write_simulated(tmp_path / "data", num_videos=40, size=64, num_frames=10, seed=0)
     command = ["tasks.py", "--real", tmp_path / "data", "--out", tmp_path / "tasks.md"]
     command += ["--figure", tmp_path / "images" / "tasks.png", "--clips", "2", "--futures", "2", "--steps", "2"]
     command += ["--videos", "4", "--roll-out", "20"]
