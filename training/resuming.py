@@ -27,12 +27,12 @@ def find_checkpoint(config: dict[str, Any]) -> Path | None:
         ValueError: If there is no such checkpoint, or a new run would mix its checkpoints with those of another.
     """
     asked, folder = config["resume_from_checkpoint"], Path(config["output_dir"])
-    latest = next(reversed(checkpoints_of(folder)), None)
-    chosen = latest
+    found = checkpoints_of(folder)
+    chosen = latest = found[-1] if found else None
     if asked and asked not in (True, "latest"):
         chosen = folder / asked if (folder / asked).is_dir() else Path(asked)
         if not chosen.is_dir():
-            there = [path.name for path in checkpoints_of(folder)]
+            there = [path.name for path in found]
             raise ValueError(f"resume_from_checkpoint must be a checkpoint, got {asked}; {folder} holds {there}")
     if latest and (not asked or chosen.resolve().parent != folder.resolve()):
         raise ValueError(

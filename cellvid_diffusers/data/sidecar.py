@@ -120,24 +120,24 @@ def _entry(item: dict[str, Any]) -> RecordingEntry:
     """A checked entry from what YAML or CSV gave; what is left empty is unknown."""
     item = {key: value for key, value in item.items() if value is not None}
     where = item.get("file")
-    for key in ("file", "masks"):
-        if not isinstance(item.get(key, "" if key == "masks" else None), str):  # 01 is a number, and would become 1
-            raise ValueError(f"{where}: {key} must be text, in quotes if it is a number, got {item.get(key)}")
+    for key, path in (("file", where), ("masks", item.get("masks", ""))):
+        if not isinstance(path, str):  # YAML reads 01 as the number 1
+            raise ValueError(f"{where}: {key} must be text, in quotes if it is a number, got {path}")
     item |= {key: str(item[key]) for key in ("name", "culture", "cell_type") if key in item}
     unknown = sorted(set(item) - _NAMES)
     if unknown:
         raise ValueError(f"{where}: sidecar knows {', '.join(sorted(_NAMES))}, got {unknown[0]}")
     try:
         for key in _INTEGERS:
-            if item.get(key) is not None:
+            if key in item:
                 item[key] = int(item[key])
         for key in _NUMBERS:
-            if item.get(key) is not None:
+            if key in item:
                 item[key] = float(item[key])
         for key in ("stride", "z"):
             if str(item.get(key, "")).lstrip("-").isdigit():
                 item[key] = int(item[key])
-        if item.get("region") is not None:
+        if "region" in item:
             region = item["region"]
             y0, y1, x0, x1 = (int(v) for v in (region.split() if isinstance(region, str) else region))
             item["region"] = (y0, y1, x0, x1)
@@ -149,10 +149,10 @@ def _entry(item: dict[str, Any]) -> RecordingEntry:
         if isinstance(item.get(key), int) and item[key] < least:
             raise ValueError(f"{where}: {key} must be at least {least}, got {item[key]}")
     for key in ("pixel_size_um", "frame_interval_min"):
-        if item.get(key) is not None and not item[key] > 0:
+        if key in item and not item[key] > 0:
             raise ValueError(f"{where}: {key} must be above 0, got {item[key]:g}")
     for key, allowed in (("density", DENSITIES), ("maturity", MATURITIES), ("split", SPLITS)):
-        if item.get(key) is not None and item[key] not in allowed:
+        if key in item and item[key] not in allowed:
             raise ValueError(f"{where}: {key} must be one of {', '.join(allowed)}, got {item[key]}")
     return RecordingEntry(**item)
 

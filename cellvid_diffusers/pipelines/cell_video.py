@@ -301,8 +301,7 @@ class CellVideoPipeline(DiffusionPipeline):
     ) -> torch.Tensor:
         """Noise a finished clip again, to a share of all levels, and take it from there."""
         begin = self._restart_index(strength)
-        if hasattr(self.scheduler, "set_begin_index"):  # those that count their steps
-            self.scheduler.set_begin_index(begin)
+        self._begin_at(begin)
         timesteps = self.scheduler.timesteps[begin:]
         noise = randn_tensor(clip.shape, generator=generators, device=clip.device, dtype=clip.dtype)
         noisy = conditions.impose(self.scheduler.add_noise(clip, noise, timesteps[:1].expand(len(clip))))
@@ -338,10 +337,7 @@ class CellVideoPipeline(DiffusionPipeline):
         """Those of a distilled model, or as many as asked for."""
         if self.config.timesteps is None:
             self.scheduler.set_timesteps(num_inference_steps, device=device)
-            if hasattr(
-                self.scheduler, "set_begin_index"
-            ):  # else a first timestep that comes twice counts as the second
-                self.scheduler.set_begin_index(0)
+            self._begin_at(0)  # else a first timestep that comes twice counts as the second
             return
         if "timesteps" not in inspect.signature(self.scheduler.set_timesteps).parameters:
             raise ValueError(
@@ -349,6 +345,11 @@ class CellVideoPipeline(DiffusionPipeline):
                 f"got {type(self.scheduler).__name__}"
             )
         self.scheduler.set_timesteps(timesteps=self.config.timesteps, device=device)
+
+    def _begin_at(self, index: int) -> None:
+        """Tell a scheduler that counts its steps where sampling begins."""
+        if hasattr(self.scheduler, "set_begin_index"):
+            self.scheduler.set_begin_index(index)
 
     def _restart_index(self, strength: float) -> int:
         """Index of the first timestep at or below a share of all noise levels; the last one if there is none."""
