@@ -3,14 +3,15 @@
 Each clip is compared with every training clip, mirrored or not, at every angle (training turns its clips by
 any), all shifts up to an eighth of the frame, and all offsets in time.  First a coarse search: the middle frame,
 cut to its inner part, against every window of every training frame, both band-passed, blurred and reduced to 16 px;
-normalised correlation is one matrix product. Then the best few are aligned at full resolution and compared over
-all frames that overlap.  The similarity is that correlation: 1 for a copy, whatever its brightness and contrast.
+normalised correlation is a matrix product. One frame at 16 px resembles many others, so the best place in each of many
+training frames is aligned at full resolution and compared over all frames that overlap, and the best few of those in
+finer steps of angle.  The similarity is that correlation: 1 for a copy, whatever its brightness and contrast.
 
 What counts as a copy is fixed (`COPY`), and held-out real clips, which cannot be copies, go through the
 same search: cells of one kind resemble each other, and only what goes beyond that is memory.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -58,7 +59,7 @@ def transform(clip: np.ndarray, angle: float, flip: bool) -> np.ndarray:
 
 
 def nearest_training_clips(
-    clips: np.ndarray, train: np.ndarray, *, exclude: np.ndarray | None = None, candidates: int = 6
+    clips: np.ndarray, train: np.ndarray, *, exclude: np.ndarray | None = None, candidates: int = 96
 ) -> list[Match]:
     """The nearest training clip of each clip.
 
@@ -71,7 +72,8 @@ def nearest_training_clips(
     exclude : (N, M) bool, optional
         Pairs not to compare, such as a clip with itself or with others of its own recording.
     candidates : int
-        How many of the coarse search are aligned at full resolution.
+        How many training frames of the coarse search are aligned at full resolution; an eighth of them in finer
+        steps of angle.
     """
     if any(t < c for t, c in zip(train.shape[2:], clips.shape[2:], strict=True)):
         raise ValueError(f"training clips must be as large as the clips, got {train.shape[2:]} for {clips.shape[2:]}")
@@ -80,28 +82,36 @@ def nearest_training_clips(
     scale = max(1, round(min(clips.shape[2:]) / 16))
     wide = min(clips.shape[2:]) / 10
     sharp, sharp_train = _band_pass(clips, wide), _band_pass(train, wide)
-    middle = clips.shape[1] // 2
     square = clips.shape[2] == clips.shape[3]
     orientations = [o for o in ORIENTATIONS if square or o[0] % 180 == 0]
-    scores, places = _coarse(sharp[:, middle], sharp_train, orientations, scale, exclude, candidates)
+    places = _coarse(sharp, sharp_train, orientations, scale, exclude, candidates)
+    turns = np.arange(-STEP, STEP + FINE / 2, FINE) if square else np.zeros(1)  # a coarse shift can hide as an angle
     matches = []
-    for clip, row, place in zip(sharp, scores, places, strict=True):
-        found = []
-        for score, (m, t, o, dy, dx) in zip(row, place, strict=True):
-            if np.isfinite(score):
-                about, mirrored = orientations[o]
-                for angle in _angles_about(about, square=square):
-                    turned = transform(clip, angle, mirrored)
-                    similarity, shift = _align(turned, sharp_train[m], t - middle, (dy, dx), scale, angle % 90 != 0)
-                    found.append(Match(similarity, int(m), angle, mirrored, shift, int(t - middle)))
-        matches.append(max(found, key=lambda match: match.similarity, default=Match(0.0, 0, 0, False, (0, 0), 0)))
+    for clip, found in zip(sharp, places, strict=True):
+        near = _aligned(clip, sharp_train, found, scale)[: max(1, candidates // 8)]
+        best = _aligned(clip, sharp_train, near, scale, turns, (-1, 0, 1))
+        matches.append(best[0] if best else Match(0.0, 0, 0, False, (0, 0), 0))
     return matches
 
 
-def _angles_about(angle: float, *, square: bool) -> list[float]:
-    """The angles, in degrees, in which a candidate of the coarse search is aligned."""
-    steps = int(STEP / FINE / 2) if square else 0
-    return [(angle + k * FINE) % 360 for k in range(-steps, steps + 1)]
+def _aligned(clip, train, places: list[Match], scale: int, turns=(0,), delays=(0,)) -> list[Match]:
+    """Each place at the best shift about it, with the best of some further `turns`, degrees, and `delays`, frames; the
+    most similar first."""
+    near = [
+        replace(place, angle=float((place.angle + turn) % 360), offset=place.offset + delay)
+        for place in places
+        for turn in turns
+        for delay in delays
+    ]
+    turned = {orientation: transform(clip, *orientation) for orientation in {(m.angle, m.flip) for m in near}}
+    middle = len(clip) // 2
+    found = []
+    for match in near:
+        if 0 <= middle + match.offset < train.shape[1]:
+            view, oblique = turned[match.angle, match.flip], match.angle % 90 != 0
+            similarity, shift = _align(view, train[match.train], match.offset, match.shift, scale, oblique)
+            found.append(replace(match, similarity=similarity, shift=shift))
+    return sorted(found, key=lambda match: -match.similarity)
 
 
 def _band_pass(clips: np.ndarray, wide: float) -> np.ndarray:
@@ -111,32 +121,53 @@ def _band_pass(clips: np.ndarray, wide: float) -> np.ndarray:
     return np.stack(out).reshape(clips.shape)
 
 
-def _coarse(frames, train, orientations, scale, exclude, candidates):
-    """Best windows of the training frames for the inner part of each frame, in every orientation.
-
-    Returns scores (N, candidates) and places (N, candidates, 5): training clip, frame, orientation, shift
-    y and x in full-resolution px; at most one place for each training clip.
-    """
-    n, m = len(frames), len(train)
-    h, w = (side // scale for side in frames.shape[1:])
+def _coarse(clips, train, orientations, scale, exclude, candidates) -> list[list[Match]]:
+    """For each clip the training frames with the best window for the inner part of its middle frame, in any
+    orientation, and that window, to the coarse pixel; at most `candidates`, the best first."""
+    middle = clips.shape[1] // 2
+    h, w = (side // scale for side in clips.shape[2:])
     margin = max(2, round(min(h, w) / 8))
-    turned = (_shrink(transform(frames, *o), scale) for o in orientations)
-    inner = np.stack([each[:, margin : h - margin, margin : w - margin] for each in turned])
-    keys = _normalise(inner.reshape(len(orientations) * n, -1))
-    best, place = np.full((n, m), -np.inf, np.float32), np.zeros((n, m, 5), int)
-    for j, clip in enumerate(train):
-        windows = np.lib.stride_tricks.sliding_window_view(_shrink(clip, scale), inner.shape[2:], axis=(1, 2))
-        count, steps = windows.shape[0], windows.shape[1:3]
-        values = keys @ _normalise(windows.reshape(count * steps[0] * steps[1], -1)).T
-        values = values.reshape(len(orientations), n, -1).transpose(1, 0, 2).reshape(n, -1)
-        top = values.argmax(1)
-        best[:, j] = values[np.arange(n), top]
-        o, t, y, x = np.unravel_index(top, (len(orientations), count, *steps))
-        place[:, j] = np.stack([np.full(n, j), t, o, (y - margin) * scale, (x - margin) * scale], 1)
+    turned = (_shrink(transform(clips[:, middle], *o), scale) for o in orientations)
+    keys = np.stack([each[:, margin : h - margin, margin : w - margin] for each in turned])
+    found = (_best_windows(keys, _shrink(clip, scale)) for clip in train)
+    values, windows = (np.stack(each, 1) for each in zip(*found, strict=True))
     if exclude is not None:
-        best[exclude] = -np.inf
-    order = np.argsort(best, 1)[:, ::-1][:, :candidates]
-    return np.take_along_axis(best, order, 1), np.take_along_axis(place, order[..., None], 1)
+        values[exclude] = -np.inf
+    matches: list[list[Match]] = []
+    for value, window in zip(values.reshape(len(clips), -1), windows.reshape(len(clips), -1, 3), strict=True):
+        order = [int(k) for k in np.argsort(-value)[:candidates] if np.isfinite(value[k])]
+        matches.append([])
+        for k in order:
+            (index, t), (o, y, x) = divmod(k, train.shape[1]), window[k].tolist()
+            shift, (angle, flip) = ((y - margin) * scale, (x - margin) * scale), orientations[o]
+            matches[-1].append(Match(float(value[k]), index, angle, flip, shift, t - middle))
+    return matches
+
+
+def _best_windows(keys: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For N pictures, each in all its orientations, `keys` (O, N, h, w), the best window of each of `frames` (T, H, W).
+
+    Returns the correlations (N, T) and orientation and corner (y, x) of the windows (N, T, 3).
+    """
+    number, n = keys.shape[:2]
+    views = np.lib.stride_tricks.sliding_window_view(frames, keys.shape[2:], (1, 2))
+    keys = _normalise(keys.reshape(number * n, -1)).reshape(number, n, -1)
+    count, rows, columns = views.shape[:3]
+    windows = _normalise(views.reshape(count * rows * columns, -1)).T
+    best, where = np.full((n, count), -np.inf, np.float32), np.zeros((n, count, 3), int)
+    together = max(1, 1000 // n)  # orientations at once: enough for a fast product, few enough for the memory
+    for first in range(0, number, together):
+        some = keys[first : first + together]
+        values = (some.reshape(-1, some.shape[2]) @ windows).reshape(*some.shape[:2], count, rows * columns)
+        top = values.argmax(3)
+        values = np.take_along_axis(values, top[..., None], 3)[..., 0]
+        o = values.argmax(0)
+        value, at = (np.take_along_axis(each, o[None], 0)[0] for each in (values, top))
+        better = value > best
+        best = np.where(better, value, best)
+        here = np.stack([first + o, at // columns, at % columns], 2)
+        where = np.where(better[..., None], here, where)
+    return best, where
 
 
 def _shrink(frames: np.ndarray, scale: int) -> np.ndarray:
@@ -208,19 +239,14 @@ def search_copies(
     -------
     summary : dict
         ``copy_share``, ``copy_share_real``; ``similarity`` and ``similarity_real``, lists; ``control``:
-        the share recognised of up to 20 training clips that were flipped, turned by any angle, cut to the size of the
-        synthetic ones where they are larger, and given new noise.
+        the share recognised of up to 20 planted copies (`_planted_copies`).
     pairs : list of (index of synthetic clip, Match)
     """
     known = real if train is None else train
     exclude = None if train is not None else real_groups[:, None] == real_groups[None]
     ours = nearest_training_clips(synth, known)
     theirs = nearest_training_clips(real, known, exclude=exclude)
-    rng = np.random.default_rng(seed)
-    planted = known[rng.permutation(len(known))[:20], : synth.shape[1]]
-    turned = [transform(c, rng.uniform(0, 360), bool(rng.integers(2))) for c in planted]
-    planted = np.stack([_middle(c, synth.shape[2:]) for c in turned])
-    planted = planted + rng.normal(0, 0.1 * planted.std((2, 3)).mean(), planted.shape).astype(np.float32)
+    planted = _planted_copies(known, synth.shape[1:], np.random.default_rng(seed))
     summary = {
         "copy_share": copy_share(ours),
         "copy_share_real": copy_share(theirs),
@@ -233,10 +259,24 @@ def search_copies(
     return summary, [(int(i), ours[i]) for i in order]
 
 
-def _middle(clip: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """The middle of a clip `(F, H, W)`."""
-    y, x = ((have - want) // 2 for have, want in zip(clip.shape[1:], size, strict=True))
-    return clip[:, y : y + size[0], x : x + size[1]]
+def _planted_copies(train: np.ndarray, size: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Copies of up to 20 training clips, `size` (F, H, W) large, with new noise: every other one cut from any place and
+    turned by right angles, the rest turned by any angle and cut from the middle; from any frame on, mirrored or not."""
+    places = [have - want for have, want in zip(train.shape[1:], size, strict=True)]
+    turn = 90 if size[1] == size[2] else 180
+    copies = []
+    for k, index in enumerate(rng.permutation(len(train))[:20]):
+        t, y, x = (int(rng.integers(max(0, place) + 1)) for place in places)
+        clip, mirrored = train[index, t : t + size[0]], bool(rng.integers(2))
+        if k % 2:
+            y, x = (place // 2 for place in places[1:])
+            clip = transform(clip, rng.uniform(0, 360), mirrored)[:, y : y + size[1], x : x + size[2]]
+        else:
+            angle = turn * int(rng.integers(360 // turn))
+            clip = transform(clip[:, y : y + size[1], x : x + size[2]], angle, mirrored)
+        copies.append(clip)
+    planted = np.stack(copies)
+    return planted + rng.normal(0, 0.1 * planted.std((2, 3)).mean(), planted.shape).astype(np.float32)
 
 
 def copy_share(matches: list[Match]) -> float:

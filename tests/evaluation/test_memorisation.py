@@ -69,6 +69,14 @@ def test_without_a_training_set_real_clips_are_not_held_against_their_own_record
     assert summary["copy_share_real"] == 0
 
 
+def test_copies_cut_from_any_place_and_time_of_larger_clips_are_found(make_clips):
+    train = make_clips(10, 4, frames=25, size=80).astype(np.float32)
+    places = np.random.default_rng(0).integers((16, 33, 33), size=(10, 3, 3))
+    crops = [clip[t : t + 10, y : y + 48, x : x + 48] for clip, at in zip(train, places, strict=True) for t, y, x in at]
+    matches = nearest_training_clips(np.stack(crops), train)
+    assert np.mean([m.similarity > COPY and m.train == i // 3 for i, m in enumerate(matches)]) >= 0.9
+
+
 def test_a_training_clip_may_be_longer_and_larger(train):
     match = nearest_training_clips(train[:2, 2:8, 8:40, 4:36], train)[1]
     assert (match.train, match.offset) == (1, 2)
