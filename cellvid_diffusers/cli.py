@@ -195,11 +195,15 @@ def flow(
     recording: Annotated[Path, typer.Argument(help="Recording to measure.")],
     out: Out,
     mode: Annotated[str, typer.Option(help="pyramid, paper or dis.")] = "pyramid",
+    channel: Annotated[int | None, typer.Option(help="Channel to read, where the file holds several.")] = None,
+    z: Annotated[str | None, typer.Option(help="Plane to read, max or mean, where the file holds several.")] = None,
+    downscale: Annotated[int, typer.Option(help="Average n x n pixels into one.")] = 1,
 ) -> None:
     """Measure the optical flow of a recording: flow.npy (F-1, H, W, 2) in pixels per frame, and a colour preview."""
     from .data import read_recording, write_flow
 
-    count = write_flow(read_recording(recording), out, mode)
+    plane = int(z) if z and z.isdecimal() else z
+    count = write_flow(read_recording(recording, channel=channel, z=plane, downscale=downscale), out, mode)
     print(f"Wrote {count} flow fields to {out}")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -136,6 +137,18 @@ def test_flow_is_the_data_sets_and_read_in_pieces(tmp_path, monkeypatch, mode):
     np.testing.assert_allclose(measured, expected, atol=2e-3, rtol=2e-3)  # stored flow is float16
     with Image.open(tmp_path / "flow" / "flow.gif") as preview:
         assert preview.n_frames == 5 and preview.size == (32, 24)
+
+
+def test_flow_of_a_chosen_channel_and_plane(tmp_path):
+    stack = np.random.default_rng(0).integers(0, 255, (3, 2, 2, 16, 16), dtype=np.uint8)  # time, plane, channel
+    tifffile.imwrite(tmp_path / "stack.tif", stack, imagej=True, metadata={"axes": "TZCYX"})
+    chosen = "--channel", "1", "--z"
+    for z, frames in (("max", stack[:, :, 1].max(1)), ("0", stack[:, 0, 1])):
+        run("flow", tmp_path / "stack.tif", "--out", tmp_path / z, "--mode", "paper", *chosen, z)
+        measured = np.load(tmp_path / z / "flow.npy")
+        np.testing.assert_allclose(measured, video_flow(frames, "paper"), atol=2e-3, rtol=2e-3)
+    result = run("flow", tmp_path / "stack.tif", "--out", tmp_path / "none", exit_code=1)
+    assert "channel must be chosen from 0..1" in result.stderr
 
 
 def test_the_preview_of_flow_is_reduced(tmp_path, monkeypatch):

@@ -1,16 +1,18 @@
 """Is a synthetic clip a training clip in disguise?
 
 Each clip is compared with every training clip, mirrored or not, at every angle (training turns its clips by
-any), all shifts up to an eighth of the frame, and all offsets in time.  First a coarse search: the middle frame,
-cut to its inner part, against every window of every training frame, both band-passed, blurred and reduced to 16 px;
-normalised correlation is a matrix product. One frame at 16 px resembles many others, so the best place in each of many
-training frames is aligned at full resolution and compared over all frames that overlap, and the best few of those in
-finer steps of angle.  The similarity is that correlation: 1 for a copy, whatever its brightness and contrast.
+any), all shifts up to an eighth of the frame, and all offsets in time that leave `OVERLAP` of the frames.  First a
+coarse search: the middle frame, cut to its inner part, against every window of every training frame, both band-passed,
+blurred and reduced to 16 px; normalised correlation is a matrix product. One frame at 16 px resembles many others, so
+the best place in each of many training frames is aligned at full resolution and compared over all frames that overlap,
+and the best few of those in finer steps of angle.  The similarity is that correlation: 1 for a copy, whatever its
+brightness and contrast.
 
 What counts as a copy is fixed (`COPY`), and held-out real clips, which cannot be copies, go through the
 same search: cells of one kind resemble each other, and only what goes beyond that is memory.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import cv2
@@ -18,6 +20,10 @@ import numpy as np
 
 COPY = 0.85
 """Correlation of the aligned band-passed clips from which on a pair counts as a copy."""
+
+OVERLAP = 2 / 3
+"""Share of the shorter clip's frames that must have a partner: training cuts its clips from within the stored ones, so
+that a copy lies in one of them from its first frame to its last, and a few frames of one cell resemble many others."""
 
 STEP = 6
 """Degrees between the orientations of the coarse search. A copy that is three degrees off still correlates at 0.8, and
@@ -104,14 +110,20 @@ def _aligned(clip, train, places: list[Match], scale: int, turns=(0,), delays=(0
         for delay in delays
     ]
     turned = {orientation: transform(clip, *orientation) for orientation in {(m.angle, m.flip) for m in near}}
-    middle = len(clip) // 2
+    offsets = _offsets(len(clip), train.shape[1])
     found = []
     for match in near:
-        if 0 <= middle + match.offset < train.shape[1]:
+        if match.offset in offsets:
             view, oblique = turned[match.angle, match.flip], match.angle % 90 != 0
             similarity, shift = _align(view, train[match.train], match.offset, match.shift, scale, oblique)
             found.append(replace(match, similarity=similarity, shift=shift))
     return sorted(found, key=lambda match: -match.similarity)
+
+
+def _offsets(length: int, train_length: int) -> range:
+    """The offsets in time at which the clip's middle frame and enough others have a partner."""
+    common, middle = math.ceil(OVERLAP * min(length, train_length)), length // 2
+    return range(max(common - length, -middle), min(train_length - common, train_length - 1 - middle) + 1)
 
 
 def _band_pass(clips: np.ndarray, wide: float) -> np.ndarray:
@@ -129,7 +141,9 @@ def _coarse(clips, train, orientations, scale, exclude, candidates) -> list[list
     margin = max(2, round(min(h, w) / 8))
     turned = (_shrink(transform(clips[:, middle], *o), scale) for o in orientations)
     keys = np.stack([each[:, margin : h - margin, margin : w - margin] for each in turned])
-    found = (_best_windows(keys, _shrink(clip, scale)) for clip in train)
+    offsets = _offsets(clips.shape[1], train.shape[1])
+    frames = train[:, middle + offsets.start : middle + offsets.stop]
+    found = (_best_windows(keys, _shrink(each, scale)) for each in frames)
     values, windows = (np.stack(each, 1) for each in zip(*found, strict=True))
     if exclude is not None:
         values[exclude] = -np.inf
@@ -138,9 +152,9 @@ def _coarse(clips, train, orientations, scale, exclude, candidates) -> list[list
         order = [int(k) for k in np.argsort(-value)[:candidates] if np.isfinite(value[k])]
         matches.append([])
         for k in order:
-            (index, t), (o, y, x) = divmod(k, train.shape[1]), window[k].tolist()
+            (index, t), (o, y, x) = divmod(k, len(offsets)), window[k].tolist()
             shift, (angle, flip) = ((y - margin) * scale, (x - margin) * scale), orientations[o]
-            matches[-1].append(Match(float(value[k]), index, angle, flip, shift, t - middle))
+            matches[-1].append(Match(float(value[k]), index, angle, flip, shift, offsets[t]))
     return matches
 
 

@@ -241,9 +241,9 @@ def memorisation(details, sides, memory, pairs, omit_real_frames) -> str:
             f'<div class="pairs">{pictures}</div>'
         )
     return f"""<h2>Memory</h2>
-<p>Each synthetic clip was searched for in {against}, mirrored or not, at every angle, shift and offset in time. A
-correlation of {COPY} or more counts as a copy. Of planted copies, cut out of training clips, turned, mirrored and
-noisy, {percent(found["control"])} were recognised.</p> <div
+<p>Each synthetic clip was searched for in {against}, mirrored or not, at every angle and shift, and at every offset
+in time that leaves two thirds of the frames. A correlation of {COPY} or more counts as a copy. Of planted copies, cut
+out of training clips, turned, mirrored and noisy, {percent(found["control"])} were recognised.</p> <div
 class="card">{figures.similarities(found["similarity_real"], found["similarity"], COPY)}
 <p><b>{percent(found["copy_share"])}</b> of <span class="synth">synthetic</span> and
 <b>{percent(found["copy_share_real"])}</b> of held-out <span class="real">real</span> clips count as

@@ -156,14 +156,14 @@ class AxialAttention(nn.Module):
     Args:
         channels (`int`): Channels in and out; a multiple of `head_dim`.
         axis (`str`): `"space"` or `"time"`.
-        head_dim (`int`): Channels of a head.
+        head_dim (`int`): Channels of a head; even.
         embed_dim (`int`, *optional*): Channels E of the embedding that shifts and scales the normed features.
     """
 
     def __init__(self, channels: int, axis: str, *, head_dim: int, embed_dim: int | None = None) -> None:
         super().__init__()
-        if channels % head_dim:
-            raise ValueError(f"attention_head_dim must divide the channels {channels}, got {head_dim}")
+        if head_dim < 2 or head_dim % 2 or channels % head_dim:  # positions turn pairs of channels
+            raise ValueError(f"attention_head_dim must be even and divide the channels {channels}, got {head_dim}")
         self.axis, self.head_dim = axis, head_dim
         self.norm = nn.LayerNorm(channels)
         self.condition = zero_init(nn.Linear(embed_dim, 2 * channels)) if embed_dim else None

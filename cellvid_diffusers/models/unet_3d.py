@@ -94,6 +94,10 @@ class UNet3DModel(ModelMixin, ConfigMixin):
         for name, given in (("spatial_attention", spatial_attention), ("temporal_layers", temporal_layers)):
             if len(given) != scales:
                 raise ValueError(f"{name} must have one entry for each of the {scales} scales, got {given}")
+        if layers_per_block < 1:
+            raise ValueError(f"layers_per_block must be at least 1, got {layers_per_block}")
+        if stem_kernel_size % 2 == 0:  # it would not keep the clip's size
+            raise ValueError(f"stem_kernel_size must be odd, got {stem_kernel_size}")
         embed_dim = time_embed_dim or 4 * block_out_channels[0]
         self.time_proj = Timesteps(block_out_channels[0], flip_sin_to_cos=True, downscale_freq_shift=0)
         self.video_time = TimestepEmbedding(block_out_channels[0], embed_dim)

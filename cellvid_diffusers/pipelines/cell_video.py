@@ -16,7 +16,7 @@ from .. import schedulers  # noqa: F401 (diffusers loads by name only what has b
 from ..models import UNet3DModel
 from .arguments import check_scheduler, check_sizes, check_strengths, clip_generators
 from .classes import KINDS, Asked, draw_classes, names_of, nearest_cell_types, one_for_each_clip, video_scale
-from .conditions import Conditions, Given
+from .conditions import Conditions, Given, Pictures
 from .finishing import expected_flow, level_of_noise, without_residue
 from .guidance import Guidance
 from .output import CellVideoPipelineOutput, as_output, check_output_type
@@ -134,8 +134,8 @@ class CellVideoPipeline(DiffusionPipeline):
         width: int | None = None,
         batch_size: int = 1,
         num_inference_steps: int = 25,
-        first_frame: np.ndarray | torch.Tensor | None = None,
-        frames: np.ndarray | torch.Tensor | None = None,
+        first_frame: Pictures | None = None,
+        frames: Pictures | None = None,
         frame_mask: np.ndarray | torch.Tensor | None = None,
         flow: np.ndarray | torch.Tensor | None = None,
         cell_type: Asked = None,
@@ -162,9 +162,9 @@ class CellVideoPipeline(DiffusionPipeline):
             num_inference_steps (`int`, defaults to 25): Denoising steps. A distilled checkpoint takes its own few
                 (`config.timesteps`), whatever is asked for.
             first_frame (`np.ndarray` or `torch.Tensor` of shape `(H, W)` or `(batch_size, H, W)`, *optional*):
-                Frame to start from, in [0, 1].
+                Frame to start from, in [0, 1]; or a picture (`PIL.Image.Image`, 8-bit), or one for each clip.
             frames (`np.ndarray` or `torch.Tensor` of shape `(F, H, W)` or `(batch_size, F, H, W)`, *optional*):
-                Video in [0, 1], given where `frame_mask` says so; the whole of it without a mask.
+                Video in [0, 1], given where `frame_mask` says so, the whole of it without a mask; or pictures.
             frame_mask (`np.ndarray` or `torch.Tensor` of shape `(F,)`, bool, *optional*): Which of `frames` are given.
             flow (`np.ndarray` or `torch.Tensor` of shape `(F, H, W, 2)` or `(batch_size, F, H, W, 2)`, *optional*):
                 Flow to make the video for, in pixels per frame.

@@ -6,8 +6,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from PIL import Image
 
 Array: TypeAlias = np.ndarray | torch.Tensor
+Pictures: TypeAlias = Array | Image.Image | Sequence[Image.Image] | Sequence[Sequence[Image.Image]]
+"""An array, or 8-bit pictures such as `output_type="pil"` gives, nested like its first axes."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class Given:
         config: Mapping[str, Any],
         shape: tuple[int, int, int, int, int],
         *,
-        first_frame: Array | None,
-        frames: Array | None,
+        first_frame: Pictures | None,
+        frames: Pictures | None,
         frame_mask: Array | None,
         flow: Array | None,
     ) -> "Given":
@@ -49,7 +52,7 @@ class Given:
         if frame_mask is not None and frames is None:
             raise ValueError("frame_mask says which of frames are given: give frames too")
         if first_frame is not None:
-            video[:, 0] = _read("first_frame", first_frame, (batch, height, width))
+            video[:, 0] = _read("first_frame", _without_pictures("first_frame", first_frame), (batch, height, width))
             given[:, 0, 0] = True
             _require(config, "first_frame", ("first_frame", "prediction"))
         if frames is not None:
@@ -58,7 +61,7 @@ class Given:
                 mask = _tensor(frame_mask, torch.bool)
             if mask.shape != (num_frames,):
                 raise ValueError(f"frame_mask must have num_frames = {num_frames} entries, got {tuple(mask.shape)}")
-            read = _read("frames", frames, (batch, num_frames, height, width))
+            read = _read("frames", _without_pictures("frames", frames), (batch, num_frames, height, width))
             video[:, mask] = read[:, mask]
             given[:, mask, 0] = True
             task = ("video_to_flow",) if bool(mask.all()) else ("prediction", "interpolation")
@@ -128,6 +131,19 @@ class Conditions:
         index = [0, 1, 1][: clip.shape[1]]
         given = self.given[:, :, index].transpose(1, 2)[..., None, None]
         return torch.where(given, self.values, clip)
+
+
+def _without_pictures(name: str, given: Pictures) -> Array:
+    """Pictures as an array in [0, 1], colours as their grey; arrays as they are."""
+    if isinstance(given, Image.Image):
+        if given.mode not in ("L", "RGB", "RGBA"):
+            raise ValueError(
+                f"{name} must be an 8-bit picture, grey or RGB, or an array in [0, 1], got mode {given.mode}"
+            )
+        return np.asarray(given.convert("L"), dtype=np.float32) / 255
+    if isinstance(given, Sequence) and given and isinstance(given[0], Image.Image | Sequence):
+        return np.stack([_without_pictures(name, each) for each in given])
+    return given
 
 
 def _read(name: str, array: Array, shape: tuple[int, ...]) -> torch.Tensor:

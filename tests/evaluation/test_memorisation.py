@@ -77,6 +77,14 @@ def test_copies_cut_from_any_place_and_time_of_larger_clips_are_found(make_clips
     assert np.mean([m.similarity > COPY and m.train == i // 3 for i, m in enumerate(matches)]) >= 0.9
 
 
+def test_a_few_frames_alike_are_no_copy(train, make_clips):
+    fresh = make_clips(20, 5).astype(np.float32)
+    half = np.concatenate([train[:, 5:], fresh[:, 5:]], 1)  # as if a training clip were left after five frames
+    matches = nearest_training_clips(half, train)
+    assert all(-3 <= m.offset <= 3 for m in matches)
+    assert max(m.similarity for m in matches) < COPY
+
+
 def test_a_training_clip_may_be_longer_and_larger(train):
     match = nearest_training_clips(train[:2, 2:8, 8:40, 4:36], train)[1]
     assert (match.train, match.offset) == (1, 2)

@@ -267,9 +267,13 @@ def test_paper_configurations_have_the_papers_size():
         ({"spatial_attention": [True]}, "one entry for each of the 2 scales"),
         ({"temporal_layers": ["conv", "none"]}, "temporal_layers must be"),
         ({"norm_type": "batch"}, "norm_type must be"),
-        ({"attention_head_dim": 5}, "attention_head_dim must divide"),
+        ({"attention_head_dim": 5}, "attention_head_dim must be even and divide"),
+        ({"attention_head_dim": 1}, "attention_head_dim must be even"),
+        ({"layers_per_block": 0}, "layers_per_block must be at least 1"),
+        ({"stem_kernel_size": 4}, "stem_kernel_size must be odd"),
     ],
 )
-def test_wrong_configurations_are_named(config, message):
+@pytest.mark.parametrize("model_class", [UNet3DModel, MotionUNet3DModel])
+def test_wrong_configurations_are_named(model_class, config, message):
     with pytest.raises(ValueError, match=message):
-        UNet3DModel(**{**EFFICIENT, **config})
+        model_class(**{**EFFICIENT, **config})

@@ -16,6 +16,7 @@ from diffusers import (
     HeunDiscreteScheduler,
     UniPCMultistepScheduler,
 )
+from PIL import Image
 
 from cellvid_diffusers import CellVideoPipeline, MotionUNet3DModel, StochasticDPMSolverScheduler, UNet3DModel
 from cellvid_diffusers.pipelines.classes import video_scale
@@ -350,6 +351,21 @@ class TestConditions:
         frame = np.random.default_rng(0).random((16, 24)).astype(np.float32)
         out = make_pipe()(**SHORT, first_frame=frame[:, ::-1], generator=seeded())
         np.testing.assert_array_equal(out.frames[0, 0], frame[:, ::-1])
+
+    def test_pictures_are_taken(self):
+        pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 16, 24), dtype=np.uint8)
+        clips = [[Image.fromarray(frame) for frame in clip] for clip in pixels]
+        grey = pixels.astype(np.float32) / 255
+        for given, expected in (
+            ({"first_frame": clips[0][0].convert("RGB")}, grey[:1, :1].repeat(2, 0)),
+            ({"first_frame": [clip[0] for clip in clips]}, grey[:, :1]),
+            ({"frames": clips[0], "frame_mask": [True, True, False, True]}, grey[:1, [0, 1, 3]].repeat(2, 0)),
+            ({"frames": clips, "frame_mask": [True, True, False, True]}, grey[:, [0, 1, 3]]),
+        ):
+            out = make_pipe()(**SHORT, batch_size=2, **given, generator=seeded())
+            np.testing.assert_array_equal(out.frames[:, given.get("frame_mask", [True, False, False, False])], expected)
+        with pytest.raises(ValueError, match="first_frame must be an 8-bit picture"):
+            make_pipe()(**SHORT, first_frame=Image.fromarray(pixels[0, 0].astype(np.uint16)))
 
     def test_first_frame_comes_back_exactly(self):
         frame = np.random.default_rng(0).random((2, 16, 24), dtype=np.float32)
