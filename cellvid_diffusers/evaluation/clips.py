@@ -81,7 +81,8 @@ class ClipSet:
 
         See `group_clips`.
         """
-        return group_clips(self.units, kinds=self.cell_types, positions=self.positions, times=self.times)
+        size = self.frames.shape[1:]
+        return group_clips(self.units, kinds=self.cell_types, positions=self.positions, times=self.times, size=size)
 
     def take(self, index: np.ndarray | Sequence[int]) -> "ClipSet":
         """Some of the clips."""

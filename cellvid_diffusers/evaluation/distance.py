@@ -21,7 +21,7 @@ https://doi.org/10.1016/j.jspi.2013.03.018
 """
 
 from collections.abc import Callable, Sequence
-from itertools import combinations, islice, product
+from itertools import combinations, islice, pairwise, product
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,6 +30,12 @@ from scipy.stats import wasserstein_distance
 
 from .controls import CONTROLS
 from .features import FAMILIES, Features, as_grey_levels, clip_features
+
+BETWEEN = "between"
+"""Group of the clips of an only recording that lie in both halves of it; they go into no half (`group_clips`)."""
+
+SHARED = 1 / 8
+"""Share of a clip's side, or of its frames, that clips of two blocks may have in common."""
 
 EQUIVALENCE_RATIO = 2.0
 """Fixed beforehand: a set whose distance stays, with its interval, below two floors counts as equivalent."""
@@ -58,7 +64,12 @@ def energy_distance(xx: np.ndarray, xy: np.ndarray, yy: np.ndarray, wx: np.ndarr
 
 
 def group_clips(
-    recordings: ArrayLike, *, kinds: ArrayLike | None = None, positions: np.ndarray | None = None, times=None
+    recordings: ArrayLike,
+    *,
+    kinds: ArrayLike | None = None,
+    positions: np.ndarray | None = None,
+    times=None,
+    size: Sequence[int] = (0, 0, 0),
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Groups that are independent of each other as far as the data allow, and the strata to split within.
 
@@ -72,12 +83,15 @@ def group_clips(
         Upper left corner (y, x) of each clip, px.
     times : (N,), optional
         First frame of each clip.
+    size : (F, H, W)
+        Of the clips, with which they may overlap.
 
     Returns
     -------
     groups, strata : (N,) arrays of str
         A kind with several recordings: one group a recording.  A kind with a single one: its quadrants, each
-        cut into an early and a late half where `times` differ.  Blocks of one recording share its culture,
+        cut into an early and a late half where `times` differ, and `BETWEEN` for the clips that lie in two of them;
+        an axis along which clips overlap too much to be cut is not.  Blocks of one recording share its culture,
         so their floor is too low; `how` says so.
     how : str
         A sentence for the report.
@@ -90,21 +104,34 @@ def group_clips(
         if len(np.unique(labels[members])) > 1:
             continue
         alone.append(str(labels[members][0]))
-        cuts = [] if positions is None else [np.asarray(positions)[:, 0], np.asarray(positions)[:, 1]]
-        cuts += [] if times is None else [np.asarray(times)]
-        for values in cuts:
-            late = values > (values[members].min() + values[members].max()) / 2
-            groups[members] = [f"{g}/{int(b)}" for g, b in zip(groups[members], late[members], strict=True)]
-        if not cuts:
-            groups[members] = [f"{g}/{i}" for i, g in enumerate(groups[members])]
+        corners = [] if positions is None else list(zip(np.asarray(positions)[members].T, size[1:], strict=True))
+        corners += [] if times is None else [(np.asarray(times)[members], size[0])]
+        halves = [_halves(*each) for each in corners] or [np.arange(members.sum())]
+        blocks = ["/".join(map(str, block)) for block in zip(*halves, strict=True)]
+        groups[members] = [f"{alone[-1]}/{BETWEEN if '-1' in block else block}" for block in blocks]
     how = "Real against real: halves that share no recording."
     if alone:
         how = (
-            f"Only one recording of its kind: {', '.join(alone)}. There the halves share no block of "
-            "space and time, but they share the culture, so that the floor is lower, and every ratio "
-            "higher, than new recordings would give."
+            f"Only one recording of its kind: {', '.join(alone)}. There the halves share no block of space and time "
+            "(clips that lie in two are left out), but they share the culture, so that the floor is lower, and every "
+            "ratio higher, than new recordings would give."
         )
     return groups.astype(str), strata, how
+
+
+def _halves(corners: np.ndarray, length: int) -> np.ndarray:
+    """For each of the clips that begin at `corners` of an axis and are `length` long, the half that it lies in: 0, 1,
+    or -1 where that is both. All 0 if no cut keeps half of the clips."""
+    begins = np.unique(corners)
+    middle = (begins[0] + begins[-1]) / 2
+    cuts = []
+    for before, begin in pairwise(begins):
+        early, late = corners + (1 - SHARED) * length <= begin, corners >= begin
+        cuts.append((min(early.sum(), late.sum()), (early | late).sum(), -abs((before + begin) / 2 - middle), begin))
+    if not cuts or max(cuts)[0] == 0 or 2 * max(cuts)[1] < len(corners):
+        return np.zeros(len(corners), int)
+    begin = max(cuts)[-1]
+    return np.where(corners >= begin, 1, np.where(corners + (1 - SHARED) * length <= begin, 0, -1))
 
 
 def split_halves(
@@ -113,10 +140,11 @@ def split_halves(
     """Ways to cut the groups into two halves, within each stratum, as pairs of `(N,)` weights.
 
     Each stratum weighs the same on both sides, as much as it has clips.  All ways where there are few, else
-    a random choice.  A stratum with a single group cannot be split and stays out; halves of a single clip
-    do, too, unless there are no others.
+    a random choice.  A stratum with a single group cannot be split and stays out, as do clips `BETWEEN`; halves of
+    a single clip do, too, unless there are no others.
     """
-    names = [sorted(set(groups[strata == s])) for s in np.unique(strata)]
+    halved = ~np.char.endswith(groups.astype(str), f"/{BETWEEN}")
+    names = [sorted(set(groups[(strata == s) & halved])) for s in np.unique(strata)]
     names = [n for n in names if len(n) > 1]
     if not names:
         raise ValueError(f"the real side needs at least two groups to compare real with real, got {np.unique(groups)}")

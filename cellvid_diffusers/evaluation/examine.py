@@ -162,7 +162,7 @@ def examine(
         step("learned distances")
         quoted = {"learned": learned_distances(real.frames, synth.frames)}
     groups, strata, how = real.groups()
-    units = group_clips(synth.units, positions=synth.positions, times=synth.times)[0]
+    units = group_clips(synth.units, positions=synth.positions, times=synth.times, size=synth.frames.shape[1:])[0]
     # Real blocks are few and clips many: unless compared within cell types, the units of the sides differ in their mix.
     kinds = (strata, synth.cell_types) if mix["matched"] else tuple(np.full(len(s), "all") for s in (real, synth))
     sides = Side(groups, kinds[0]), Side(units, kinds[1])

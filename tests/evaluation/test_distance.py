@@ -102,6 +102,18 @@ def test_groups_are_recordings_where_there_are_several_and_blocks_where_there_is
     assert "c" in how and strata.tolist() == kind.tolist()
 
 
+def test_blocks_of_a_recording_share_no_pixels():
+    corners = np.array([(t, y, x) for t in (0, 10, 20, 27) for y in (0, 2) for x in (0, 64, 132, 200)])
+    size = 10, 128, 128
+    groups, strata, _ = group_clips(["c"] * len(corners), positions=corners[:, 1:], times=corners[:, 0], size=size)
+    assert len(set(groups)) == 4 + 1
+    for a, b in split_halves(groups, strata):
+        for one in corners[a > 0]:
+            apart = np.abs(corners[b > 0] - one) >= 7 / 8 * np.array(size)
+            assert apart.any(1).all()
+        assert 2 * np.count_nonzero(a + b) >= len(corners)
+
+
 def test_halves_of_a_single_clip_are_no_halves(make_clips):
     groups, one = np.repeat(["a", "b", "c"], [8, 7, 1]), np.full(16, "all")
     splits = split_halves(groups, one)
