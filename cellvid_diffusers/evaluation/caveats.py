@@ -3,6 +3,7 @@
 from typing import Any
 
 from .clips import UNKNOWN
+from .distance import LEAST_SPLITS
 from .memorisation import COPY
 from .statistics.permutation import MIN_UNITS
 
@@ -57,6 +58,12 @@ def caveats(details: dict[str, Any]) -> list[str]:
         out.append(
             f"Fewer than {MIN_UNITS} independent units on the {' and '.join(few)} side: effect sizes and intervals are "
             "given, p-values are not, and the intervals are likely too narrow."
+        )
+    splits = min(found["splits"] for found in details["distances"].values())
+    if splits < LEAST_SPLITS:
+        out.append(
+            f"The real clips can be halved in {splits} way(s) only: the floor is a single comparison or two, and the "
+            "distances get no verdict."
         )
     for family, found in details["distances"].items():
         if not found["trusted"]:

@@ -97,11 +97,15 @@ def compare_all(
     lengths = compare_lengths(real, synth, sides, seed=seed)
     if lengths is not None:
         row = compare_measure(real, synth, "length", sides, splits, seed=seed) or {}
+        row.pop("p_equivalence", None)  # of lengths as seen, which those cut off bring nearer to each other
         rows["neurite length"] = row | lengths | {"unit": "px"}
     if directions is not None:
         rows["neurite direction"] = directions | {"unit": "rad"}
-    decide(rows)
     rates = compare_events(tables[0].events, tables[1].events, (sides[0].units, sides[1].units), seed=seed)
+    for event, rate in rates.items():
+        if f"{event} per cell and frame" in rows:
+            rows[f"{event} per cell and frame"]["rate_interval"] = rate["interval"]
+    decide(rows)
     return {"measures": rows, "directions": directions, "lengths": lengths, "events": rates}
 
 

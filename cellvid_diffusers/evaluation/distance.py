@@ -37,6 +37,13 @@ BETWEEN = "between"
 SHARED = 1 / 8
 """Share of a clip's side, or of its frames, that clips of two blocks may have in common."""
 
+LEAST_SCALE = 0.004
+"""Least deviation of a feature as a share of its median: a grey level of 255. Where all real clips are saturated, the
+brightest grey level hardly varies, and in deviations of nearly nothing a little would be everything."""
+
+LEAST_SPLITS = 3
+"""Distinct splits of the real groups that a verdict needs: two recordings can be halved in one way only."""
+
 EQUIVALENCE_RATIO = 2.0
 """Fixed beforehand: a set whose distance stays, with its interval, below two floors counts as equivalent."""
 
@@ -195,7 +202,7 @@ class Yardstick:
         raw = np.stack(list(real.values()), 1)
         self.center = np.median(raw, 0)
         spread = np.subtract(*np.percentile(raw, (75, 25), axis=0)) / 1.349
-        self.scale = np.maximum(spread, 0.5 * raw.std(0)) + 1e-3
+        self.scale = np.maximum.reduce([spread, 0.5 * raw.std(0), LEAST_SCALE * np.abs(self.center)]) + 1e-3
         self.real, self.groups, self.strata, self.seed = self.standardise(real), groups, strata, seed
         self.within = cdist(self.real, self.real)
         self.splits = split_halves(groups, strata, max_splits=max_splits, seed=seed)
@@ -205,7 +212,8 @@ class Yardstick:
         self.floor = float(np.sqrt(np.mean(self.floor_values**2)))
         if self.floor == 0:
             raise ValueError("real clips must differ from each other, got halves that are the same: there is no floor")
-        self.threshold = float(np.quantile(self.floor_values, 0.95, method="higher"))
+        self.threshold = max(0.0, float(np.quantile(self.floor_values, 0.95, method="higher")))
+        self.distinct = len({frozenset((tuple(a), tuple(b))) for a, b in self.splits})
 
     def standardise(self, features: Features) -> np.ndarray:
         """Features of N clips as `(N, features)`, in the real clips' deviations from their median."""
@@ -232,7 +240,8 @@ class Yardstick:
             "floor": self.floor,
             "ratio": value / self.floor,
             "interval": ((value + tails) / self.floor).tolist(),
-            "verdict": self.verdict(*(value + tails)),
+            "verdict": self.verdict(*(value + tails)) if self.distinct >= LEAST_SPLITS else "inconclusive",
+            "splits": self.distinct,
             "floor_range": [float(self.floor_values.min()), float(self.floor_values.max())],
             "telltale": self.telltale(y),
         }
@@ -347,10 +356,11 @@ def compare_clips(
     -------
     dict
         ``distances``: family -> ``value``, ``floor``, ``ratio``, ``interval`` (95 %, of the ratio),
-        ``verdict`` (`equivalent`, `different` or `inconclusive`), ``floor_range``, ``telltale``, and
-        ``trusted`` (no control that the family is meant to see escaped it); ``controls``: name -> family ->
-        ``ratio``, ``interval``, ``verdict``, ``meant``; ``groups``: how many groups and splits stood behind
-        the floor.
+        ``verdict`` (`equivalent`, `different` or `inconclusive`; always the last where the real groups can be
+        halved in fewer than `LEAST_SPLITS` ways), ``splits``, the number of these ways, ``floor_range``,
+        ``telltale``, and ``trusted`` (no control that the family is meant to see escaped it); ``controls``:
+        name -> family -> ``ratio``, ``interval``, ``verdict``, ``meant``; ``groups``: how many groups and splits
+        stood behind the floor.
     """
     real, synth = as_grey_levels(real), as_grey_levels(synth)
     if real.shape[1:] != synth.shape[1:]:

@@ -30,6 +30,8 @@ from .statistics.permutation import MIN_UNITS, count_units, least_p, permutation
 from .statistics.survival import log_rank_permutation, median_length
 
 LEVEL = 0.05
+RATE_MARGIN = 2.0
+"""Times as often, or as rarely, up to which events of both sides count as equally frequent."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,12 @@ def decide(rows: dict[str, dict]) -> None:
     """Add `p_holm`, `q` and `verdict` to the rows of measures, in place.
 
     `equivalent`: two one-sided tests put the difference within half a standard deviation of real cells, and
-    the effect over all cells is no larger.  `different`: the permutation of whole units says so after Holm's
-    correction, and synthetic cells are further from real ones than real halves are from each other in most
-    splits; with too few units for a p, or for one that could pass the correction, only if the interval of
-    the effect lies beyond the margin and nearly all splits agree.  Everything else is `inconclusive`.
+    the effect over all cells is no larger; of events, whose counts are nearly all zero, the interval of the ratio
+    of their rates (`rate_interval`) lies between 1 / `RATE_MARGIN` and `RATE_MARGIN`.  `different`: the permutation
+    of whole units says so after Holm's correction, and synthetic cells are further from real ones than real halves
+    are from each other in most splits; with too few units for a p, or for one that could pass the correction, only
+    if the interval of the effect lies beyond the margin and nearly all splits agree.  Everything else is
+    `inconclusive`.
     """
     tested = [name for name, row in rows.items() if row["p"] is not None]
     p = np.array([rows[name]["p"] for name in tested])
@@ -126,12 +130,19 @@ def decide(rows: dict[str, dict]) -> None:
             differs = max(low, -high) > MARGIN and agree >= 0.95
         else:
             differs = row["p_holm"] < LEVEL and agree >= 0.8
-        if row.get("p_equivalence", 1) < LEVEL and abs(row["effect"]) < MARGIN:
+        if _is_equivalent(row):
             row["verdict"] = "equivalent"
         elif differs:
             row["verdict"] = "different"
         else:
             row["verdict"] = "inconclusive"
+
+
+def _is_equivalent(row: dict) -> bool:
+    if "rate_interval" in row:
+        low, high = row["rate_interval"] or (0.0, np.inf)
+        return bool(low > 1 / RATE_MARGIN and high < RATE_MARGIN)
+    return bool(row.get("p_equivalence", 1) < LEVEL and abs(row["effect"]) < MARGIN)
 
 
 def _of_sides(labels: Sequence[np.ndarray]) -> np.ndarray:

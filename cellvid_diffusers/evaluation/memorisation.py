@@ -83,11 +83,12 @@ def nearest_training_clips(
     """
     if any(t < c for t, c in zip(train.shape[2:], clips.shape[2:], strict=True)):
         raise ValueError(f"training clips must be as large as the clips, got {train.shape[2:]} for {clips.shape[2:]}")
+    if clips.shape[1] > train.shape[1]:
+        return _nearest_of_pieces(clips, train, exclude, candidates)
     unit = float(train.std()) or 1.0  # what is added below against division by zero is meant for grey levels
-    clips, train = (side * np.float32(40 / unit) for side in (clips, train))
     scale = max(1, round(min(clips.shape[2:]) / 16))
     wide = min(clips.shape[2:]) / 10
-    sharp, sharp_train = _band_pass(clips, wide), _band_pass(train, wide)
+    sharp, sharp_train = (_band_pass(side, wide, 40 / unit) for side in (clips, train))
     square = clips.shape[2] == clips.shape[3]
     orientations = [o for o in ORIENTATIONS if square or o[0] % 180 == 0]
     places = _coarse(sharp, sharp_train, orientations, scale, exclude, candidates)
@@ -98,6 +99,18 @@ def nearest_training_clips(
         best = _aligned(clip, sharp_train, near, scale, turns, (-1, 0, 1))
         matches.append(best[0] if best else Match(0.0, 0, 0, False, (0, 0), 0))
     return matches
+
+
+def _nearest_of_pieces(clips, train, exclude, candidates) -> list[Match]:
+    """The nearest training clip of any piece of each clip that is as long as a training clip."""
+    length = train.shape[1]
+    starts = {*range(0, clips.shape[1] - length, max(1, length // 3)), clips.shape[1] - length}
+    found = []
+    for start in sorted(starts):
+        piece = clips[:, start : start + length]
+        matches = nearest_training_clips(piece, train, exclude=exclude, candidates=candidates)
+        found.append([replace(match, offset=match.offset - start) for match in matches])
+    return [max(each, key=lambda match: match.similarity) for each in zip(*found, strict=True)]
 
 
 def _aligned(clip, train, places: list[Match], scale: int, turns=(0,), delays=(0,)) -> list[Match]:
@@ -126,11 +139,13 @@ def _offsets(length: int, train_length: int) -> range:
     return range(max(common - length, -middle), min(train_length - common, train_length - 1 - middle) + 1)
 
 
-def _band_pass(clips: np.ndarray, wide: float) -> np.ndarray:
-    """Detail between 1 px and a tenth of the frame: no noise, no shading, which all recordings share."""
-    flat = clips.reshape(-1, *clips.shape[2:]).astype(np.float32)
-    out = [cv2.GaussianBlur(f, (0, 0), 1) - cv2.GaussianBlur(f, (0, 0), wide) for f in flat]
-    return np.stack(out).reshape(clips.shape)
+def _band_pass(clips: np.ndarray, wide: float, factor: float) -> np.ndarray:
+    """Detail between 1 px and `wide`, times `factor`: no noise, no shading, which all recordings share."""
+    out = np.empty(clips.shape, np.float32)
+    for index in np.ndindex(clips.shape[:2]):
+        frame = np.ascontiguousarray(clips[index], dtype=np.float32)
+        out[index] = factor * (cv2.GaussianBlur(frame, (0, 0), 1) - cv2.GaussianBlur(frame, (0, 0), wide))
+    return out
 
 
 def _coarse(clips, train, orientations, scale, exclude, candidates) -> list[list[Match]]:
@@ -274,19 +289,20 @@ def search_copies(
 
 
 def _planted_copies(train: np.ndarray, size: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Copies of up to 20 training clips, `size` (F, H, W) large, with new noise: every other one cut from any place and
-    turned by right angles, the rest turned by any angle and cut from the middle; from any frame on, mirrored or not."""
+    """Copies of up to 20 training clips, `size` (F, H, W) large, from any frame on, mirrored or not, with new noise:
+    every other one cut from any place and turned by right angles, the rest, if square, by any angle and cut from the
+    middle."""
     places = [have - want for have, want in zip(train.shape[1:], size, strict=True)]
-    turn = 90 if size[1] == size[2] else 180
+    square = size[1] == size[2]  # others are searched for upright and upside down alone
     copies = []
     for k, index in enumerate(rng.permutation(len(train))[:20]):
         t, y, x = (int(rng.integers(max(0, place) + 1)) for place in places)
         clip, mirrored = train[index, t : t + size[0]], bool(rng.integers(2))
-        if k % 2:
+        if k % 2 and square:
             y, x = (place // 2 for place in places[1:])
             clip = transform(clip, rng.uniform(0, 360), mirrored)[:, y : y + size[1], x : x + size[2]]
         else:
-            angle = turn * int(rng.integers(360 // turn))
+            angle = 90 * int(rng.integers(4)) if square else 180 * int(rng.integers(2))
             clip = transform(clip[:, y : y + size[1], x : x + size[2]], angle, mirrored)
         copies.append(clip)
     planted = np.stack(copies)

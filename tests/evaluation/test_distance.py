@@ -102,6 +102,22 @@ def test_groups_are_recordings_where_there_are_several_and_blocks_where_there_is
     assert "c" in how and strata.tolist() == kind.tolist()
 
 
+def test_two_recordings_give_no_verdict(make_clips):
+    real, synth = make_clips(12, 0), make_clips(12, 1, contrast=120)
+    for groups, verdict in ((np.repeat(["a", "b"], 6), "inconclusive"), (np.repeat(list("abcdef"), 2), "different")):
+        found = compare_clips(real, synth, real_groups=groups, controls=False)["distances"]["appearance"]
+        assert found["verdict"] == verdict
+
+
+def test_a_grey_level_is_no_distance_where_all_clips_are_saturated():
+    rng = np.random.default_rng(0)
+    real = {"brightest": np.full(20, 255.0), "other": rng.normal(100, 5, 20)}
+    synth = {"brightest": np.full(20, 254.0), "other": rng.normal(100, 5, 20)}
+    groups = np.repeat([str(i) for i in range(10)], 2)
+    found = Yardstick(real, groups, np.full(20, "all")).measure(synth, np.arange(20).astype(str), repeats=50)
+    assert found["ratio"] < 20
+
+
 def test_blocks_of_a_recording_share_no_pixels():
     corners = np.array([(t, y, x) for t in (0, 10, 20, 27) for y in (0, 2) for x in (0, 64, 132, 200)])
     size = 10, 128, 128

@@ -112,6 +112,16 @@ def test_five_units_a_side_can_tell_an_obvious_difference_among_twenty_measures(
     assert "different" not in {row["verdict"] for name, row in rows.items() if name != "0"}
 
 
+@pytest.mark.parametrize(
+    "interval, verdict",
+    [((0.8, 17.0), "inconclusive"), ((0.1, 1.2), "inconclusive"), (None, "inconclusive"), ((0.7, 1.6), "equivalent")],
+)
+def test_events_are_as_frequent_only_if_the_ratio_of_their_rates_says_so(interval, verdict):
+    rows = {"merges": {"p": 0.9, "p_equivalence": 1e-6, "effect": 0.1, "rate_interval": interval}}
+    decide(rows)
+    assert rows["merges"]["verdict"] == verdict
+
+
 def test_what_no_real_clip_has_is_different_and_what_none_at_all_has_gets_no_row():
     synth, side = culture(np.random.default_rng(0))
     none = synth.assign(area=0.0)

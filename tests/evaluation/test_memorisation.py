@@ -77,6 +77,20 @@ def test_copies_cut_from_any_place_and_time_of_larger_clips_are_found(make_clips
     assert np.mean([m.similarity > COPY and m.train == i // 3 for i, m in enumerate(matches)]) >= 0.9
 
 
+def test_copies_within_longer_clips_are_found(train, make_clips):
+    longer = make_clips(3, 6, frames=30).astype(np.float32)
+    for clip, copied, start in zip(longer, train, (0, 7, 20), strict=False):
+        clip[start : start + 10] = copied
+    matches = nearest_training_clips(longer, train)
+    assert [(m.train, m.offset) for m in matches] == [(0, 0), (1, -7), (2, -20)]
+    assert min(m.similarity for m in matches) > 0.99
+
+
+def test_planted_copies_of_frames_that_are_not_square_can_be_found(make_clips):
+    train = make_clips(12, 7)[..., :40].astype(np.float32)
+    assert search_copies(train[:2], train[:2], train, np.arange(2))[0]["control"] == 1
+
+
 def test_a_few_frames_alike_are_no_copy(train, make_clips):
     fresh = make_clips(20, 5).astype(np.float32)
     half = np.concatenate([train[:, 5:], fresh[:, 5:]], 1)  # as if a training clip were left after five frames
