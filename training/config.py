@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from accelerate.utils import is_tensorboard_available
 
 from cellvid_diffusers.pipelines.classes import KINDS
 
@@ -69,7 +70,7 @@ DEFAULTS: dict[str, Any] = {
     "max_grad_norm": 1.0,
     "use_ema": True,
     "ema_max_decay": 0.9995,
-    "mixed_precision": "no",
+    "mixed_precision": None,  # "no", "fp16" or "bf16"; null: as accelerate was launched
     "gradient_checkpointing": False,
     "compile": False,
     "seed": 0,
@@ -80,7 +81,7 @@ DEFAULTS: dict[str, Any] = {
     "logging_steps": 10,
     "checkpointing_steps": 500,
     "checkpoints_total_limit": 2,  # null keeps them all
-    "resume_from_checkpoint": None,  # a folder, or "latest"
+    "resume_from_checkpoint": None,  # a folder, or "latest"; one from before drops those after it
     "validation_steps": 500,
     "validation_clips": 4,
     "num_inference_steps": 25,
@@ -105,7 +106,8 @@ def load_config(argv: Sequence[str]) -> dict[str, Any]:
     """Read `--config FILE` (the smoke configuration without it) and the other options.
 
     Raises:
-        ValueError: If a key or a label column is unknown, an option has no value, or `push_to_hub` has a name.
+        ValueError: If a key or a label column is unknown, an option has no value, `push_to_hub` has a name, or
+            `report_to` a tracker that is not there.
     """
     options = _parse(argv)
     config = copy.deepcopy(DEFAULTS)
@@ -120,6 +122,10 @@ def load_config(argv: Sequence[str]) -> dict[str, Any]:
         raise ValueError(
             f"push_to_hub must be true or false (--hub_model_id takes a name), got {config['push_to_hub']}"
         )
+    if config["report_to"] not in (None, "tensorboard"):
+        raise ValueError(f"report_to must be null or tensorboard, got {config['report_to']}")
+    if config["report_to"] and not is_tensorboard_available():
+        raise ValueError("report_to tensorboard needs TensorBoard: pip install -e '.[train]'")
     config["class_columns"] = _in_order(config["class_columns"])
     return config
 

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from cellvid_diffusers.io.atomic import replacing
 
@@ -40,6 +43,21 @@ def find_checkpoint(config: dict[str, Any]) -> Path | None:
             "go on with --resume_from_checkpoint latest, or choose another --output_dir"
         )
     return chosen
+
+
+def load_checkpoint(
+    accelerator: Accelerator, checkpoint: Path, optimizer: Optimizer, lr_scheduler: LRScheduler, ema: EMAModel
+) -> None:
+    """Load the state of a run, and let this one's options hold: learning rate and its schedule, the optimiser's other
+    numbers, and the decay of the average."""
+    own = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    decay = ema.decay
+    accelerator.load_state(str(checkpoint))
+    accelerator.step = 0  # checkpoints lie between steps, whatever gradient_accumulation_steps was
+    ema.decay = decay
+    lr_scheduler.base_lrs = [options["initial_lr"] for options in own]
+    for group, options, rate in zip(optimizer.param_groups, own, lr_scheduler.get_lr(), strict=True):
+        group.update(options | {"lr": rate})
 
 
 def drop_later(folder: Path, step: int) -> None:

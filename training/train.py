@@ -32,7 +32,7 @@ from cellvid_diffusers.training_utils import (
 )
 from components import build_lr_scheduler, build_model, build_optimizer, build_teacher, load_clips, main_clock
 from config import load_config
-from resuming import drop_later, find_checkpoint, save_checkpoint
+from resuming import drop_later, find_checkpoint, load_checkpoint, save_checkpoint
 from validation import make_pipeline, write_samples
 
 
@@ -129,8 +129,7 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
     accelerator.register_for_checkpointing(progress, lr_scheduler, ema)
     model, optimizer = accelerator.prepare(model, optimizer)
     if checkpoint is not None:
-        accelerator.load_state(str(checkpoint))
-        accelerator.step = 0  # checkpoints lie between steps, whatever gradient_accumulation_steps was
+        load_checkpoint(accelerator, checkpoint, optimizer, lr_scheduler, ema)
     ema.to(accelerator.device)  # what is loaded lies on the CPU
     if accelerator.is_main_process:
         drop_later(folder, progress.step)

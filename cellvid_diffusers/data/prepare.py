@@ -198,7 +198,22 @@ def _entries(
     unknown = sorted(set(validation) - {entry.name for entry, _ in found})
     if unknown:
         raise ValueError(f"validation must name recordings among {sorted(e.name for e, _ in found)}, got {unknown[0]}")
-    return [(replace(e, split="validation") if e.name in validation else e, place) for e, place in found]
+    found = [(replace(e, split="validation") if e.name in validation else e, place) for e, place in found]
+    report.notes += _shared_cultures([entry for entry, _ in found])
+    return found
+
+
+def _shared_cultures(entries: Sequence[RecordingEntry]) -> list[str]:
+    """What to say of cultures that lie in several splits: what is held out of them is not new."""
+    splits: dict[str, set[str]] = {}
+    for entry in entries:
+        if entry.culture:
+            splits.setdefault(entry.culture, set()).add(entry.split)
+    return [
+        f"culture {culture} is in {' and '.join(sorted(where))}: what is held out is of cells trained on"
+        for culture, where in splits.items()
+        if len(where) > 1
+    ]
 
 
 def _plan_all(

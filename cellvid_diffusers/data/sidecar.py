@@ -16,6 +16,7 @@ A file may be listed twice with regions that do not overlap, so that one recordi
 """
 
 import csv
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import combinations
@@ -178,7 +179,7 @@ def name_entries(entries: Sequence[RecordingEntry]) -> list[RecordingEntry]:
         place = "_y{}-{}_x{}-{}".format(*entry.region) if entry.region and files.count(entry.file) > 1 else ""
         named.append(entry if entry.name else replace(entry, name=recording_name(Path(entry.file)) + place))
     for a, b in combinations(named, 2):
-        if a.file == b.file and _overlap(a, b):
+        if os.path.normpath(a.file) == os.path.normpath(b.file) and _overlap(a, b):
             raise ValueError(
                 f"{a.file}: a file may be listed twice only with regions apart, got {a.region}, {b.region}"
             )

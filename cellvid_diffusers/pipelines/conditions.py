@@ -141,8 +141,11 @@ def _without_pictures(name: str, given: Pictures) -> Array:
                 f"{name} must be an 8-bit picture, grey or RGB, or an array in [0, 1], got mode {given.mode}"
             )
         return np.asarray(given.convert("L"), dtype=np.float32) / 255
-    if isinstance(given, Sequence) and given and isinstance(given[0], Image.Image | Sequence):
-        return np.stack([_without_pictures(name, each) for each in given])
+    if isinstance(given, Sequence) and given and not isinstance(given[0], float | int):
+        arrays = [np.asarray(_without_pictures(name, each)) for each in given]
+        if len({each.shape for each in arrays}) > 1:
+            raise ValueError(f"{name} must be of one size, got {sorted({each.shape for each in arrays})}")
+        return np.stack(arrays)
     return given
 
 

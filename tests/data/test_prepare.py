@@ -92,6 +92,12 @@ recordings:
 """
 
 
+def test_a_culture_in_two_splits_is_told(stacks, tmp_path):
+    (stacks / "recordings.yaml").write_text(SIDECAR.replace("culture: two", "culture: one"))
+    report = prepare([], tmp_path / "out", sidecar=stacks / "recordings.yaml", downscale=1, **OPTIONS)
+    assert any(note.startswith("culture one is in train and validation") for note in report.notes)
+
+
 def test_sidecar_metadata_and_splits_by_recording(stacks, tmp_path):
     (stacks / "recordings.yaml").write_text(SIDECAR)
     prepare([], tmp_path / "out", sidecar=stacks / "recordings.yaml", downscale=1, **OPTIONS)

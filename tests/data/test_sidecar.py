@@ -53,6 +53,7 @@ def test_a_file_may_serve_twice_with_regions_apart(tmp_path):
         ("recordings: 3", "must be a list of recordings"),
         ("a: [b", "sidecar must be valid YAML"),
         ("- {file: a/x.tif}\n- {file: b/x.tif}", "different names, got x twice"),
+        ("- {file: x.tif, name: a}\n- {file: ./x.tif, name: b}", "x.tif: a file may be listed twice only"),
         ("- {file: x.tif, stride: -2}", "x.tif: stride must be at least 1, got -2"),
         ("- {file: x.tif, downscale: 0}", "x.tif: downscale must be at least 1, got 0"),
         ("- {file: x.tif, num_frames: 1}", "x.tif: num_frames must be at least 2, got 1"),

@@ -364,6 +364,11 @@ class TestConditions:
         ):
             out = make_pipe()(**SHORT, batch_size=2, **given, generator=seeded())
             np.testing.assert_array_equal(out.frames[:, given.get("frame_mask", [True, False, False, False])], expected)
+        given = [torch.from_numpy(frame) for frame in grey[:, 0]]
+        out = make_pipe()(**SHORT, batch_size=2, first_frame=given, generator=seeded())
+        np.testing.assert_array_equal(out.frames[:, 0], grey[:, 0])
+        with pytest.raises(ValueError, match="first_frame must be of one size"):
+            make_pipe()(**SHORT, batch_size=2, first_frame=[clips[0][0], clips[1][0].resize((8, 8))])
         with pytest.raises(ValueError, match="first_frame must be an 8-bit picture"):
             make_pipe()(**SHORT, first_frame=Image.fromarray(pixels[0, 0].astype(np.uint16)))
 

@@ -61,6 +61,7 @@ def test_a_value_for_a_group_and_a_group_for_a_value_are_refused(words, message)
 
 
 def test_no_is_a_precision():
+    assert load_config([])["mixed_precision"] is None
     assert load_config(["--mixed_precision", "no"])["mixed_precision"] == "no"
 
 
@@ -105,3 +106,11 @@ def test_scientific_notation_in_a_file_is_a_number(tmp_path):
     config = load_config(["--config", str(tmp_path / "own.yaml")])
     assert (config["learning_rate"], config["noise_patterns"]) == (1e-4, {"joint": 0.5})
     assert config["max_train_steps"] == 20000 and isinstance(config["max_train_steps"], int)
+
+
+def test_a_tracker_that_is_not_there_is_named_before_training(monkeypatch):
+    with pytest.raises(ValueError, match="report_to must be null or tensorboard, got wandb"):
+        load_config(["--report_to", "wandb"])
+    monkeypatch.setattr("config.is_tensorboard_available", lambda: False)
+    with pytest.raises(ValueError, match=r"pip install -e '.\[train\]'"):
+        load_config(["--report_to", "tensorboard"])

@@ -39,12 +39,14 @@ TINY = {
 }
 
 
-def launch(out: Path, *, processes: int = 1, fails: bool = False, **options) -> subprocess.CompletedProcess:
+def launch(
+    out: Path, *, processes: int = 1, fails: bool = False, precision: str = "no", **options
+) -> subprocess.CompletedProcess:
     """Launch the training script through accelerate with tiny options over the smoke configuration."""
     arguments = [str(word) for key, value in {**TINY, **options}.items() for word in (f"--{key}", value)]
     if processes == 1:
         command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_machines", "1"]
-        command += ["--num_processes", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+        command += ["--num_processes", "1", "--mixed_precision", precision, "--dynamo_backend", "no"]
     else:  # accelerate's own launcher wants MPI for several processes without a GPU
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     command += [str(ROOT / "training" / "train.py"), "--output_dir", str(out), *arguments]
@@ -110,6 +112,22 @@ class TestTraining:
     def test_asking_for_the_latest_of_no_checkpoints_starts_anew(self, tmp_path):
         launch(tmp_path, max_train_steps=1, validation_steps=100, resume_from_checkpoint="latest")
         assert [line["step"] for line in read_log(tmp_path)] == [1]
+
+    def test_options_given_on_resuming_hold(self, tmp_path):
+        launch(tmp_path, lr_scheduler="cosine", lr_warmup_steps=0)
+        again = {"resume_from_checkpoint": "latest", "max_train_steps": 8, "lr_scheduler": "cosine"}
+        launch(tmp_path, **again, lr_warmup_steps=0, learning_rate=1e-5, ema_max_decay=0.5)
+        rates = [tick["learning_rate"] for tick in read_log(tmp_path)]
+        assert rates[0] > 5e-4
+        assert rates[4] == pytest.approx(1e-5 * (1 + np.cos(np.pi * 5 / 8)) / 2, rel=1e-3)
+        state = torch.load(tmp_path / "checkpoint-8" / "optimizer.bin")
+        assert [group["initial_lr"] for group in state["param_groups"]] == [1e-5]
+
+    def test_the_launcher_chooses_the_precision(self, tmp_path):
+        launch(tmp_path, max_train_steps=1, precision="bf16")
+        plain = tmp_path / "plain"
+        launch(plain, max_train_steps=1)
+        assert read_log(tmp_path)[0]["loss"] != read_log(plain)[0]["loss"]
 
     def test_resuming_from_an_earlier_checkpoint_drops_the_later_ones(self, tmp_path):
         launch(tmp_path, checkpoints_total_limit=4, checkpointing_steps=1, validation_steps=100)
