@@ -314,10 +314,13 @@ def run_controls(
 
 
 def mark_trust(distances: dict[str, dict], controls: dict[str, dict]) -> None:
-    """Add ``trusted`` to each distance: controls were run, and none that it is meant to see escaped it."""
+    """Add ``trusted`` to each distance: controls were run, and none that it is meant to see escaped it. One that
+    missed a control cannot find clips `equivalent`."""
     for family, distance in distances.items():
         meant = [row[family] for row in controls.values() if row[family]["meant"]]
         distance["trusted"] = bool(meant) and all(m["verdict"] == "different" for m in meant)
+        if meant and not distance["trusted"] and distance["verdict"] == "equivalent":
+            distance["verdict"] = "inconclusive"
 
 
 def compare_clips(

@@ -9,6 +9,7 @@ from cellvid_diffusers.evaluation.distance import (
     compare_clips,
     energy_distance,
     group_clips,
+    mark_trust,
     split_halves,
 )
 from cellvid_diffusers.evaluation.features import clip_features
@@ -100,6 +101,13 @@ def test_groups_are_recordings_where_there_are_several_and_blocks_where_there_is
     assert groups[:4].tolist() == ["a", "a", "b", "b"]
     assert len(set(groups[4:])) == 4
     assert "c" in how and strata.tolist() == kind.tolist()
+
+
+@pytest.mark.parametrize("seen, verdict", [("different", "equivalent"), ("inconclusive", "inconclusive")])
+def test_a_distance_that_misses_a_control_finds_nothing_equivalent(seen, verdict):
+    distances = {"motion": {"verdict": "equivalent"}}
+    mark_trust(distances, {"frozen": {"motion": {"meant": True, "verdict": seen}}})
+    assert distances["motion"] == {"verdict": verdict, "trusted": seen == "different"}
 
 
 def test_two_recordings_give_no_verdict(make_clips):
