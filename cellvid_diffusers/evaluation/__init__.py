@@ -12,7 +12,7 @@ _HOME = {
     "count_events": "events",
     "evaluate": "examine",
     "flow_agreement": "motion",
-    "group_clips": "distance",
+    "group_clips": "halves",
     "link_cells": "tracks",
     "measure_cells": "cells",
     "measure_clip": "measure",

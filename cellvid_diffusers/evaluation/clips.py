@@ -10,7 +10,7 @@ from datasets import get_dataset_split_names
 
 from ..data import decode_flow, decode_frames, load_patches, read_recording
 from ..data.readers import scale_to_bytes
-from .distance import group_clips
+from .halves import group_clips
 
 UNKNOWN = "unknown"
 

@@ -16,8 +16,9 @@ from .clips import ClipSet, dataset_splits, load_clips
 from .compare import compare_all, paper_table2
 from .controls import CONTROLS
 from .coverage import coverage
-from .distance import build_yardsticks, check_halves, group_clips, mark_trust, run_controls
+from .distance import build_yardsticks, mark_trust, run_controls
 from .features import clip_features
+from .halves import check_halves, group_clips
 from .learned import learned_distances
 from .measure import Measurements, measure_clips
 from .measures import Side

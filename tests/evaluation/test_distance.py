@@ -5,14 +5,12 @@ from scipy.spatial.distance import cdist
 from cellvid_diffusers.evaluation.controls import CONTROLS
 from cellvid_diffusers.evaluation.distance import (
     Yardstick,
-    check_halves,
     compare_clips,
     energy_distance,
-    group_clips,
     mark_trust,
-    split_halves,
 )
 from cellvid_diffusers.evaluation.features import clip_features
+from cellvid_diffusers.evaluation.halves import check_halves, group_clips, split_halves
 
 
 def distance(a, b):

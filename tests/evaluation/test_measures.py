@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from cellvid_diffusers.evaluation.compare import paper_table2
-from cellvid_diffusers.evaluation.distance import split_halves
+from cellvid_diffusers.evaluation.halves import split_halves
 from cellvid_diffusers.evaluation.measures import (
     Side,
     compare_directions,
