@@ -124,7 +124,7 @@ def test_a_grey_level_is_no_distance_where_all_clips_are_saturated():
     assert found["ratio"] < 20
 
 
-def test_blocks_of_a_recording_share_no_pixels():
+def test_blocks_of_a_recording_share_an_eighth_at_most():
     corners = np.array([(t, y, x) for t in (0, 10, 20, 27) for y in (0, 2) for x in (0, 64, 132, 200)])
     size = 10, 128, 128
     groups, strata, _ = group_clips(["c"] * len(corners), positions=corners[:, 1:], times=corners[:, 0], size=size)
