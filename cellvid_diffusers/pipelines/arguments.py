@@ -1,5 +1,6 @@
 """Whether a call of the pipeline can be met, told before anything is computed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -76,14 +77,20 @@ def check_strengths(
             )
 
 
+def check_tensor_inputs(names: Sequence[str], known: Sequence[str]) -> None:
+    """A `ValueError` if a callback wants to be handed what there is not."""
+    if isinstance(names, str) or not set(names) <= set(known):
+        raise ValueError(f"callback_on_step_end_tensor_inputs must be among {list(known)}, got {names}")
+
+
 def clip_generators(
-    generator: torch.Generator | list[torch.Generator] | None, batch_size: int
+    generator: torch.Generator | Sequence[torch.Generator] | None, batch_size: int
 ) -> list[torch.Generator]:
     """One generator a clip: the n-th depends on the n-th draw from the given one alone."""
-    if isinstance(generator, list):
+    if isinstance(generator, Sequence):
         if len(generator) != batch_size:
             raise ValueError(f"generator must hold one for each of the {batch_size} clips, got {len(generator)}")
-        return generator
+        return list(generator)
     device = generator.device if generator is not None else "cpu"
     seeds = [int(torch.randint(2**62, (1,), generator=generator, device=device)) for _ in range(batch_size)]
     return [torch.Generator(device).manual_seed(seed) for seed in seeds]

@@ -1,26 +1,29 @@
 """The pipeline that makes cell videos and their optical flow out of noise."""
 
-import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.schedulers import SchedulerMixin
 from diffusers.utils.torch_utils import randn_tensor
 from huggingface_hub import snapshot_download
 
 from .. import schedulers  # noqa: F401 (diffusers loads by name only what has been imported)
 from ..models import UNet3DModel
-from .arguments import check_scheduler, check_sizes, check_strengths, clip_generators
+from .arguments import check_scheduler, check_sizes, check_strengths, check_tensor_inputs, clip_generators
 from .classes import KINDS, Asked, draw_classes, names_of, nearest_cell_types, one_for_each_clip, video_scale
-from .conditions import Conditions, Given, Pictures
-from .finishing import expected_flow, level_of_noise, without_residue
+from .conditions import Given, Pictures
+from .denoising import Denoising
 from .guidance import Guidance
 from .output import CellVideoPipelineOutput, as_output, check_output_type
 from .tiling import Tiling
+
+StepEndCallback = Callable[[DiffusionPipeline, int, torch.Tensor, dict[str, torch.Tensor]], dict[str, torch.Tensor]]
 
 
 class CellVideoPipeline(DiffusionPipeline):
@@ -48,6 +51,8 @@ class CellVideoPipeline(DiffusionPipeline):
     """
 
     model_cpu_offload_seq = "unet"
+    _callback_tensor_inputs: ClassVar = ["latents"]
+    _interrupt = False
     tiling: Tiling | None = None
 
     def __init__(
@@ -126,6 +131,16 @@ class CellVideoPipeline(DiffusionPipeline):
         """Predict each clip in one piece again."""
         self.tiling = None
 
+    @property
+    def interrupt(self) -> bool:
+        """Whether a callback has ended sampling."""
+        return self._interrupt
+
+    @property
+    def num_timesteps(self) -> int:
+        """Steps of the last or present call."""
+        return len(self.scheduler.timesteps)
+
     @torch.no_grad()
     def __call__(
         self,
@@ -147,9 +162,11 @@ class CellVideoPipeline(DiffusionPipeline):
         restart_strength: float = 0.94,
         residual_noise: float | None = None,
         flow_strength: float | None = None,
-        generator: torch.Generator | list[torch.Generator] | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
         output_type: str = "np",
         return_dict: bool = True,
+        callback_on_step_end: StepEndCallback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
     ) -> CellVideoPipelineOutput | tuple[Any, Any]:
         r"""
         Generate clips.
@@ -188,9 +205,13 @@ class CellVideoPipeline(DiffusionPipeline):
                 predicted once more from the finished video, all at once (`finishing`); 0 leaves the flow that was
                 sampled. The checkpoint's own if not given. Given flow stays.
             generator (`torch.Generator` or `list[torch.Generator]`, *optional*): Makes the clips reproducible. With one
-                generator a clip is the same whatever the batch size; a list has one for each clip.
+                generator a clip is the same whatever the batch size; a list or tuple has one for each clip.
             output_type (`str`, defaults to `"np"`): `"np"`, `"pt"` or `"pil"`.
             return_dict (`bool`, defaults to `True`): Whether to return a [`CellVideoPipelineOutput`].
+            callback_on_step_end (`Callable`, *optional*): Called as `callback(pipe, step, timestep, {"latents": clip})`
+                after each step with the noisy clip `(B, C, F, H, W)` in the model's scale. Returns a dictionary, whose
+                `"latents"` sampling goes on with; what is given stays. `pipe._interrupt = True` in it ends sampling.
+            callback_on_step_end_tensor_inputs (`list[str]`): What it is handed: `"latents"`, or nothing.
 
         Returns:
             [`CellVideoPipelineOutput`] or the tuple `(frames, flow)`. Given frames and flow come back exactly.
@@ -223,6 +244,9 @@ class CellVideoPipeline(DiffusionPipeline):
             guidance_scale=guidance_scale,
             motion_guidance_scale=motion_guidance_scale,
         )
+        if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
+            callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
+        check_tensor_inputs(callback_on_step_end_tensor_inputs, self._callback_tensor_inputs)
         generators = clip_generators(generator, batch_size)
         shape = (batch_size, self.unet.config.in_channels, num_frames, height, width)
         device = self._execution_device
@@ -236,19 +260,31 @@ class CellVideoPipeline(DiffusionPipeline):
         conditions = given.scaled(self.config, scale, shape[1]).to(device)
 
         # float32 whatever the network's: some schedulers begin with noise that float16 cannot hold
-        clip = randn_tensor(shape, generator=generators, device=device)
-        self._set_timesteps(num_inference_steps, device)
-        clip = conditions.impose(clip * self.scheduler.init_noise_sigma)
+        noise = randn_tensor(shape, generator=generators, device=device)
         highest_level = self.scheduler.config.num_train_timesteps - 1
         guidance = Guidance(labels, guidance_scale, motion_guidance_scale, highest_level=highest_level)
         if motion_guidance_scale != 1 and shape[1] > 1:
-            noise = randn_tensor(shape, generator=generators, device=device)
-            guidance = replace(guidance, flow_noise=noise[:, 1:])
-        clip = self._denoise(clip, self.scheduler.timesteps, conditions, guidance, generators)
-        for _ in range(num_restarts):
-            self._set_timesteps(num_inference_steps, device)
-            clip = self._restart(clip, restart_strength, conditions, guidance, generators)
-        clip = self._finish(clip, residual_noise, flow_strength, conditions, guidance, generators)
+            flow_noise = randn_tensor(shape, generator=generators, device=device)[:, 1:]
+            guidance = replace(guidance, flow_noise=flow_noise)
+        on_step_end = None
+        if callback_on_step_end is not None:
+            on_step_end = partial(self._step_end, callback_on_step_end, callback_on_step_end_tensor_inputs)
+        denoising = Denoising(
+            self.scheduler,
+            partial(guidance.predict, self._predict),
+            conditions,
+            generators,
+            num_inference_steps,
+            timesteps=self.config.timesteps,
+            progress_bar=self.progress_bar,
+            on_step_end=on_step_end,
+        )
+        self._interrupt = False
+        clip = denoising.sample(noise)
+        for _ in range(0 if self.interrupt else num_restarts):
+            clip = denoising.restart(clip, restart_strength)
+        if not self.interrupt:
+            clip = denoising.finish(clip, residual_noise, flow_strength)
         video, motion = self._decode(clip, scale)
         video, motion = given.restore(video, motion)
         self.maybe_free_model_hooks()
@@ -274,87 +310,12 @@ class CellVideoPipeline(DiffusionPipeline):
 
         return network(clip, levels) if self.tiling is None else self.tiling.predict(network, clip, levels)
 
-    def _denoise(
-        self,
-        clip: torch.Tensor,
-        timesteps: torch.Tensor,
-        conditions: Conditions,
-        guidance: Guidance,
-        generators: list[torch.Generator],
-    ) -> torch.Tensor:
-        """Take a noisy clip through the timesteps, what is given staying as it is."""
-        takes_generator = "generator" in inspect.signature(self.scheduler.step).parameters
-        extra = {"generator": generators} if takes_generator else {}
-        for timestep in self.progress_bar(timesteps):
-            model_input = conditions.impose(self.scheduler.scale_model_input(clip, timestep))
-            prediction = guidance.predict(self._predict, model_input, conditions.levels(timestep))
-            clip = conditions.impose(self.scheduler.step(prediction, timestep, clip, **extra).prev_sample)
-        return clip
-
-    def _restart(
-        self,
-        clip: torch.Tensor,
-        strength: float,
-        conditions: Conditions,
-        guidance: Guidance,
-        generators: list[torch.Generator],
-    ) -> torch.Tensor:
-        """Noise a finished clip again, to a share of all levels, and take it from there."""
-        begin = self._restart_index(strength)
-        self._begin_at(begin)
-        timesteps = self.scheduler.timesteps[begin:]
-        noise = randn_tensor(clip.shape, generator=generators, device=clip.device, dtype=clip.dtype)
-        noisy = conditions.impose(self.scheduler.add_noise(clip, noise, timesteps[:1].expand(len(clip))))
-        return self._denoise(noisy, timesteps, conditions, guidance, generators)
-
-    def _finish(
-        self,
-        clip: torch.Tensor,
-        residual_noise: float,
-        flow_strength: float,
-        conditions: Conditions,
-        guidance: Guidance,
-        generators: list[torch.Generator],
-    ) -> torch.Tensor:
-        """What one more prediction each can mend (`finishing`)."""
-
-        def predict(noisy: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-            return guidance.predict(self._predict, conditions.impose(noisy), levels)
-
-        if residual_noise > 0:
-            level = level_of_noise(self.scheduler, residual_noise)
-            levels = conditions.levels(torch.tensor(level, device=clip.device))
-            clip = conditions.impose(without_residue(partial(predict, levels=levels), clip, level, self.scheduler))
-        if flow_strength > 0 and clip.shape[1] > 1:
-            level = max(1, round(flow_strength * self.scheduler.config.num_train_timesteps) - 1)  # 0 says given
-            levels = conditions.levels(torch.tensor(level, device=clip.device))
-            levels[..., 0] = 0
-            noise = randn_tensor(clip.shape, generator=generators, device=clip.device, dtype=clip.dtype)
-            clip = expected_flow(partial(predict, levels=levels), clip, noise, level, self.scheduler)
-        return clip
-
-    def _set_timesteps(self, num_inference_steps: int, device: torch.device) -> None:
-        """Those of a distilled model, or as many as asked for."""
-        if self.config.timesteps is None:
-            self.scheduler.set_timesteps(num_inference_steps, device=device)
-            self._begin_at(0)  # else a first timestep that comes twice counts as the second
-            return
-        if "timesteps" not in inspect.signature(self.scheduler.set_timesteps).parameters:
-            raise ValueError(
-                f"scheduler must take timesteps: this checkpoint was distilled to {self.config.timesteps}, "
-                f"got {type(self.scheduler).__name__}"
-            )
-        self.scheduler.set_timesteps(timesteps=self.config.timesteps, device=device)
-
-    def _begin_at(self, index: int) -> None:
-        """Tell a scheduler that counts its steps where sampling begins."""
-        if hasattr(self.scheduler, "set_begin_index"):
-            self.scheduler.set_begin_index(index)
-
-    def _restart_index(self, strength: float) -> int:
-        """Index of the first timestep at or below a share of all noise levels; the last one if there is none."""
-        above = int((self.scheduler.timesteps > strength * self.scheduler.config.num_train_timesteps).sum())
-        return min(above, len(self.scheduler.timesteps) - 1)
+    def _step_end(
+        self, callback: StepEndCallback, names: Sequence[str], step: int, timestep: torch.Tensor, clip: torch.Tensor
+    ) -> tuple[torch.Tensor, bool]:
+        """The clip that a callback leaves, and whether it lets sampling go on."""
+        changed = callback(self, step, timestep, {name: clip for name in names})
+        return changed.get("latents", clip), not self.interrupt
 
     def _decode(
         self, clip: torch.Tensor, scale: tuple[torch.Tensor, torch.Tensor]

@@ -16,6 +16,7 @@ from diffusers import (
     HeunDiscreteScheduler,
     UniPCMultistepScheduler,
 )
+from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from PIL import Image
 
 from cellvid_diffusers import CellVideoPipeline, MotionUNet3DModel, StochasticDPMSolverScheduler, UNet3DModel
@@ -307,6 +308,69 @@ def test_guidance_with_weights_that_are_loaded_layer_by_layer():
     np.testing.assert_allclose(offloaded(**arguments, generator=seeded()).frames, expected, atol=1e-6)
 
 
+class TestCallbacks:
+    def test_each_step_is_told(self):
+        seen = []
+
+        def look(pipe, step, timestep, handed):
+            seen.append((step, int(timestep), handed["latents"].shape))
+            return handed
+
+        pipe = make_pipe()
+        clip = pipe(**SHORT, callback_on_step_end=look, generator=seeded()).frames
+        assert seen == [(n, int(t), (1, 3, 4, 16, 24)) for n, t in enumerate(pipe.scheduler.timesteps)]
+        np.testing.assert_array_equal(clip, pipe(**SHORT, generator=seeded()).frames)
+
+    def test_what_it_returns_is_gone_on_with_and_what_is_given_stays(self):
+        def empty(pipe, step, timestep, handed):
+            return {"latents": torch.zeros_like(handed["latents"])}
+
+        frame = np.random.default_rng(0).random((16, 24), np.float32)
+        seen = []
+
+        def look(pipe, step, timestep, handed):
+            seen.append(handed["latents"].clone())
+            return empty(pipe, step, timestep, handed)
+
+        out = make_pipe()(**SHORT, first_frame=frame, callback_on_step_end=look, generator=seeded())
+        np.testing.assert_array_equal(out.frames[0, 0], frame)
+        np.testing.assert_allclose(out.frames[0, 1:], 0.5)
+        assert seen[1][0, 0, 0].any()
+
+    def test_sampling_can_be_ended(self):
+        steps = []
+
+        def end(pipe, step, timestep, handed):
+            steps.append(step)
+            pipe._interrupt = step == 1
+            return {"latents": torch.zeros_like(handed["latents"])}
+
+        pipe = make_pipe()
+        out = pipe(**SHORT, num_restarts=1, flow_strength=0.5, callback_on_step_end=end)
+        assert steps == [0, 1] and pipe.interrupt
+        np.testing.assert_array_equal(out.frames, np.full_like(out.frames, 0.5))
+        np.testing.assert_array_equal(out.flow, np.zeros_like(out.flow))
+        pipe(**SHORT)
+        assert not pipe.interrupt
+
+    def test_those_of_diffusers_say_what_they_want(self):
+        class Cutoff(PipelineCallback):
+            tensor_inputs: ClassVar = ["latents"]
+            steps: ClassVar = []
+
+            def callback_fn(self, pipeline, step_index, timesteps, callback_kwargs):
+                self.steps.append((step_index, pipeline.num_timesteps, list(callback_kwargs)))
+                return callback_kwargs
+
+        make_pipe()(**SHORT, callback_on_step_end=MultiPipelineCallbacks([Cutoff()]))
+        assert Cutoff.steps == [(n, 3, ["latents"]) for n in range(3)]
+
+    @pytest.mark.parametrize("names", [["prompt_embeds"], "latents"])
+    def test_what_there_is_not_is_named(self, names):
+        with pytest.raises(ValueError, match="callback_on_step_end_tensor_inputs must be among"):
+            make_pipe()(**SHORT, callback_on_step_end_tensor_inputs=names)
+
+
 class TestRestarts:
     @pytest.mark.parametrize("scheduler", [*SCHEDULERS, EulerDiscreteScheduler])
     def test_stronger_restarts_change_more(self, scheduler):
@@ -477,7 +541,7 @@ class TestClasses:
         assert [each["density"] for each in out.classes] == ["x"] * 3
         assert [each["cell_type"] for each in out.classes[:2]] == ["a", "b"]
         alone = pipe(**{**SHORT, "batch_size": 1}, cell_type="a", density="x", generator=[seeded(4)])
-        again = pipe(**{**SHORT, "batch_size": 2}, cell_type=["a", "b"], density="x", generator=[seeded(4), seeded(5)])
+        again = pipe(**{**SHORT, "batch_size": 2}, cell_type=["a", "b"], density="x", generator=(seeded(4), seeded(5)))
         np.testing.assert_allclose(again.frames[:1], alone.frames, atol=1e-5)
         with pytest.raises(ValueError, match="cell_type must be one name or a list of one for each of the 3 clips"):
             pipe(**{**SHORT, "batch_size": 3}, cell_type=["a", "b"], generator=seeded())
