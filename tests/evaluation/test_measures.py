@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from cellvid_diffusers.evaluation.compare import paper_table2
+from cellvid_diffusers.evaluation.compare import length_row, paper_table2
 from cellvid_diffusers.evaluation.halves import split_halves
 from cellvid_diffusers.evaluation.measures import (
     Side,
@@ -177,6 +177,18 @@ def test_censored_lengths_are_not_taken_for_short_ones():
     assert found["median_synth"] == pytest.approx(found["median_real"], rel=0.2)
     (short, c) = neurites(rng, scale=0.5)
     assert compare_lengths(real, short, (a, c))["p"] < 0.05
+
+
+def test_censored_lengths_are_never_called_equivalent():
+    (table, side), rows = neurites(np.random.default_rng(6), clips=48), {}
+    splits = split_halves(*vars(side).values(), max_splits=10)
+    rows["as seen"] = compare_measure(table, table, "length", (side, side), splits)
+    found = compare_lengths(table, table, (side, side))
+    rows["neurite length"] = length_row(table, table, found, (side, side), splits)
+    decide(rows)
+    assert rows["as seen"]["verdict"] == "equivalent"
+    assert rows["neurite length"]["verdict"] == "inconclusive"
+    assert rows["neurite length"]["effect"] == 0 and rows["neurite length"]["log_rank"] == pytest.approx(0, abs=1e-9)
 
 
 def test_paper_table2_is_the_ordinary_t_test_over_cells():
