@@ -5,7 +5,8 @@ import pytest
 import tifffile
 from moving_blobs import blobs
 
-from cellvid_diffusers.data import read_recording, sources
+from cellvid_diffusers.data import read_recording
+from cellvid_diffusers.data.sources import video
 
 VIDEO = blobs(5, 32, 40)
 
@@ -154,12 +155,12 @@ def test_a_late_frame_of_a_video_is_not_decoded_from_the_beginning(tmp_path, mon
     write_video(tmp_path / "v.mp4", blobs(60, seed=3), "mpeg4", "yuv420p", {"g": "6"})
     decoded = []
 
-    class Counting(sources._VideoFrames):
+    class Counting(video._VideoFrames):
         def _seek(self, key):
             super()._seek(key)
             self._decoder = (decoded.append(0) or frame for frame in self._decoder)
 
-    monkeypatch.setattr(sources, "_VideoFrames", Counting)
+    monkeypatch.setattr(video, "_VideoFrames", Counting)
     frames = read_recording(tmp_path / "v.mp4").frames
     decoded.clear()
     frames[50:56]

@@ -1,0 +1,26 @@
+"""File formats behind one face: a `Source` gives the plane at a time, channel and depth, whatever wrote the file."""
+
+from pathlib import Path
+
+from .numbered import open_numbered
+from .source import RecordingError, Source
+from .tiff import TIFF_SUFFIXES, open_tiff
+from .vendors import BIOIO_SUFFIXES, open_bioio
+from .video import VIDEO_SUFFIXES, open_video
+
+__all__ = ["BIOIO_SUFFIXES", "TIFF_SUFFIXES", "VIDEO_SUFFIXES", "RecordingError", "Source", "open_source"]
+
+
+def open_source(path: Path) -> Source:
+    """The recording at `path`, by suffix; a folder without one is numbered pictures."""
+    suffix = path.suffix.lower()
+    if suffix in BIOIO_SUFFIXES:
+        return open_bioio(path)
+    if path.is_dir():
+        return open_numbered(path)
+    if suffix in TIFF_SUFFIXES:
+        return open_tiff(path)
+    if suffix in VIDEO_SUFFIXES:
+        return open_video(path)
+    known = ", ".join(TIFF_SUFFIXES + VIDEO_SUFFIXES + BIOIO_SUFFIXES)
+    raise RecordingError(f"recording must be a folder or one of {known}, got {suffix or 'a name without suffix'}")

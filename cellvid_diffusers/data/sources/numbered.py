@@ -1,0 +1,49 @@
+"""Folders of numbered pictures, one for each frame."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+
+from .source import RecordingError, Source
+from .tiff import TIFF_SUFFIXES
+
+PICTURE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+
+
+def open_numbered(path: Path) -> Source:
+    """A folder of pictures, a frame each, in the order of the last number in their names (t000.tif, t001.tif, ...)."""
+    pictures = [p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and re.search(r"\d", p.stem)]
+    pictures.sort(key=lambda p: (int(re.findall(r"\d+", p.stem)[-1]), p.name))
+    numbers = [int(re.findall(r"\d+", p.stem)[-1]) for p in pictures]
+    if len(set(numbers)) < len(numbers):
+        raise RecordingError("numbered pictures must have different numbers, got several series in one folder")
+    if numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        missing = next(n for n in range(numbers[0], numbers[-1]) if n not in numbers)
+        raise RecordingError(f"numbered pictures must leave no gap, number {missing} is missing")
+
+    def plane(t: int, c: int, z: int) -> np.ndarray:
+        return _read_picture(pictures[t])
+
+    shape = plane(0, 0, 0).shape if pictures else ()
+    return Source(plane, len(pictures), num_channels=shape[2] if len(shape) == 3 else 1, colour=len(shape) == 3)
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    """A file with one picture, `(H, W)`, or `(H, W, 3 or 4)` with red first."""
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if picture is None:
+            raise RecordingError(f"{path.name} is no picture")
+        if picture.ndim == 2:
+            return picture
+        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    with tifffile.TiffFile(path) as tiff:
+        picture, axes = tiff.series[0].asarray(), tiff.series[0].axes
+    others = tuple(place for place, axis in enumerate(axes) if axis not in "YXS")
+    if any(picture.shape[place] > 1 for place in others):
+        raise RecordingError(f"numbered pictures must hold one plane each, got shape {picture.shape}")
+    plane = picture.squeeze(others)
+    return np.moveaxis(plane, 0, -1) if "S" in axes and not axes.endswith("S") else plane

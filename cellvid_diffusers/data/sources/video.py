@@ -1,0 +1,80 @@
+"""Films for the screen, frame by frame in any order."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import dropwhile
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from .source import RecordingError, Source
+
+VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv")
+
+
+def open_video(path: Path) -> Source:
+    """AVI, MP4 or MOV through PyAV. A video knows nothing of the microscope: its frame rate is for the screen.
+
+    A frame is decoded from the key frame before it, or from where the last reading ended if that is nearer.
+    """
+    frames = _VideoFrames(path, _index_video(str(path), path.stat().st_mtime_ns))
+    return Source(lambda t, c, z: frames.read(t), frames.index.num_frames, num_channels=3, colour=True)
+
+
+@dataclass(frozen=True)
+class _VideoIndex:
+    """Time stamps of a video's frames in order, and numbers of its key frames; both empty if the file lacks stamps."""
+
+    num_frames: int
+    stamps: tuple[int, ...]
+    keys: tuple[int, ...]
+
+
+@lru_cache(maxsize=8)
+def _index_video(path: str, changed: int) -> _VideoIndex:
+    """Go through a file's packets, decoding none; `changed`, when it was written, keeps an older file's index away."""
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and not p.is_discard]
+        num_frames = stream.frames or len(packets)
+    stamped = sorted({(pts, is_key) for pts, is_key in packets if pts is not None})
+    if not stamped or len(stamped) < num_frames:
+        return _VideoIndex(num_frames, (), ())
+    stamps, is_key = zip(*stamped, strict=True)
+    return _VideoIndex(num_frames, stamps, tuple(np.flatnonzero(is_key).tolist()))
+
+
+class _VideoFrames:
+    """Frames of a video by number."""
+
+    def __init__(self, path: Path, index: _VideoIndex) -> None:
+        self.path, self.index = path, index
+        self._next: float = math.inf  # number of the frame that the decoder gives next
+        self._decoder: Iterator[Any] = iter(())
+
+    def read(self, t: int) -> np.ndarray:
+        """Frame `t` as `(H, W, 3)`."""
+        key = bisect_right(self.index.keys, t) - 1
+        if key >= 0 and not self.index.keys[key] <= self._next <= t:
+            self._seek(self.index.keys[key])
+        elif self._next > t:
+            self._decoder, self._next = av.open(str(self.path)).decode(video=0), 0
+        for frame in self._decoder:
+            self._next += 1
+            if self._next == t + 1:
+                return frame.to_ndarray(format="rgb24")
+        self._next = math.inf
+        raise RecordingError(f"frame {t} is missing, is the file truncated?")
+
+    def _seek(self, key: int) -> None:
+        """Let the decoder go on at a key frame. Frames that a seek gives before it are passed over."""
+        container = av.open(str(self.path))
+        stamp = self.index.stamps[key]
+        container.seek(stamp, stream=container.streams.video[0])
+        self._decoder = dropwhile(lambda frame: frame.pts is None or frame.pts < stamp, container.decode(video=0))
+        self._next = key
