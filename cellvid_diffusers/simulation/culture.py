@@ -1,6 +1,6 @@
 """A simulated phase-contrast recording of which everything is known."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ from scipy import fft
 from .camera import expose, light_field, onto_pixels, substrate
 from .cells import DIVIDING, Cell, Numbers, make_cell
 from .crowding import overlap
-from .motion import World, divide, sprout, step
+from .motion import World, amid_mitosis, divide, sprout, step
 from .neurites import Obstacles
 from .optics import phase_contrast
 from .parameters import DENSITIES, MATURITIES, CultureParameters, MicroscopeParameters
@@ -196,10 +196,11 @@ def _seed(per_mm2: float, world: World) -> list[Cell]:
     cells = [sprout(cell, obstacles, world) if cell.kind == "neuron" else cell for cell in cells]
     # A culture has some cells amid division at any time.
     rate = maturity.division_per_h * world.parameters.mitosis_min / 60
-    return [
-        replace(cell, mitosis=rng.uniform(0, 0.3)) if cell.kind in DIVIDING and rng.random() < rate else cell
-        for cell in cells
-    ]
+    settled: list[Cell] = []
+    for cell in cells:
+        divides = cell.kind in DIVIDING and rng.random() < rate
+        settled += amid_mitosis(cell, rng.uniform(), world) if divides else [cell]
+    return settled
 
 
 def _place(cell: Cell, cells: list[Cell], world: World) -> Cell | None:

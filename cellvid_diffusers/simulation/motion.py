@@ -73,6 +73,15 @@ def divide(cells: list[Cell], world: World) -> list[Cell]:
     return result
 
 
+def amid_mitosis(cell: Cell, share: float, world: World) -> list[Cell]:
+    """A cell, as if alone, when a share in [0, 1) of its mitosis is over; its daughters where they have parted."""
+    pace = world.minutes / world.parameters.mitosis_min
+    cells = [replace(cell, mitosis=share % pace)]
+    for _ in range(int(share / pace)):
+        cells = divide([_advance(each, world) for each in cells], world)
+    return cells
+
+
 def step(cells: list[Cell], world: World) -> list[Cell]:
     """Go on by one frame."""
     after = separate(cells, [_advance(cell, world) for cell in cells])

@@ -1,6 +1,7 @@
 """Properties of simulated cultures."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,6 +10,9 @@ from scipy import ndimage
 
 from cellvid_diffusers.flow import warp
 from cellvid_diffusers.simulation import DENSITIES, MATURITIES, CultureParameters, simulate
+from cellvid_diffusers.simulation.cells import Numbers, make_cell
+from cellvid_diffusers.simulation.culture import _live, _seed
+from cellvid_diffusers.simulation.motion import World, amid_mitosis, roundness
 
 FRAMES, SIZE = 6, 96
 
@@ -132,6 +136,29 @@ def test_halves_of_a_dividing_cell_become_daughters():
         np.sum(culture.masks[first] == d[0]) for d in daughters
     ]
     assert 0.6 < (area[1] + area[2]) / area[0] < 1.6
+
+
+@pytest.mark.parametrize("share, cells, bodies", [(0.05, 1, 1), (0.5, 1, 1), (0.8, 1, 2), (0.999, 2, 1)])
+def test_a_culture_can_begin_at_any_stage_of_division(share, cells, bodies):
+    numbers, rng, parameters = Numbers(), np.random.default_rng(0), CultureParameters()
+    world = World(400.0, 0.5, parameters.maturities["very_young"], parameters, numbers, rng)
+    cell = make_cell("progenitor", np.array([200.0, 200.0]), numbers, world.maturity, parameters, rng)
+    found = amid_mitosis(cell, share, world)
+    assert len(found) == cells and all(len(each.bodies) == bodies for each in found)
+    if cells == 1:
+        assert found[0].mitosis == pytest.approx(share)
+        assert roundness(found[0]) == pytest.approx(min(1, share / 0.4))
+
+
+def test_divisions_come_as_often_in_the_first_frames_as_later():
+    births, parameters = np.zeros(10, int), CultureParameters()
+    maturity = replace(parameters.maturities["very_young"], progenitors=1.0, glia=0.0, division_per_h=0.3)
+    for seed in range(12):
+        world = World(150.0, 10.0, maturity, parameters, Numbers(), np.random.default_rng(seed))
+        history = _live(_seed(parameters.cells_per_mm2["dense"], world), 10, world)
+        numbers = [{cell.number for cell in cells if cell.parent} for cells, _ in history]
+        births[1:] += [len(now - before) for before, now in pairwise(numbers)]
+    assert births[1:5].sum() > 0.5 * births[5:9].sum() > 10
 
 
 def test_density_is_met():
