@@ -37,8 +37,8 @@ def flow_pieces(
         if method == "dis":
             flow = dis_flow(piece)
         else:
-            stillness = STILLNESS if method == "pyramid" else 0.0
-            flow = horn_schunck(torch.from_numpy(piece), mode=method, stillness=stillness)
+            options = {"stillness": STILLNESS} if method == "pyramid" else {}
+            flow = horn_schunck(torch.from_numpy(piece), mode=method, **options)
         yield np.moveaxis(np.asarray(flow, np.float32), 0, -1)
 
 

@@ -35,15 +35,15 @@ def horn_schunck(
     *,
     mode: str = "pyramid",
     num_iterations: int | None = None,
-    smoothness: float = 15.0,
-    stillness: float = 0.0,
-    sigma: float = 1.0,
+    smoothness: float | None = None,
+    stillness: float | None = None,
+    sigma: float | None = None,
     num_levels: int | None = None,
-    num_warps: int = 3,
-    max_step: float = 1.0,
-    brightness_weight: float = 1.0,
-    sobel_gain: float = 8.0,
-    intensity_range: float = 255.0,
+    num_warps: int | None = None,
+    max_step: float | None = None,
+    brightness_weight: float | None = None,
+    sobel_gain: float | None = None,
+    intensity_range: float | None = None,
 ) -> torch.Tensor:
     r"""Dense optical flow between consecutive frames.
 
@@ -56,29 +56,29 @@ def horn_schunck(
         paper's Eq. 3-4 to the letter; on real phase contrast it is nearly blind. `"classic"` is Horn and
         Schunck's own discretisation of 1981 at one scale, for comparison with other implementations.
     num_iterations : int, optional
-        Paper and classic: iterations from zero, default 10. Pyramid: iterations a warp, default 20, and twice as
+        Paper and classic: iterations from zero, 10 by default. Pyramid: iterations a warp, 20 by default, and twice as
         many at the coarse levels.
-    smoothness : float
-        Pyramid and classic: :math:`\alpha` of Horn and Schunck, on 8-bit values.
-    stillness : float
+    smoothness : float, optional
+        Pyramid and classic: :math:`\alpha` of Horn and Schunck, on 8-bit values; 15 by default.
+    stillness : float, optional
         Pyramid: :math:`\beta`, which pulls the flow of blank regions, and theirs alone, to zero; on 8-bit values.
-        At 0 they move along with the cells nearest to them, and with a frame that shifts as a whole; at 2 the
-        background of a culture rests.
-    sigma : float
-        Pyramid: Gaussian blur of the frames at each level, in pixels.
+        At 0, the default, they move along with the cells nearest to them, and with a frame that shifts as a whole; at 2
+        the background of a culture rests.
+    sigma : float, optional
+        Pyramid: Gaussian blur of the frames at each level, in pixels; 1 by default.
     num_levels : int, optional
         Pyramid: levels, each half the side of the one before. By default until a side falls below 32.
-    num_warps : int
-        Pyramid: linearisations a level.
-    max_step : float
-        Pyramid: the most that one warp may change either component, in pixels of its level.
-    brightness_weight : float
-        Paper: :math:`\lambda`, which weighs brightness constancy; the paper sets 1.
-    sobel_gain : float
-        Paper: sum of the positive Sobel weights times two; 8 for the integer kernel, 1 for a true derivative.
-        The paper does not state it.
-    intensity_range : float
-        Paper: value of white, 255 or 1. The paper does not state it.
+    num_warps : int, optional
+        Pyramid: linearisations a level, 3 by default.
+    max_step : float, optional
+        Pyramid: the most that one warp may change either component, in pixels of its level; 1 by default.
+    brightness_weight : float, optional
+        Paper: :math:`\lambda`, which weighs brightness constancy; 1 by default, as in the paper.
+    sobel_gain : float, optional
+        Paper: sum of the positive Sobel weights times two; 8, the default, for the integer kernel, 1 for a true
+        derivative. The paper does not state it.
+    intensity_range : float, optional
+        Paper: value of white, 255, the default, or 1. The paper does not state it.
 
     Returns
     -------
@@ -89,57 +89,47 @@ def horn_schunck(
     Raises
     ------
     ValueError
-        If the mode is unknown, an option is out of range, or the video has fewer than two
+        If the mode is unknown, an option is out of range or of another mode, or the video has fewer than two
         frames, fewer than three axes, another dtype, values that are not finite, or floating ones outside [0, 1] by
         more than 0.001.
     """
-    if mode not in ("pyramid", "paper", "classic"):
-        raise ValueError(f'mode must be "pyramid", "paper" or "classic", got {mode!r}')
-    for name, value in (
-        ("smoothness", smoothness),
-        ("num_warps", num_warps),
-        ("max_step", max_step),
-        ("brightness_weight", brightness_weight),
-        ("sobel_gain", sobel_gain),
-        ("intensity_range", intensity_range),
-    ):
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}")
-    for name, value in (("stillness", stillness), ("sigma", sigma)):
-        if not value >= 0:
-            raise ValueError(f"{name} must be at least 0, got {value}")
-    if num_iterations is None:
-        num_iterations = 20 if mode == "pyramid" else 10
-    if num_iterations < 1:
-        raise ValueError(f"num_iterations must be at least 1, got {num_iterations}")
+    options = {
+        "num_iterations": num_iterations,
+        "smoothness": smoothness,
+        "stillness": stillness,
+        "sigma": sigma,
+        "num_levels": num_levels,
+        "num_warps": num_warps,
+        "max_step": max_step,
+        "brightness_weight": brightness_weight,
+        "sobel_gain": sobel_gain,
+        "intensity_range": intensity_range,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    check_options(mode, given)
+    solve, defaults = MODES[mode]
     video = as_tensor(video)
     clips = as_eight_bit(video)
-    solve: Callable[..., torch.Tensor]
-    options: dict[str, Any] = {"num_iterations": num_iterations}
-    if mode == "paper":
-        solve = paper_flow
-        options |= {
-            "brightness_weight": brightness_weight,
-            "sobel_gain": sobel_gain,
-            "intensity_range": intensity_range,
-        }
-    elif mode == "classic":
-        solve = classic_flow
-        options |= {"smoothness": smoothness}
-    else:
-        solve = pyramid_flow
-        options |= {
-            "smoothness": smoothness,
-            "stillness": stillness,
-            "sigma": sigma,
-            "num_levels": num_levels,
-            "num_warps": num_warps,
-            "max_step": max_step,
-        }
     flow = clips.new_empty(len(clips), 2, clips.shape[1] - 1, *clips.shape[2:])
     for target, clip in zip(flow, clips, strict=True):
-        target.copy_(solve(clip, **options))
+        target.copy_(solve(clip, **defaults | given))
     return flow.view(*video.shape[:-3], *flow.shape[1:])
+
+
+def check_options(mode: str, given: dict[str, float]) -> None:
+    """A `ValueError` unless the mode is known, has all of the options, and they are in range."""
+    if mode not in MODES:
+        raise ValueError(f'mode must be "pyramid", "paper" or "classic", got {mode!r}')
+    for name, value in given.items():
+        if name not in MODES[mode][1]:
+            owners = " or ".join(other for other, (_, defaults) in MODES.items() if name in defaults)
+            raise ValueError(f"{name} is an option of mode {owners}, got it with mode {mode}")
+        if name in ("num_iterations", "num_levels") and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+        if name in ("stillness", "sigma") and not value >= 0:
+            raise ValueError(f"{name} must be at least 0, got {value}")
+        if name not in ("stillness", "sigma") and not value > 0:
+            raise ValueError(f"{name} must be positive, got {value}")
 
 
 def paper_flow(
@@ -217,3 +207,25 @@ def as_eight_bit(video: torch.Tensor) -> torch.Tensor:
     if ((clips < -_RANGE_TOLERANCE) | (clips > 1 + _RANGE_TOLERANCE)).any():
         raise ValueError(f"floating video must lie in [0, 1], got [{clips.min():.4g}, {clips.max():.4g}]")
     return clips.to(torch.float64 if video.dtype == torch.float64 else torch.float32) * 255
+
+
+MODES: dict[str, tuple[Callable[..., torch.Tensor], dict[str, Any]]] = {
+    "pyramid": (
+        pyramid_flow,
+        {
+            "num_iterations": 20,
+            "smoothness": 15.0,
+            "stillness": 0.0,
+            "sigma": 1.0,
+            "num_levels": None,
+            "num_warps": 3,
+            "max_step": 1.0,
+        },
+    ),
+    "paper": (
+        paper_flow,
+        {"num_iterations": 10, "brightness_weight": 1.0, "sobel_gain": 8.0, "intensity_range": 255.0},
+    ),
+    "classic": (classic_flow, {"num_iterations": 10, "smoothness": 15.0}),
+}
+"""Solver of one clip and default options of each mode of `horn_schunck`."""

@@ -72,7 +72,7 @@ def smooth(video: torch.Tensor, sigma: float) -> torch.Tensor:
 
 
 def median(flow: torch.Tensor) -> torch.Tensor:
-    """Median of five along rows, then along columns: a 5x5 median by 20 passes of min and max, no sorting."""
+    """Median of five along rows, then of those along columns: near a 5x5 median, in passes of min and max alone."""
     for axis, padding in ((-1, (2, 2, 0, 0)), (-2, (0, 0, 2, 2))):
         padded = functional.pad(flow, padding, mode="replicate")
         a, b, c, d, e = (padded.narrow(axis, i, flow.shape[axis]) for i in range(5))
