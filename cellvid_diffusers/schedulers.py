@@ -60,7 +60,8 @@ class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
         stochastic_range (`Sequence[float]`): Least and highest noise over signal of stochastic steps.
 
     Raises:
-        ValueError: If the stochasticity is negative or the range does not rise from above `LAST_RATIO`.
+        ValueError: If the stochasticity is negative, the range does not rise from above `LAST_RATIO`, or the noise
+            levels are those of flow matching.
     """
 
     def __init__(
@@ -71,6 +72,10 @@ class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
             raise ValueError(f"stochasticity must be at least 0, got {stochasticity}")
         if not LAST_RATIO < least < highest:
             raise ValueError(f"stochastic_range must rise from above {LAST_RATIO}, got {list(stochastic_range)}")
+        if kwargs.get("use_flow_sigmas"):
+            raise ValueError(
+                "use_flow_sigmas must be False: noise levels are alphas_cumprod's, not those of flow matching"
+            )
         super().__init__(**kwargs | FIXED)
         self.register_to_config(stochasticity=stochasticity, stochastic_range=list(stochastic_range))
 
@@ -106,8 +111,9 @@ class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
         """Levels of training nearest to steps of equal size in log(noise / signal) in the range, larger ones beyond."""
         ratios = ((1 - self.alphas_cumprod) / self.alphas_cumprod).double().sqrt().log().numpy()
         least, highest = np.log(self.config.stochastic_range)
-        knots = [max(ratios[-1], highest), highest, least, np.log(LAST_RATIO)]
-        shares = [0, SHARE_ABOVE, 1 - SHARE_BELOW, 1]
+        top = ratios[-1]
+        knots = [top, min(highest, top), min(least, top), np.log(LAST_RATIO)]
+        shares = [0, SHARE_ABOVE if top > highest else 0, 1 - SHARE_BELOW if top > least else 0, 1]
         aims = np.interp(np.linspace(0, 1, count), shares, knots)
         nearest = np.abs(ratios - aims[:, None]).argmin(axis=1)
         return sorted({max(1, int(level)) for level in nearest}, reverse=True)  # 0 says that a clip is given

@@ -42,6 +42,20 @@ def test_the_usual_number_of_steps_keeps_the_grain_of_a_camera(deviation):
     assert drawn.std() == pytest.approx(deviation, rel=0.1)
 
 
+@pytest.mark.parametrize("betas", [{"beta_schedule": "scaled_linear"}, {"beta_start": 1e-5, "beta_end": 2e-5}])
+def test_training_that_ends_below_the_range_has_as_many_steps(betas):
+    scheduler = StochasticDPMSolverScheduler(prediction_type="v_prediction", **betas)
+    scheduler.set_timesteps(25)
+    assert len(scheduler.timesteps) >= 24 and scheduler.timesteps[0] == 999
+    drawn = sample(scheduler)
+    assert drawn.isfinite().all()
+
+
+def test_noise_levels_of_flow_matching_are_refused():
+    with pytest.raises(ValueError, match="use_flow_sigmas must be False"):
+        StochasticDPMSolverScheduler.from_config(DPMSolverMultistepScheduler(use_flow_sigmas=True).config)
+
+
 def test_without_stochasticity_its_steps_are_those_of_dpm_solver():
     ours, theirs = StochasticDPMSolverScheduler(stochasticity=0, **TRAINED), DPMSolverMultistepScheduler(**TRAINED)
     ours.set_timesteps(10)
