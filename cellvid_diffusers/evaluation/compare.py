@@ -9,6 +9,7 @@ from scipy import stats
 
 from .events import EVENTS, compare_events
 from .measures import Side, compare_directions, compare_lengths, compare_measure, decide
+from .neurites import of_known_direction, of_known_length
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,11 @@ def compare_all(
         if row is not None:
             rows[name] = row | {"unit": measure.unit}
     real, synth = (t.neurites for t in tables)
-    directions = compare_directions(real, synth, sides, seed=seed)
-    lengths = compare_lengths(real, synth, sides, seed=seed)
+    directions = compare_directions(of_known_direction(real), of_known_direction(synth), sides, seed=seed)
+    measured = of_known_length(real), of_known_length(synth)
+    lengths = compare_lengths(*measured, sides, seed=seed)
     if lengths is not None:
-        rows["neurite length"] = length_row(real, synth, lengths, sides, splits, seed=seed) | {"unit": "px"}
+        rows["neurite length"] = length_row(*measured, lengths, sides, splits, seed=seed) | {"unit": "px"}
     if directions is not None:
         rows["neurite direction"] = directions | {"unit": "rad"}
     rates = compare_events(tables[0].events, tables[1].events, (sides[0].units, sides[1].units), seed=seed)

@@ -8,7 +8,8 @@ zero exactly when the distributions agree, estimated without bias (no clip is co
 it does not shrink with more clips and may come out slightly negative.  By itself it means nothing to
 anybody.  The *floor* gives it a unit: real groups are split into two halves that share no group, over and
 over, and the floor is the root mean square of the distance between the halves.  A ratio of 1 says "as far
-from real as real is".
+from real as real is".  Part of a floor is chance, more of it where there are fewer groups, so that ratios
+over different real sets do not compare.
 
 Groups and halves are those of `halves`.
 
@@ -27,6 +28,7 @@ from scipy.stats import wasserstein_distance
 from .controls import CONTROLS
 from .features import FAMILIES, Features, as_grey_levels, clip_features
 from .halves import check_halves, split_halves
+from .statistics.equivalence import MARGIN
 
 LEAST_SCALE = 0.004
 """Least deviation of a feature as a share of its median: a grey level of 255. Where all real clips are saturated, the
@@ -36,7 +38,9 @@ LEAST_SPLITS = 3
 """Distinct splits of the real groups that a verdict needs: two recordings can be halved in one way only."""
 
 EQUIVALENCE_RATIO = 2.0
-"""Fixed beforehand: a set whose distance stays, with its interval, below two floors counts as equivalent."""
+"""Fixed beforehand: a set counts as equivalent only if its distance stays, with its interval, below two floors, and
+below the distance of the real clips from themselves with every feature half a deviation off (`MARGIN`).  The floor
+alone would not do: the fewer groups there are, the more of it is chance, and the more would pass."""
 
 
 def energy_distance(xx: np.ndarray, xy: np.ndarray, yy: np.ndarray, wx: np.ndarray, wy: np.ndarray) -> float:
@@ -92,6 +96,7 @@ class Yardstick:
         self.floor = float(np.sqrt(np.mean(self.floor_values**2)))
         if self.floor == 0:
             raise ValueError("real clips must differ from each other, got halves that are the same: there is no floor")
+        self.margin = min(EQUIVALENCE_RATIO * self.floor, self.distance_of_shift(MARGIN))
         self.threshold = max(0.0, float(np.quantile(self.floor_values, 0.95, method="higher")))
         self.distinct = len({frozenset((tuple(a), tuple(b))) for a, b in self.splits})
 
@@ -120,6 +125,7 @@ class Yardstick:
             "floor": self.floor,
             "ratio": value / self.floor,
             "interval": ((value + tails) / self.floor).tolist(),
+            "margin": self.margin / self.floor,
             "verdict": self.verdict(*(value + tails)) if self.distinct >= LEAST_SPLITS else "inconclusive",
             "splits": self.distinct,
             "floor_range": [float(self.floor_values.min()), float(self.floor_values.max())],
@@ -142,7 +148,15 @@ class Yardstick:
         """From a distance's interval: beyond 95 % of real-vs-real splits, within the margin, or neither."""
         if low > self.threshold:
             return "different"
-        return "equivalent" if high < EQUIVALENCE_RATIO * self.floor else "inconclusive"
+        return "equivalent" if high < self.margin else "inconclusive"
+
+    def distance_of_shift(self, shift: float) -> float:
+        """Distance of the real clips from themselves, every feature off by `shift` deviations, up or down by chance."""
+        rng, one = np.random.default_rng(self.seed), np.ones(len(self.real))
+        off = [self.real + shift * rng.choice([-1.0, 1.0], self.real.shape[1]) for _ in range(8)]
+        return float(
+            np.mean([energy_distance(self.within, cdist(self.real, each), self.within, one, one) for each in off])
+        )
 
     def telltale(self, y: np.ndarray, *, top: int = 5) -> list[dict]:
         """The features that differ most: Wasserstein-1 and shift of the median, in real's deviations."""
@@ -239,7 +253,8 @@ def compare_clips(
     -------
     dict
         ``distances``: family -> ``value``, ``floor``, ``ratio``, ``interval`` (95 %, of the ratio),
-        ``verdict`` (`equivalent`, `different` or `inconclusive`; always the last where the real groups can be
+        ``margin`` (what the interval must stay below to be `equivalent`), ``verdict`` (`equivalent`, `different` or
+        `inconclusive`; always the last where the real groups can be
         halved in fewer than `LEAST_SPLITS` ways), ``splits``, the number of these ways, ``floor_range``,
         ``telltale``, and ``trusted`` (no control that the family is meant to see escaped it); ``controls``:
         name -> family -> ``ratio``, ``interval``, ``verdict``, ``meant``; ``groups``: how many groups and splits

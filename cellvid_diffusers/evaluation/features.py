@@ -158,7 +158,7 @@ def _describe_motion(clip: np.ndarray) -> dict[str, float]:
         out[f"{name} change in a frame"] = step[1]
         out[f"{name} change against contrast"] = step[1] - 0.5 * np.log(video.var((1, 2)).mean() + QUANTISATION)
         out |= {f"{name} change, {lag} frames over one": step[lag] - step[1] for lag in (2, last // 2, last)}
-    flow, grey = estimate_flow(clip), clip.astype(np.uint8)
+    flow = estimate_flow(clip)
     speed = np.hypot(*np.moveaxis(flow, 1, 0))
     out |= {f"speed, {q} % quantile": np.log(v + STILL) for q, v in _quantiles(speed, (25, 50, 75, 90, 99))}
     energy = np.mean(flow**2) + STILL**2
@@ -167,7 +167,7 @@ def _describe_motion(clip: np.ndarray) -> dict[str, float]:
     out["roughness of flow"] = 0.5 * np.log((np.mean(np.diff(flow, axis=3) ** 2) + STILL**2) / energy)
     out["residue after warping"] = _log_rms(warp_error(clip, flow)) - _log_rms(np.diff(clip, axis=0))
     for name, lag in (("half the clip", last // 2), ("the clip", last)):
-        far = np.hypot(*estimate_flow(grey[[0, lag]].astype(np.float32))[0])
+        far = np.hypot(*estimate_flow(clip[[0, lag]])[0])
         out |= {f"displacement over {name}, {q} % quantile": np.log(v + STILL) for q, v in _quantiles(far, (50, 90))}
     power = np.mean(np.abs(np.fft.rfft(coarse - coarse.mean(0), axis=0)[1:]) ** 2, (1, 2)) + QUANTISATION
     thirds = np.array_split(power, min(3, len(power)))

@@ -42,7 +42,7 @@ COLUMNS = {
 }
 SMOOTHING, BENT, REACH, STEP, SIDE = 2.0, 4, 4, 0.25, 5.0  # px
 CORE = 0.3
-"""Share of the strength on the line that still counts as line: keeps bold lines as narrow as boldness ones."""
+"""Share of the strength on the line that still counts as line: keeps bold lines as narrow as faint ones."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,8 @@ def trace_neurites(
         A row for each neurite: ``label`` of its cell (0: out of view or none), ``length`` of the longest path and
         ``total_length`` with its branches (px), ``direction`` from base to tip (rad, 0 to the right, growing
         downwards), ``branch_points``, ``base_y``, ``base_x``, ``tip_y``, ``tip_x`` (px), ``origin`` (`soma`,
-        `border` or `none`: a loose piece, told from its bolder end), ``connects`` (label of the cell at its other end,
+        `border`, `across` where both ends leave the frame, so that either may be the base, or `none`: a loose piece,
+        told from its bolder end), ``connects`` (label of the cell at its other end,
         or 0) and ``censored`` (it leaves the frame, so its length is a lower bound).
 
     Raises
@@ -173,6 +174,20 @@ def trace_neurites(
             rows += [_measure(route, scene) for route in routes if len(route.pixels) >= min_length / 2]
     kept = [row for row in rows if row is not None and row["length"] >= min_length]
     return pd.DataFrame(kept, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def of_known_direction(neurites: pd.DataFrame) -> pd.DataFrame:
+    """Those whose base can be told from their tip: rows of `trace_neurites` that begin at a soma or enter the frame."""
+    return neurites[neurites["origin"].isin(["soma", "border"])]
+
+
+def of_known_length(neurites: pd.DataFrame) -> pd.DataFrame:
+    """Those that are seen from the soma on: rows of `trace_neurites` that are whole or cut off at the tip.
+
+    What enters the frame is cut off at its base, too, and is seen the more often the longer it is: no survival curve
+    allows for that.
+    """
+    return neurites[neurites["origin"] == "soma"]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from . import figures
 from .clips import UNKNOWN
 from .compare import MEASURES
 from .memorisation import COPY, Match, transform
+from .neurites import of_known_direction, of_known_length
 from .page_parts import badge, controls_seen, counted, interval, number, p_value, percent, png, spread, sprite
 from .statistics import kaplan_meier
 
@@ -186,10 +187,10 @@ def neurites(details, tables) -> str:
     found, lengths = details["directions"], details["lengths"]
     if found is None or lengths is None:
         return "<h2>Neurites</h2><p>Too few neurites were found to compare them.</p>"
-    neurites = [t.neurites for t in tables]
-    curves = [kaplan_meier(n["length"].to_numpy(), n["censored"].to_numpy(bool)) for n in neurites]
+    measured = [of_known_length(t.neurites) for t in tables]
+    curves = [kaplan_meier(n["length"].to_numpy(), n["censored"].to_numpy(bool)) for n in measured]
     violin = figures.violins(
-        {"neurite length": [n["length"].to_numpy(float) for n in neurites]}, {"neurite length": "px"}
+        {"neurite length": [n["length"].to_numpy(float) for n in measured]}, {"neurite length": "px"}
     )
     rows = "".join(
         f"<tr><td>{label}</td>" + "".join(f'<td class="n">{number(v)}</td>' for v in values) + "</tr>"
@@ -206,8 +207,8 @@ def neurites(details, tables) -> str:
     return f"""<h2>Neurites (the paper's Figure 7)</h2>
 <p>The paper found synthetic neurites short and drawn to the four cardinal directions. A neurite that
 leaves the frame is at least as long as what is seen, so lengths are compared as lifetimes are, with those
-cut off counted as such.</p> <div class="card">{
-        figures.polar([n["direction"].to_numpy(float) for n in neurites])
+cut off counted as such; neurites whose soma is out of view are left out of them.</p> <div class="card">{
+        figures.polar([of_known_direction(t.neurites)["direction"].to_numpy(float) for t in tables])
     }</div> <div class="card" style="display:grid;grid-template-columns:1fr
 2fr;gap:1rem">{violin}{figures.survival_curves(curves)}</div> <div class="card"><table><tr><th></th><th
 class="n real">real</th><th class="n synth">synthetic</th></tr>{rows}</table></div>"""

@@ -54,13 +54,14 @@ def find_routes(pixels: np.ndarray, beside: np.ndarray, min_length: float) -> li
         if taken.isdisjoint(ends):
             taken.update(ends)
             branch_points, branch_length = _count_branches(before, distance, np.isin(source, ends), route, min_length)
+            leaves = bool(at_border[route[-1]])
             routes.append(
                 Route(
                     pixels=pixels[route],
                     label=int(owner[ends[0]]) if origin == "soma" else 0,
-                    origin=origin,
+                    origin="across" if origin == "border" and leaves else origin,
                     connects=int(owner[ends[1]]) if len(ends) == 2 else 0,
-                    censored=origin == "border" or bool(at_border[route[-1]]),
+                    censored=origin == "border" or leaves,
                     branch_points=branch_points,
                     branch_length=branch_length,
                 )

@@ -191,6 +191,28 @@ def test_each_ring_of_the_spectrum_holds_something(size):
     assert all(np.isfinite(values).all() for values in found["spectrum"].values())
 
 
+@pytest.mark.parametrize("count", [8, 16, 64])
+def test_few_real_groups_do_not_make_what_differs_equivalent(count):
+    """Five of ten features off by one deviation: never equivalent, however coarse the floor."""
+    verdicts = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        real, synth = rng.normal(size=(count, 10)), rng.normal(size=(100, 10)) + np.repeat([1.0, 0.0], 5)
+        sides = [{str(i): side[:, i] for i in range(10)} for side in (real, synth)]
+        yardstick = Yardstick(sides[0], np.arange(count).astype(str), np.full(count, "all"), max_splits=40)
+        verdicts.append(yardstick.measure(sides[1], np.arange(100).astype(str), repeats=60)["verdict"])
+    assert "equivalent" not in verdicts
+
+
+def test_the_margin_does_not_depend_on_the_number_of_groups():
+    rng, margins = np.random.default_rng(0), []
+    real = {str(i): rng.normal(size=96) for i in range(10)}
+    for clips in (24, 12, 1):
+        groups = (np.arange(96) // clips).astype(str)
+        margins.append(Yardstick(real, groups, np.full(96, "all"), max_splits=40).distance_of_shift(0.5))
+    assert margins[0] == margins[1] == margins[2] > 0
+
+
 def test_real_clips_that_are_all_the_same_give_no_floor():
     same, groups = {"x": np.zeros(8)}, np.arange(8).astype(str)
     with pytest.raises(ValueError, match="real clips must differ from each other"):

@@ -7,7 +7,13 @@ from scipy import ndimage
 from skan import Skeleton, summarize
 from skimage.morphology import skeletonize
 
-from cellvid_diffusers.evaluation.neurites import COLUMNS, find_somata, trace_neurites
+from cellvid_diffusers.evaluation.neurites import (
+    COLUMNS,
+    find_somata,
+    of_known_direction,
+    of_known_length,
+    trace_neurites,
+)
 
 SIZE, RADIUS, DARKNESS = 112, 8, 40.0
 
@@ -129,6 +135,35 @@ def test_a_neurite_whose_soma_is_out_of_view_starts_at_the_border():
     (row,) = trace_neurites(frame, np.zeros(frame.shape, int)).to_dict("records")
     assert row["origin"] == "border" and row["label"] == 0 and row["censored"]
     assert row["direction"] == pytest.approx(0.2, abs=np.deg2rad(3))
+
+
+def test_a_neurite_that_crosses_the_frame_tells_neither_direction_nor_length():
+    frame = draw([arc((50.0, -10.0), 0.2, 140, 0)], width=2.0, noise=1)
+    neurites = trace_neurites(frame, np.zeros(frame.shape, int))
+    assert neurites["origin"].tolist() == ["across"] and neurites["censored"].all()
+    assert len(of_known_direction(neurites)) == len(of_known_length(neurites)) == 0
+
+
+def test_directions_of_lines_out_of_view_have_no_preference():
+    """Lines at random angles through random places: half of them point down, and none of those that are told does so
+    because it was traced from the top."""
+    rng, tables = np.random.default_rng(0), []
+    for angle in rng.uniform(0, 2 * np.pi, 40):
+        middle = rng.uniform(0.3 * SIZE, 0.7 * SIZE, 2)
+        start = middle - 100 * np.array([np.sin(angle), np.cos(angle)])
+        frame = draw([arc(start, angle, 100 + rng.uniform(-20, 60), 0)], width=2.0, noise=1)
+        tables.append(of_known_direction(trace_neurites(frame, np.zeros(frame.shape, int))).assign(truth=angle))
+    found = pd.concat(tables)
+    assert len(found) > 15
+    np.testing.assert_allclose(np.cos(found["direction"] - found["truth"]), 1, atol=0.01)
+
+
+def test_lengths_are_those_of_neurites_seen_from_the_soma():
+    """Of neurites with a median of 74 px in a frame of 112, those that enter it would make the median a third longer:
+    the longer, the more of them do."""
+    table = pd.DataFrame({"origin": ["soma", "border", "across", "none"], "length": [10.0, 90.0, 112.0, 20.0]})
+    assert of_known_length(table)["length"].tolist() == [10.0]
+    assert of_known_direction(table)["origin"].tolist() == ["soma", "border"]
 
 
 def test_a_bridge_between_two_cells_is_one_neurite():

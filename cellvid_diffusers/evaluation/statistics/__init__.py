@@ -5,7 +5,7 @@ from .directions import cardinal_index, directional_harmonics, kuiper, rotation_
 from .equivalence import tost
 from .multiple_testing import benjamini_hochberg, holm
 from .permutation import permutation_test, permute_labels, stratify
-from .survival import kaplan_meier, log_rank
+from .survival import kaplan_meier, log_rank, median_length
 
 __all__ = [
     "benjamini_hochberg",
@@ -17,6 +17,7 @@ __all__ = [
     "kaplan_meier",
     "kuiper",
     "log_rank",
+    "median_length",
     "permutation_test",
     "permute_labels",
     "rotation_test",

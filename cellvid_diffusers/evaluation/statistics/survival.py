@@ -46,7 +46,7 @@ def kaplan_meier(lengths: np.ndarray, censored: np.ndarray) -> dict[str, np.ndar
 def median_length(lengths: np.ndarray, censored: np.ndarray) -> float:
     """Length that half of the neurites exceed, by Kaplan-Meier; infinity if more than half are cut off."""
     curve = kaplan_meier(lengths, censored)
-    reached = np.flatnonzero(curve["survival"] <= 0.5)
+    reached = np.flatnonzero(curve["survival"] <= 0.5 + 1e-9)  # a product of many shares that comes to a half
     return float(curve["length"][reached[0]]) if len(reached) else float("inf")
 
 

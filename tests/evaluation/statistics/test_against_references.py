@@ -11,6 +11,7 @@ from cellvid_diffusers.evaluation.statistics import (
     kaplan_meier,
     kuiper,
     log_rank,
+    median_length,
     tost,
     watson_u2,
 )
@@ -34,6 +35,12 @@ def test_adjusted_p_agree_with_statsmodels(rng, ours, theirs):
     multitest = pytest.importorskip("statsmodels.stats.multitest")
     p = np.append(rng.uniform(size=20) ** 3, [0.01, 0.01, 1.0])
     np.testing.assert_allclose(ours(p), multitest.multipletests(p, method=theirs)[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("count", range(2, 61))
+def test_median_of_whole_lengths_is_where_half_are_over(count):
+    """Half of 1 ... n are no longer than n / 2, or the middle one; their survival is a product of n / 2 shares."""
+    assert median_length(np.arange(count) + 1.0, np.zeros(count, bool)) == -(-count // 2)
 
 
 @pytest.mark.parametrize("decimals", [6, 0])

@@ -44,6 +44,14 @@ def test_permutation_sees_a_shift():
     assert permutation_test(a, b, va, vb) < 0.01
 
 
+def test_units_that_all_agree_tell_nothing():
+    """Twelve units of the same four values in another order each: their means differ by rounding alone."""
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.permutation([0.1, 0.2, 0.3, 0.7]) for _ in range(24)])
+    units = np.repeat(np.arange(12), 4)
+    assert permutation_test(values[:48], values[48:], units, units) == 1
+
+
 def test_too_few_videos_have_no_p():
     (a, va), (b, vb) = cells(np.random.default_rng(2), videos=4), cells(np.random.default_rng(3))
     assert permutation_test(a, b, va, vb) is None
