@@ -19,48 +19,20 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
-from distances import distances_to
+from distances import distances_in_words
+from flow_quality import flow_errors
 from markdown import table
-from sampling import asked_in_mix, load_pipeline, names_in_mix
+from sampling import asked_in_mix, generate, load_pipeline, names_in_mix
 from scipy.stats import spearmanr
-from tasks import flow_errors
 
 from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.data.crowding import structured_share
-from cellvid_diffusers.evaluation.clips import ClipSet, load_clips
+from cellvid_diffusers.evaluation.clips import load_clips
 from cellvid_diffusers.training_utils import keep_freed_memory
 
 ROOT = Path(__file__).parents[1]
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Video `(N, F, H, W)` uint8, flow `(N, F, H, W, 2)` in px/frame, cell types `(N,)`."""
-
-
-def generate(
-    pipe: CellVideoPipeline,
-    seeds: range,
-    *,
-    num_inference_steps: int = 25,
-    motion_guidance_scale: float | None = None,
-    **asked: list[str],
-) -> Sample:
-    """Clips of these seeds, eight at a time, each with its own of the asked classes."""
-    frames, flows, types = [], [], []
-    for start in range(0, len(seeds), 8):
-        part = seeds[start : start + 8]
-        classes = {kind: names[start : start + 8] for kind, names in asked.items()}
-        generators = [torch.Generator().manual_seed(seed) for seed in part]
-        out = pipe(
-            batch_size=len(part),
-            num_inference_steps=num_inference_steps,
-            motion_guidance_scale=motion_guidance_scale,
-            generator=generators,
-            **classes,
-        )
-        frames.append((out.frames * 255).round().astype(np.uint8))
-        flows.append(out.flow)
-        types += [each["cell_type"] for each in out.classes]
-    return np.concatenate(frames), np.concatenate(flows), np.array(types)
 
 
 def rows_by_type(samples: dict[str, Sample]) -> Iterator[list[str]]:
@@ -71,14 +43,6 @@ def rows_by_type(samples: dict[str, Sample]) -> Iterator[list[str]]:
             contrast = np.median([frames[index].std() for index in chosen])
             of_flow = flow_errors(frames[chosen], flow[chosen])
             yield [name, kind, str(len(chosen)), f"{contrast:.1f}", *(f"{value:.2f}" for value in of_flow)]
-
-
-def distances(real: ClipSet, clips: np.ndarray) -> dict[str, str]:
-    """The three distances over the floor, each with its interval."""
-    return {
-        family: f"{of['ratio']:.1f} [{of['interval'][0]:.1f}, {of['interval'][1]:.1f}]"
-        for family, of in distances_to(real, clips).items()
-    }
 
 
 def rows_of_density(pipe: CellVideoPipeline, count: int) -> Iterator[list[str]]:
@@ -120,7 +84,7 @@ def main() -> None:
     )
     of_real = (real.frames, np.stack(real.flow), real.cell_types)
     lines = [f"# {(__doc__ or '').strip()}", ""]
-    of_train = ", ".join(" ".join(one) for one in distances(real, train.frames[chosen]).items())
+    of_train = ", ".join(" ".join(one) for one in distances_in_words(real, train.frames[chosen]).items())
     lines += [f"Training clips ({len(chosen)}) against held-out ones ({len(real)}): {of_train}.\n"]
     head = ["clips", "cell type", "number", "contrast", "flow's error", "no flow's error", "correlation"]
     lines.append(table(head, rows_by_type({"generated": generated, "held out": of_real})))

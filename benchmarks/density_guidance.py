@@ -17,10 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-import torch
 import yaml
 from markdown import table
-from sampling import load_pipeline
+from sampling import generate, load_pipeline
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 from skimage.feature import peak_local_max
@@ -67,11 +66,10 @@ def sample(checkpoint: Path, clips: int, guidance: float, steps: int) -> dict[st
     """Clips `(N, F, H, W)` uint8 asked for at each density."""
     pipe = load_pipeline(checkpoint)
     made = {}
+    options = {"guidance_scale": guidance, "num_inference_steps": steps, "num_frames": FRAMES}
     for index, density in enumerate(DENSITIES):
-        generator = [torch.Generator().manual_seed(1000 * index + seed) for seed in range(clips)]
-        options = {"guidance_scale": guidance, "num_inference_steps": steps, "generator": generator}
-        out = pipe(num_frames=FRAMES, batch_size=clips, density=density, **options)
-        made[density] = (out.frames * 255).round().astype(np.uint8)
+        seeds = range(1000 * index, 1000 * index + clips)
+        made[density] = generate(pipe, seeds, density=density, **options)[0]
     return made
 
 

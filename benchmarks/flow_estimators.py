@@ -9,7 +9,6 @@ does not compare with the others. One thread; milliseconds for a pair of 128 x 1
 """
 
 import argparse
-import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -19,12 +18,13 @@ import cv2
 import numpy as np
 import tifffile
 import torch
+from flow_peers import farneback, ilk, tv_l1
+from flow_quality import residual
 from markdown import table
-from skimage.registration import optical_flow_ilk, optical_flow_tvl1
 
 from cellvid_diffusers import horn_schunck, simulate
 from cellvid_diffusers.data import equalize_flicker
-from cellvid_diffusers.flow import dis_flow, lucas_kanade, warp
+from cellvid_diffusers.flow import dis_flow, lucas_kanade
 
 SIZE, FRAMES, SEEDS = 128, 10, 3
 DENSITIES = ("sparse", "moderate", "very_dense")
@@ -32,26 +32,15 @@ SPEEDS = ((0.0, 0.25), (0.25, 1.0), (1.0, 3.0), (3.0, np.inf))
 """Px/frame."""
 
 
-def by_pairs(estimate: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """Estimate of one pair `(2, H, W)` -> of a clip `(2, F - 1, H, W)`."""
-    return lambda clip: np.stack([estimate(a, b) for a, b in itertools.pairwise(clip)], axis=1)
-
-
-def farneback(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    return cv2.calcOpticalFlowFarneback(one, two, None, 0.5, 3, 15, 3, 5, 1.2, 0).transpose(2, 0, 1)
-
-
-ESTIMATORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "no motion": lambda clip: np.zeros((2, len(clip) - 1, *clip.shape[1:])),
-    "Horn-Schunck, the paper's": lambda clip: horn_schunck(clip, mode="paper").numpy(),
-    "Horn-Schunck, pyramid": lambda clip: horn_schunck(clip).numpy(),
-    "Horn-Schunck, pyramid, stillness 2": lambda clip: horn_schunck(clip, stillness=2).numpy(),
-    "OpenCV DIS": lambda clip: dis_flow(clip).numpy(),
-    "OpenCV Farneback": by_pairs(farneback),
-    "scikit-image TV-L1": by_pairs(lambda a, b: optical_flow_tvl1(a / 255, b / 255, dtype=np.float64)[::-1]),
-    "scikit-image ILK (dense Lucas-Kanade)": by_pairs(
-        lambda a, b: optical_flow_ilk(a / 255, b / 255, dtype=np.float64)[::-1]
-    ),
+ESTIMATORS: dict[str, Callable[[np.ndarray], torch.Tensor]] = {
+    "no motion": lambda clip: torch.zeros(2, len(clip) - 1, *clip.shape[1:]),
+    "Horn-Schunck, the paper's": lambda clip: horn_schunck(clip, mode="paper"),
+    "Horn-Schunck, pyramid": horn_schunck,
+    "Horn-Schunck, pyramid, stillness 2": lambda clip: horn_schunck(clip, stillness=2),
+    "OpenCV DIS": dis_flow,
+    "OpenCV Farneback": farneback,
+    "scikit-image TV-L1": tv_l1,
+    "scikit-image ILK (dense Lucas-Kanade)": ilk,
 }
 
 
@@ -66,12 +55,6 @@ def real_clips(data: Path) -> Iterator[tuple[str, np.ndarray]]:
         fields = [frames[:, y : y + SIZE, x : x + SIZE] for y, x in corners]
         field = max(fields, key=lambda field: np.abs(np.diff(field.astype(float), axis=0)).mean())
         yield entry["file"].split("/")[0], equalize_flicker(field)
-
-
-def residual(clip: np.ndarray, flow: np.ndarray) -> float:
-    frames = torch.from_numpy(clip).float()
-    warped = warp(frames[1:], torch.from_numpy(np.ascontiguousarray(flow)).float().transpose(0, 1))
-    return float((warped - frames[:-1]).abs().mean() / (frames[1:] - frames[:-1]).abs().mean())
 
 
 def track_error(clip: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -120,7 +103,7 @@ def main() -> None:
             by_density.append(np.concatenate(of_density).mean())
         error, speed = np.concatenate(errors), np.concatenate(speeds)
         by_speed = [error[(speed >= low) & (speed < high)].mean() for low, high in SPEEDS]
-        residuals = [np.mean([residual(clip, np.asarray(estimate(clip))) for clip in clips]) for clips in real.values()]
+        residuals = [np.mean([residual(clip, estimate(clip)) for clip in clips]) for clips in real.values()]
         figures = (f"{each:.2f}" for each in [*by_speed, *by_density, *residuals])
         rows.append([name, f"{1000 * np.median(seconds):.1f}", *figures])
         print(*rows[-1], flush=True)

@@ -3,7 +3,6 @@
 Residual: mean difference after warping by the flow, as a share of that before; 0 is perfect, 1 explains nothing.
 """
 
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ import cv2
 import numpy as np
 import pyoptflow.hornschunck
 import torch
+from flow_peers import by_pairs, farneback, ilk, tv_l1
+from flow_quality import residual
 from scipy.signal import convolve2d
-from skimage.registration import optical_flow_ilk, optical_flow_tvl1
 from timing import take_turns
 
-from cellvid_diffusers import horn_schunck, simulate, warp
+from cellvid_diffusers import horn_schunck, simulate
 from cellvid_diffusers.data import read_recording
 from cellvid_diffusers.flow import dis_flow
 
@@ -24,10 +24,6 @@ PAPER = "ours, the paper's Horn-Schunck"
 PYRAMID = "ours, coarse-to-fine Horn-Schunck"
 PYOPTFLOW = "pyoptflow, Horn-Schunck"
 RECORDING = Path(__file__).parents[2] / "shared" / "data" / "u373" / "u373_challenge01.tif"
-
-
-def farneback(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    return cv2.calcOpticalFlowFarneback(one, two, None, 0.5, 3, 15, 3, 5, 1.2, 0).transpose(2, 0, 1)
 
 
 def pyoptflow_paper(one: np.ndarray, two: np.ndarray) -> np.ndarray:
@@ -47,25 +43,15 @@ def pyoptflow_paper(one: np.ndarray, two: np.ndarray) -> np.ndarray:
         module.HSKERN, module.computeDerivatives = kept
 
 
-def by_pairs(estimate: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[np.ndarray], torch.Tensor]:
-    """A peer's estimate of one pair (u, v) -> of a video, in our contract `(2, F-1, H, W)`."""
-
-    def flow(video: np.ndarray) -> torch.Tensor:
-        pairs = [estimate(a, b) for a, b in itertools.pairwise(video)]
-        return torch.from_numpy(np.stack(pairs, axis=1)).float()
-
-    return flow
-
-
 ESTIMATORS: dict[str, Callable[[np.ndarray], torch.Tensor]] = {
     PAPER: lambda video: horn_schunck(video, mode="paper"),
     PYOPTFLOW: by_pairs(lambda a, b: np.stack(pyoptflow.HornSchunck(a, b, alpha=1.0, Niter=10))),
     f"{PYOPTFLOW}, the paper's kernels": by_pairs(pyoptflow_paper),
     PYRAMID: horn_schunck,
-    "scikit-image, TV-L1": by_pairs(lambda a, b: optical_flow_tvl1(a / 255, b / 255, dtype=np.float64)[::-1].copy()),
-    "scikit-image, ILK": by_pairs(lambda a, b: optical_flow_ilk(a / 255, b / 255, dtype=np.float64)[::-1].copy()),
+    "scikit-image, TV-L1": tv_l1,
+    "scikit-image, ILK": ilk,
     "OpenCV, DIS medium": dis_flow,
-    "OpenCV, Farneback": by_pairs(farneback),
+    "OpenCV, Farneback": farneback,
 }
 
 
@@ -101,9 +87,3 @@ def liveliest(video: np.ndarray, size: int) -> np.ndarray:
     corners = [(y, x) for y in range(0, video.shape[1] - size, 16) for x in range(0, video.shape[2] - size, 16)]
     y, x = max(corners, key=lambda corner: changes[corner[0] : corner[0] + size, corner[1] : corner[1] + size].mean())
     return np.ascontiguousarray(video[:, y : y + size, x : x + size])
-
-
-def residual(video: np.ndarray, flow: torch.Tensor) -> float:
-    frames = torch.from_numpy(video).float()
-    warped = warp(frames[1:], flow.transpose(0, 1))
-    return float((warped - frames[:-1]).abs().mean() / (frames[1:] - frames[:-1]).abs().mean())

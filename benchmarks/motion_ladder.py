@@ -1,4 +1,4 @@
-"""From the paper's motion model to ours, one change a rung: same data, same number of training clips, same sampler.
+"""From the paper's motion model to ours, a change a rung: same data, same number of training clips, same sampler.
 
     python benchmarks/motion_ladder.py --real data/ladder --clips 12000 --out docs/motion_ladder.md \\
         --figure docs/images/motion_ladder.png
@@ -6,13 +6,15 @@
     python benchmarks/motion_ladder.py --rungs 9_joint_64 9_without_flow_64 --real data/tiny_validation …
 
 Options of `training/train.py` can follow; on a GPU: `--batch-size 64 --clips_on_device true --compile true`. Each rung
-is a file of `training/configs/ladder`. Rungs from 5 on spend the first half of their clips on a video-only model. What
-is finished is kept in `--work` and not run again, and a killed rung goes on where it stopped. Appearance, spectrum and
-motion: distance to the held-out clips over the real-vs-real floor, 95 % interval in brackets (over the clips; over
-seeds where there are several, the range). Explained: share of the motion seen in the generated frames that the flow
-generated with them accounts for (1 all, 0 no better than no flow, below 0 worse). What the page says in its notes is
-kept, and so are the rungs that earlier calls have finished. Generated clips have the cell types of the held-out ones in
-the same mix: the two lie far apart, and another mix would be a distance of its own.
+is a file of `training/configs/ladder`. Rungs 5 to 8 spend the first half of their clips on a video-only model; rung 9
+stands beside the ladder. What is finished is kept in `--work` and not run again, and a killed rung goes on where it
+stopped; what was measured beside other held-out clips, or in other steps, is measured again, and rungs of another
+number of training clips, or for another held-out set, need a `--work` of their own. Appearance, spectrum and motion:
+distance to the held-out clips over the real-vs-real floor, 95 % interval in brackets (over the clips; over seeds where
+there are several, the range). Explained: share of the motion seen in the generated frames that the flow generated with
+them accounts for (1 all, 0 no better than no flow, below 0 worse). What the page says in its notes is kept, and so are
+the rungs that earlier calls have finished. Generated clips have the cell types of the held-out ones in the same mix:
+the two lie far apart, and another mix would be a distance of its own.
 
 "Ancestral": sampled as the paper does, with ten times as many steps and a quarter of the clips, where noise is
 predicted as in the paper. "Finished": one more prediction takes off the noise that the sampler leaves
@@ -20,6 +22,7 @@ predicted as in the paper. "Finished": one more prediction takes off the noise t
 """
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -29,11 +32,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from diffusers import DDPMScheduler
 from distances import distances_to
 from markdown import table
-from sampling import load_pipeline, names_in_mix
+from sampling import generate, load_pipeline, names_in_mix
 
 from cellvid_diffusers.evaluation.clips import ClipSet, load_clips
 from cellvid_diffusers.evaluation.motion import flow_agreement
@@ -85,26 +87,21 @@ def sample(folder: Path, cell_types: list[str], steps: int, sampler: str = "") -
         widest = max(mean, 1 - mean) / spread
         options = {"clip_sample": True, "clip_sample_range": widest, "timestep_spacing": "leading"}
         pipe.scheduler = DDPMScheduler.from_config(pipe.scheduler.config, **options)
-    frames, flows = [], []
-    named = "cell_type" in (pipe.config.class_names or {})
-    for start in range(0, len(cell_types), BATCH_SIZE):
-        part = cell_types[start : start + BATCH_SIZE]
-        out = pipe(
-            cell_type=part if named else None,
-            batch_size=len(part),
-            num_inference_steps=steps,
-            **SAMPLERS.get(sampler, {}),
-            generator=[torch.Generator().manual_seed(start + k) for k in range(len(part))],
-        )
-        frames.append((out.frames * 255).round().astype(np.uint8))
-        flows.append(out.flow)
-    return np.concatenate(frames), None if flows[0] is None else np.concatenate(flows)
+    named = {"cell_type": cell_types} if "cell_type" in (pipe.config.class_names or {}) else {}
+    options = {"batch_size": BATCH_SIZE, "num_inference_steps": steps, **SAMPLERS.get(sampler, {})}
+    return generate(pipe, range(len(cell_types)), **options, **named)[:2]
 
 
 @cache
 def held_out(path: Path) -> ClipSet:
     """The clips that are compared with."""
     return load_clips(path, split="validation")
+
+
+@cache
+def fingerprint(path: Path) -> str:
+    """Of the held-out clips: a set that was prepared anew has another."""
+    return hashlib.sha256(np.ascontiguousarray(held_out(path).frames)).hexdigest()[:16]
 
 
 def run(rung: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -122,14 +119,22 @@ def run(rung: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def result_of(folder: Path, sampler: str, arguments: argparse.Namespace, start: float) -> dict[str, Any]:
-    """What the clips of a trained rung are worth; measured anew where it is of clips of other cell types."""
+    """What the clips of a trained rung are worth; measured anew where it is of other clips, or beside other ones.
+
+    Raises:
+        SystemExit: If the rung was trained on another number of clips.
+    """
     result = folder / f"{sampler or 'ladder'}.json"
     count, steps = budget(sampler, arguments)
     cell_types = names_in_mix(held_out(arguments.real).cell_types, count)
+    asked = {"cell_types": cell_types, "steps": steps, "real": fingerprint(arguments.real)}
     row = json.loads(result.read_text()) if result.exists() else {}
-    if row.get("cell_types") != cell_types:
+    if row.get("clips", arguments.clips) != arguments.clips:
+        trained = f"{folder} was trained on {row['clips']} clips"
+        raise SystemExit(f"{trained}, got --clips {arguments.clips}: name a new --work")
+    if any(row.get(name) != value for name, value in asked.items()):
         row = measure(arguments.real, *sample(folder, cell_types, steps, sampler), result.with_suffix(".png"))
-        row |= {"cell_types": cell_types, "minutes": (time.monotonic() - start) / 60}
+        row |= asked | {"clips": arguments.clips, "minutes": (time.monotonic() - start) / 60}
         result.write_text(json.dumps(row))
     return row
 

@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 import torch
+from baselines import extrapolate
 from low_data import Curve, Values, share_of, turned
-from tasks import extrapolate
 from torch import nn
 from tqdm.auto import tqdm
 

@@ -23,16 +23,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from checkpoint import ROOT, distances, generate
 from diffusers import DPMSolverMultistepScheduler
+from distances import distances_in_words
 from markdown import table
-from sampling import asked_in_mix, load_pipeline
+from sampling import asked_in_mix, generate, load_pipeline
 
 from cellvid_diffusers import CellVideoPipeline, StochasticDPMSolverScheduler
 from cellvid_diffusers.evaluation.clips import load_clips
 from cellvid_diffusers.evaluation.distance import FAMILIES
 from cellvid_diffusers.training_utils import keep_freed_memory
 
+ROOT = Path(__file__).parents[1]
 Timed = tuple[np.ndarray, float]
 """Clips `(N, F, H, W)` uint8, and the seconds that each took."""
 
@@ -66,20 +67,20 @@ def main() -> None:
     lines = [f"# {(__doc__ or '').strip()}\n", f"{arguments.clips} clips of {' x '.join(map(str, size))}.\n"]
     if stochastic:
         rows = [
-            [str(steps), f"{took:.2f}", *distances(real, frames).values()]
+            [str(steps), f"{took:.2f}", *distances_in_words(real, frames).values()]
             for steps, (frames, took) in with_noise.items()
         ]
         lines += [table(["steps, with noise", "s a clip", *FAMILIES], rows), ""]
     rows = []
     for steps, (frames, took) in clips.items():
         difference = np.sqrt(np.mean((frames - most) ** 2)) / most.std()
-        rows.append([str(steps), f"{took:.2f}", f"{difference:.3f}", *distances(real, frames).values()])
+        rows.append([str(steps), f"{took:.2f}", f"{difference:.3f}", *distances_in_words(real, frames).values()])
     lines.append(table(["steps", "s a clip", "difference", *FAMILIES], rows))
     if "modalities" in pipe.config.noise_patterns:
         rows = []
         for scale in arguments.motion_guidance:
             frames, took = timed(pipe, arguments.clips, motion_guidance_scale=scale, **asked)
-            rows.append([f"{scale:g}", f"{took:.2f}", *distances(real, frames).values()])
+            rows.append([f"{scale:g}", f"{took:.2f}", *distances_in_words(real, frames).values()])
         lines += ["", table(["motion guidance", "s a clip", *FAMILIES], rows)]
     arguments.out.write_text("\n".join(lines) + "\n")
 

@@ -1,11 +1,14 @@
 """Clips to compare with held-out ones: a checkpoint where it samples fastest, asked for the same mix of cell types."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from cellvid_diffusers import CellVideoPipeline
+from cellvid_diffusers.pipelines.classes import KINDS
 
 
 def load_pipeline(checkpoint: Path) -> CellVideoPipeline:
@@ -13,6 +16,29 @@ def load_pipeline(checkpoint: Path) -> CellVideoPipeline:
     pipe = CellVideoPipeline.from_pretrained(checkpoint)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def generate(
+    pipe: CellVideoPipeline, seeds: Sequence[int], *, batch_size: int = 8, **arguments: Any
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Clips of these seeds, a few at a time: video `(N, F, H, W)` uint8, flow `(N, F, H, W, 2)` in px/frame where the
+    checkpoint makes any, and cell types `(N,)` where it knows them.
+
+    Arguments are the pipeline's; of classes, a list holds one for each clip.
+    """
+    frames, flows, types = [], [], []
+    for start in range(0, len(seeds), batch_size):
+        part = slice(start, start + batch_size)
+        generator = [torch.Generator().manual_seed(seed) for seed in seeds[part]]
+        own = {
+            name: each[part] if name in KINDS and isinstance(each, list) else each for name, each in arguments.items()
+        }
+        out = pipe(batch_size=len(generator), generator=generator, **own)
+        frames.append((out.frames * 255).round().astype(np.uint8))
+        flows.append(out.flow)
+        types += [each.get("cell_type") for each in out.classes or ()]
+    flow = None if flows[0] is None else np.concatenate(flows)
+    return np.concatenate(frames), flow, np.array(types) if types else None
 
 
 def names_in_mix(kinds: np.ndarray, count: int) -> list[str]:

@@ -8,6 +8,12 @@ import numpy as np
 from .patches import blank_frames
 
 BACKGROUND_CELL = 32
+KEPT = 0.25
+"""Share of the likeness to its next frame below which a key frame is given up."""
+LEAST_LIKENESS = 0.05
+"""Correlation below which two frames have nothing in common."""
+LEAST_OVERLAP = 16
+"""Least side of what two frames show both, px."""
 
 
 def median_and_mad(frame: np.ndarray) -> tuple[float, float]:
@@ -82,8 +88,10 @@ def flatten_light(frames: np.ndarray, light: np.ndarray) -> np.ndarray:
 def measure_drift(frames: Iterable[np.ndarray], contrast: float = 0.0) -> np.ndarray:
     """Where the culture lies in each frame, in whole pixels (y, x) against the first frame.
 
-    Successive frames are laid over each other, first by phase correlation and then by their correlation coefficient,
-    which see what most of the picture does, not single cells; the steps are summed before rounding.
+    Frames are laid over a key frame, by the cross-correlation of their fine structure with strong contrast clipped, so
+    that what most of the picture does counts and not single bright cells.  The key is the first frame until too little
+    of it is left; then it is the frame before.  Steps from frame to frame are not summed: where cells crawl one way, a
+    little of that goes into each.
 
     Parameters
     ----------
@@ -101,30 +109,70 @@ def measure_drift(frames: Iterable[np.ndarray], contrast: float = 0.0) -> np.nda
     ValueError
         If a frame has nothing in common with the last good one before.
     """
-    steps, previous = [], None
+    places, at, key, before = [], np.zeros(2), None, None
     for frame in frames:
-        steps.append(np.zeros(2))
-        if blank_frames(frame[None], contrast)[0]:
-            continue
-        reduction = max(1, max(frame.shape) // 512)
-        current = cv2.resize(frame, None, fx=1 / reduction, fy=1 / reduction, interpolation=cv2.INTER_AREA)
-        if previous is not None:
-            steps[-1] = reduction * _shift(previous, current)
-        previous = current
-    return np.rint(np.cumsum(steps, axis=0)).astype(np.int64)
+        if not blank_frames(frame[None], contrast)[0]:
+            reduction = max(1, max(frame.shape) // 512)
+            small = cv2.resize(frame, None, fx=1 / reduction, fy=1 / reduction, interpolation=cv2.INTER_AREA)
+            current = _fine_structure(small)
+            if before is None or key is None:
+                key, key_at, alike = current, at, None
+            else:
+                moved, likeness = _shift(key, current)
+                if alike is not None and likeness < KEPT * alike:
+                    key, key_at, alike = before, at, None
+                    moved, likeness = _shift(key, current)
+                if likeness < LEAST_LIKENESS:
+                    raise ValueError("drift can be measured only where successive frames resemble each other")
+                alike = likeness if alike is None else alike
+                at = key_at + reduction * moved
+            before = current
+        places.append(at)
+    return np.rint(places).astype(np.int64).reshape(-1, 2)
 
 
-def _shift(previous: np.ndarray, current: np.ndarray) -> np.ndarray:
-    """How far (y, x) the content moves from one frame to the next, in pixels."""
-    window = cv2.createHanningWindow(current.shape[::-1], cv2.CV_32F)
-    guess, _ = cv2.phaseCorrelate(previous.astype(np.float32), current.astype(np.float32), window)
-    matrix = np.array([[1, 0, guess[0]], [0, 1, guess[1]]], np.float32)
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 1e-4)
-    try:
-        _, matrix = cv2.findTransformECC(previous, current, matrix, cv2.MOTION_TRANSLATION, criteria, None, 5)
-    except cv2.error:
-        raise ValueError("drift can be measured only where successive frames resemble each other") from None
-    return matrix[::-1, 2].astype(np.float64)
+def _fine_structure(frame: np.ndarray) -> np.ndarray:
+    """Structure of 1 to 6 px, clipped at a deviation of most pixels."""
+    image = frame.astype(np.float32)
+    fine = cv2.GaussianBlur(image, (0, 0), 1.0) - cv2.GaussianBlur(image, (0, 0), 6.0)
+    limit = 1.4826 * float(np.median(np.abs(fine))) + 1e-3
+    return np.clip(fine, -limit, limit)
+
+
+def _shift(key: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, float]:
+    """How far (y, x) the content has moved, in pixels, and the correlation of what both then show."""
+    moved = _peak(key, current)
+    for _ in range(2):  # again where they overlap: the windows of far shifts favour shorter ones
+        both = _overlap(key, current, *np.rint(moved).astype(int))
+        if min(both[0].shape) < LEAST_OVERLAP:
+            return moved, 0.0
+        moved = np.rint(moved) + _peak(*both)
+    one, two = (part.ravel() for part in _overlap(key, current, *np.rint(moved).astype(int)))
+    spread = float(one.std() * two.std())
+    return moved, float(np.mean((one - one.mean()) * (two - two.mean())) / spread) if spread > 0 else 0.0
+
+
+def _peak(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    """Shift (y, x) at which two pictures correlate most, to a fraction of a pixel."""
+    window = cv2.createHanningWindow(one.shape[::-1], cv2.CV_32F)
+    spectra = [np.fft.rfft2((picture - picture.mean()) * window) for picture in (one, two)]
+    surface = np.fft.irfft2(np.conj(spectra[0]) * spectra[1], one.shape)
+    y, x = np.unravel_index(surface.argmax(), surface.shape)
+    found = []
+    for place, line in ((int(y), surface[:, x]), (int(x), surface[y])):
+        left, top, right = line[place - 1], line[place], line[(place + 1) % len(line)]
+        bend = left - 2 * top + right
+        centred = place if place <= len(line) // 2 else place - len(line)
+        found.append(centred + ((left - right) / (2 * bend) if bend < 0 else 0.0))
+    return np.array(found)
+
+
+def _overlap(one: np.ndarray, two: np.ndarray, dy: int, dx: int) -> tuple[np.ndarray, np.ndarray]:
+    """What both pictures show when the second lies (dy, dx) further."""
+    height, width = one.shape
+    first = one[max(0, -dy) : max(0, height - max(0, dy)), max(0, -dx) : max(0, width - max(0, dx))]
+    second = two[max(0, dy) : max(0, height + min(0, dy)), max(0, dx) : max(0, width + min(0, dx))]
+    return first, second
 
 
 def follow_drift(frames: np.ndarray, drift: np.ndarray, extent: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

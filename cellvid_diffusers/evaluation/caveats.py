@@ -48,13 +48,18 @@ def _of_recordings(real: dict[str, Any]) -> Iterator[str]:
 
 
 def _of_scales(real: dict[str, Any], synth: dict[str, Any]) -> Iterator[str]:
-    for name, key, unit in (("pixel size", "pixel_size_um", "µm"), ("interval of frames", "frame_interval_min", "min")):
-        pair = real[key], synth[key]
-        if None not in pair and abs(pair[1] / pair[0] - 1) > SAME_SCALE:
-            yield (
-                f"The sides differ in their {name} ({pair[0]:g} and {pair[1]:g} {unit}), and all is compared in px and "
-                "frames: bring them to one scale first."
-            )
+    for name, key, unit in (
+        ("pixel size", "pixel_sizes_um", "µm"),
+        ("interval of frames", "frame_intervals_min", "min"),
+    ):
+        if real[key] and synth[key]:
+            ends = [(min(side[key]), max(side[key])) for side in (real, synth)]
+            if any(abs(b / a - 1) > SAME_SCALE for a, b in zip(*ends, strict=True)):
+                words = [f"{low:g}" if low == high else f"{low:g} to {high:g}" for low, high in ends]
+                yield (
+                    f"The sides differ in their {name} ({words[0]} and {words[1]} {unit}), and all is compared in px "
+                    "and frames: bring them to one scale first."
+                )
     if real["rescaled"] and synth["rescaled"]:
         yield (
             "The sides' grey levels are scaled to a range of their own each, since they were not 8-bit: contrast and "
@@ -72,7 +77,7 @@ def _of_the_mix(mix: dict[str, Any]) -> Iterator[str]:
         yield "Not both sides tell their cell types: a different mix of them alone would count as a distance."
     elif not mix["matched"]:
         yield "The sides were not brought to one mix of cell types: a different mix alone counts as a distance."
-    missing = mix["real"].keys() - mix["synth"].keys()
+    missing = mix["real"].keys() - mix["synth"].keys() - {UNKNOWN}
     if missing and UNKNOWN not in mix["synth"]:
         yield f"The synthetic side has no clips of {', '.join(sorted(missing))}, which the real side has."
     if mix["left_out_types"]:

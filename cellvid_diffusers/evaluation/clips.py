@@ -1,5 +1,6 @@
 """The two sides of a comparison: clips from a data set, or from a folder of TIFF stacks, with what is known of them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,8 +35,8 @@ class ClipSet:
         First frame in the recording.
     flow : list of (F, H, W, 2) or None
         Flow that came with each clip, px/frame.
-    pixel_size_um, frame_interval_min : float or None
-        None where unknown, or where the clips differ.
+    pixel_sizes, intervals : (N,) float or None
+        Micrometres a pixel and minutes a frame of each clip, NaN where unknown.
     source : str
         Where they came from, for the report.
     rescaled : bool
@@ -50,8 +51,8 @@ class ClipSet:
     positions: np.ndarray | None = None
     times: np.ndarray | None = None
     flow: list[np.ndarray | None] = field(default_factory=list)
-    pixel_size_um: float | None = None
-    frame_interval_min: float | None = None
+    pixel_sizes: np.ndarray | None = None
+    intervals: np.ndarray | None = None
     source: str = ""
     rescaled: bool = False
 
@@ -62,6 +63,16 @@ class ClipSet:
     def grey(self) -> np.ndarray:
         """Frames as float32 grey levels, 0 to 255."""
         return self.frames.astype(np.float32)
+
+    @property
+    def pixel_size_um(self) -> float | None:
+        """Micrometres a pixel; None where unknown, or where the clips differ."""
+        return _common(self.pixel_sizes)
+
+    @property
+    def frame_interval_min(self) -> float | None:
+        """Minutes a frame, likewise."""
+        return _common(self.intervals)
 
     @property
     def units(self) -> np.ndarray:
@@ -96,6 +107,8 @@ class ClipSet:
             cultures=None if self.cultures is None else self.cultures[index],
             positions=None if self.positions is None else self.positions[index],
             times=None if self.times is None else self.times[index],
+            pixel_sizes=None if self.pixel_sizes is None else self.pixel_sizes[index],
+            intervals=None if self.intervals is None else self.intervals[index],
             flow=[self.flow[i] for i in index],
         )
 
@@ -126,15 +139,25 @@ def load_clips(side: str | Path, *, split: str | None = None, max_clips: int = 2
     """
     folder = Path(side)
     if folder.exists() and not any(folder.glob("data/*.parquet")):
+        if split is not None:
+            raise ValueError(f"split must be None for a folder of files, which has none, got {split} of {folder}")
         return _from_files(folder, max_clips, seed)
+    _check_exists(side)
     return _from_dataset(side, split, max_clips, seed)
 
 
 def dataset_splits(side: str | Path) -> list[str]:
     """Names of the splits of a data set, a folder or a name on the Hub; empty for a folder of files."""
+    _check_exists(side)
     if not Path(side).exists():
         return sorted(get_dataset_split_names(str(side)))
     return sorted({path.name.split("-")[0] for path in Path(side).glob("data/*.parquet")})
+
+
+def _check_exists(side: str | Path) -> None:
+    """A `ValueError`, before the Hub is asked, for what is no folder and cannot be the name of a data set there."""
+    if not Path(side).exists() and not re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(side)):
+        raise ValueError(f"each side must be a folder, or a data set's name on the Hub (owner/name), got {side}")
 
 
 def _chosen(count: int, max_clips: int, seed: int) -> np.ndarray:
@@ -144,7 +167,7 @@ def _chosen(count: int, max_clips: int, seed: int) -> np.ndarray:
 def _from_files(folder: Path, max_clips: int, seed: int) -> ClipSet:
     if not folder.is_dir():
         raise ValueError(f"each side must be a data set or a folder of TIFF stacks, got the file {folder}")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".tif", ".tiff"))
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".tif", ".tiff") and p.name[0] != ".")
     if not paths:
         raise ValueError(f"folder must hold data/*.parquet or TIFF stacks, got none in {folder}")
     frames, about = [], []
@@ -168,8 +191,8 @@ def _from_files(folder: Path, max_clips: int, seed: int) -> ClipSet:
         recordings=np.array(names),
         cell_types=_cell_types_beside(folder, names),
         flow=[_flow_beside(folder, name) for name in names],
-        pixel_size_um=_common(pixel_sizes),
-        frame_interval_min=_common(intervals),
+        pixel_sizes=np.array(pixel_sizes, float),
+        intervals=np.array(intervals, float),
         source=str(folder),
     )
 
@@ -227,12 +250,13 @@ def _from_dataset(side: str | Path, split: str | None, max_clips: int, seed: int
         positions=np.array([(r["y"], r["x"]) for r in loaded]),
         times=np.array([r["t0"] for r in loaded]),
         flow=[decode_flow(r, 0, shortest) for r in loaded],
-        pixel_size_um=_common(r["pixel_size_um"] for r in loaded),
-        frame_interval_min=_common(r["frame_interval_min"] for r in loaded),
+        pixel_sizes=np.array([r["pixel_size_um"] for r in loaded], float),
+        intervals=np.array([r["frame_interval_min"] for r in loaded], float),
         source=f"{side} ({split})",
     )
 
 
-def _common(values) -> float | None:
-    known = {None if v is None else round(float(v), 5) for v in values}
-    return known.pop() if len(known) == 1 else None
+def _common(values: np.ndarray | None) -> float | None:
+    """The value that all clips have; None where there is none, or one is not known."""
+    found = np.unique(np.round(values, 5)) if values is not None else np.array([])
+    return float(found[0]) if len(found) == 1 and np.isfinite(found[0]) else None

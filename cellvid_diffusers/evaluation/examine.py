@@ -179,10 +179,10 @@ def examine(
     step("search for copies")
     known = None if memory is None else memory.grey
     copies, pairs = search_copies(real.grey, synth.grey, known, groups, seed=seed)
-    tables, pixel = [], real.pixel_size_um or synth.pixel_size_um  # one scale, so one set of thresholds
-    for clips, name in ((real, "real"), (synth, "synthetic")):
+    tables = []
+    for clips, other, name in ((real, synth, "real"), (synth, real, "synthetic")):
         step(f"cells of {name} clips")
-        tables.append(_without_loose_pieces(measure_clips(list(clips.frames), pixel_size_um=pixel)))
+        tables.append(_without_loose_pieces(measure_clips(list(clips.frames), pixel_size_um=sizes_of(clips, other))))
     step("motion and statistics")
     motion = [pd.DataFrame([{"clip": i} | motion_measures(c) for i, c in enumerate(s.grey)]) for s in (real, synth)]
     details = {
@@ -208,6 +208,12 @@ def examine(
     return details
 
 
+def sizes_of(clips: ClipSet, other: ClipSet) -> list[float | None]:
+    """Micrometres a pixel of each clip; where that is not known, of the other side, if it has one size."""
+    own = np.full(len(clips), np.nan) if clips.pixel_sizes is None else clips.pixel_sizes
+    return [float(size) if np.isfinite(size) else other.pixel_size_um for size in own]
+
+
 def _without_loose_pieces(tables: Measurements) -> Measurements:
     """Leave out lines that neither begin at a cell nor at the border: their direction is a guess."""
     return replace(tables, neurites=tables.neurites[tables.neurites["origin"] != "none"])
@@ -227,5 +233,12 @@ def _describe(clips: ClipSet, side: Side) -> dict[str, Any]:
         "shape": list(clips.frames.shape[1:]),
         "pixel_size_um": clips.pixel_size_um,
         "frame_interval_min": clips.frame_interval_min,
+        "pixel_sizes_um": _known(clips.pixel_sizes),
+        "frame_intervals_min": _known(clips.intervals),
         "rescaled": clips.rescaled,
     }
+
+
+def _known(values: np.ndarray | None) -> list[float]:
+    """The different values among those that are known, in order."""
+    return [] if values is None else np.unique(np.round(values[np.isfinite(values)], 5)).tolist()

@@ -18,13 +18,13 @@ def with_units(tables: Sequence[pd.DataFrame], sides: Sequence[ClipSet]) -> pd.D
         table.insert(0, "side", name)
         table.insert(1, "video", [clips.names[i] for i in table["clip"]])
         powers = {column: power for column in table if (power := _length_power(column))}
-        pixel = clips.pixel_size_um
-        if pixel is not None:
+        if clips.pixel_sizes is not None and np.isfinite(clips.pixel_sizes).any():
+            pixel = clips.pixel_sizes[table["clip"].to_numpy(int)]
             for column, power in powers.items():
                 table[f"{column}_um{'2' if power == 2 else ''}"] = table[column] * pixel**power
         table = table.rename(columns={c: f"{c}_px{'2' if power == 2 else ''}" for c, power in powers.items()})
-        if "frame" in table and clips.frame_interval_min is not None:
-            table["time_min"] = table["frame"] * clips.frame_interval_min
+        if "frame" in table and clips.intervals is not None and np.isfinite(clips.intervals).any():
+            table["time_min"] = table["frame"] * clips.intervals[table["clip"].to_numpy(int)]
         out.append(table)
     return pd.concat(out, ignore_index=True)
 

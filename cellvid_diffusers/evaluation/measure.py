@@ -82,7 +82,7 @@ def measure_clip(
 def measure_clips(
     videos: Sequence[np.ndarray],
     *,
-    pixel_size_um: float | None = None,
+    pixel_size_um: float | Sequence[float | None] | None = None,
     masks: Sequence[np.ndarray] | None = None,
     num_workers: int = 2,
 ) -> Measurements:
@@ -92,8 +92,8 @@ def measure_clips(
     ----------
     videos : sequence of ndarray
         `(F, H, W)` each, uint8 or float in [0, 1].
-    pixel_size_um : float, optional
-        Of all clips.
+    pixel_size_um : float or sequence, optional
+        Of all clips, or one for each, None where unknown.
     masks : sequence of ndarray, optional
         One for each clip; by default `segment_cells`.
     num_workers : int
@@ -119,7 +119,10 @@ def measure_clips(
                 check_masks(masks[number], np.shape(video))
         except ValueError as error:
             raise ValueError(f"clip {number}: {error}") from None
-    clips = _Clips(videos, pixel_size_um, masks)
+    sizes = [pixel_size_um] * len(videos) if isinstance(pixel_size_um, float | int | None) else list(pixel_size_um)
+    if len(sizes) != len(videos):
+        raise ValueError(f"pixel_size_um must be one, or as many as clips, {len(videos)}, got {len(sizes)}")
+    clips = _Clips(videos, sizes, masks)
     loader = DataLoader(
         clips,
         batch_size=None,
@@ -139,16 +142,16 @@ def measure_clips(
 
 class _Clips(Dataset):
     def __init__(
-        self, videos: Sequence[np.ndarray], pixel_size_um: float | None, masks: Sequence[np.ndarray] | None
+        self, videos: Sequence[np.ndarray], pixel_sizes: list[float | None], masks: Sequence[np.ndarray] | None
     ) -> None:
-        self.videos, self.pixel_size_um, self.masks = videos, pixel_size_um, masks
+        self.videos, self.pixel_sizes, self.masks = videos, pixel_sizes, masks
 
     def __len__(self) -> int:
         return len(self.videos)
 
     def __getitem__(self, index: int) -> Measurements:
         masks = None if self.masks is None else self.masks[index]
-        return measure_clip(self.videos[index], pixel_size_um=self.pixel_size_um, masks=masks)
+        return measure_clip(self.videos[index], pixel_size_um=self.pixel_sizes[index], masks=masks)
 
 
 def _same(item: Measurements) -> Measurements:

@@ -1,16 +1,19 @@
 """The ladder climbs from end to end at a tiny size, and does not climb a finished rung again."""
 
+import argparse
 import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from script import ROOT
 
 from cellvid_diffusers.data import write_simulated
 
-ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from motion_ladder import result_of
 
 
 @pytest.mark.slow
@@ -32,6 +35,9 @@ def test_first_rung_and_a_warm_started_one(tmp_path):
         finished = {path: path.stat().st_mtime_ns for path in work.glob("*/ladder.json")}
         assert len(finished) == 3
     assert (work / "5_video-0" / "model_index.json").exists()
+    asked = argparse.Namespace(real=data, samples=4, ancestral_samples=4, steps=2, clips=17)
+    with pytest.raises(SystemExit, match="was trained on 16 clips, got --clips 17: name a new --work"):
+        result_of(work / "1_video-0", "", asked, 0.0)
     log = (work / "6_weights-0" / "train_log.jsonl").read_text().splitlines()
     assert json.loads(log[-1])["clips"] == 8  # the other half went into the video-only model
     table, _, notes = page.read_text().partition("\n## Notes\n")

@@ -11,7 +11,7 @@ from cellvid_diffusers.data import write_simulated
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from tasks import between, extrapolate
+from baselines import between, extrapolate
 
 
 @pytest.fixture(scope="module")

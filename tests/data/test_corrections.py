@@ -58,6 +58,29 @@ def test_drift_is_followed_in_whole_pixels():
     assert (steady == steady[0]).all()
 
 
+@pytest.mark.parametrize("drifts", [False, True])
+def test_cells_that_crawl_one_way_are_no_drift(drifts):
+    """Twelve bright cells cross a dish with a little debris by 40 px in 40 frames; the dish rests, or wanders."""
+    rng = np.random.default_rng(0)
+    dish = 120 + cv2.GaussianBlur(rng.normal(0, 25, (240, 260)).astype(np.float32), (0, 0), 1.5)
+    rows, columns = np.mgrid[:240, :260]
+    cells, frames = rng.uniform(40, 200, (12, 2)), []
+    truth = np.rint(np.cumsum(rng.normal(0, 1.5, (40, 2)), axis=0)).astype(int) * drifts
+    truth -= truth[0]
+    for t, (dy, dx) in enumerate(truth):
+        scene = dish + rng.normal(0, 2, dish.shape)
+        for y, x in cells:
+            scene = scene + 90 * np.exp(-((rows - y) ** 2 + (columns - x - t) ** 2) / 60)
+        frames.append(scene[30 - dy : 210 - dy, 30 - dx : 230 - dx])
+    drift = measure_drift(np.clip(frames, 0, 255).astype(np.uint8))
+    assert np.abs(drift - truth).max() <= 1
+
+
+def test_frames_that_have_nothing_in_common_are_told():
+    with pytest.raises(ValueError, match="only where successive frames resemble each other"):
+        measure_drift(np.random.default_rng(0).integers(0, 255, (3, 128, 128), dtype=np.uint8))
+
+
 @pytest.mark.parametrize("dark", [[0], [2], [1, 2], [4]])
 def test_drift_goes_on_behind_frames_without_picture(dark):
     scene = cv2.GaussianBlur(np.random.default_rng(0).normal(120, 90, (120, 140)).astype(np.float32), (0, 0), 1.5)

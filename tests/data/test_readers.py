@@ -68,6 +68,58 @@ def test_imagej_writes_units_of_time_as_it_pleases(tmp_path, unit, minutes):
     assert read_recording(tmp_path / "a.tif").frame_interval_min == pytest.approx(minutes, abs=1e-6)
 
 
+def test_pixels_that_are_not_square_are_refused(tmp_path):
+    sides = {"PhysicalSizeX": 0.65, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 1.3, "PhysicalSizeYUnit": "µm"}
+    tifffile.imwrite(tmp_path / "a.ome.tif", VIDEO, metadata={"axes": "TYX", **sides})
+    imagej = {"axes": "TYX", "unit": "um"}
+    tifffile.imwrite(tmp_path / "b.tif", VIDEO, imagej=True, resolution=(1 / 0.65, 1 / 1.3), metadata=imagej)
+    for name in ("a.ome.tif", "b.tif"):
+        with pytest.raises(ValueError, match=r"pixels must be square, got 0.65 x 1.3 um"):
+            read_recording(tmp_path / name)
+    sides |= {"PhysicalSizeY": 650, "PhysicalSizeYUnit": "nm"}
+    tifffile.imwrite(tmp_path / "c.ome.tif", VIDEO, metadata={"axes": "TYX", **sides})
+    assert read_recording(tmp_path / "c.ome.tif").pixel_size_um == 0.65
+
+
+def test_interval_from_the_times_of_the_planes(tmp_path):
+    times = {"DeltaT": [0, 900, 1800, 2710, 3600], "DeltaTUnit": ["s"] * 5}
+    tifffile.imwrite(tmp_path / "a.ome.tif", VIDEO, metadata={"axes": "TYX", "Plane": times})
+    assert read_recording(tmp_path / "a.ome.tif").frame_interval_min == 15
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("numbered", [False, True])
+def test_white_is_white_where_zero_stands_for_it(tmp_path, dtype, numbered):
+    stack = VIDEO.astype(dtype)
+    stored = np.iinfo(dtype).max - stack if dtype != np.float32 else -stack
+    options = {"photometric": "miniswhite", "metadata": None}
+    if numbered:
+        for number, frame in enumerate(stored):
+            tifffile.imwrite(tmp_path / f"t{number}.tif", frame, **options)
+    else:
+        tifffile.imwrite(tmp_path / "r.tif", stored, **options)
+    np.testing.assert_array_equal(read_recording(tmp_path if numbered else tmp_path / "r.tif").frames[:], stack)
+
+
+@pytest.mark.parametrize("falling", [False, True])
+def test_a_palette_of_greys_is_applied_where_it_turns_them_round(tmp_path, falling):
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16)[:: -1 if falling else 1]
+    options = {"photometric": "palette", "colormap": np.stack([ramp] * 3), "metadata": None}
+    tifffile.imwrite(tmp_path / "r.tif", VIDEO, **options)
+    np.testing.assert_array_equal(read_recording(tmp_path / "r.tif").frames[:], 255 - VIDEO if falling else VIDEO)
+
+
+def test_numbered_pictures_know_their_scale_and_leave_out_what_a_mac_adds(tmp_path):
+    for number, frame in enumerate(VIDEO):
+        metadata = {"axes": "YX", "unit": "um"}
+        path = tmp_path / f"t{number}.tif"
+        tifffile.imwrite(path, frame, imagej=True, resolution=(2.0, 2.0), metadata=metadata)
+        (tmp_path / f"._t{number}.tif").write_bytes(b"what a Mac leaves on a stick")
+    recording = read_recording(tmp_path)
+    np.testing.assert_array_equal(recording.frames[:], VIDEO)
+    assert recording.pixel_size_um == 0.5
+
+
 def test_an_unknown_unit_of_time_is_no_second(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", VIDEO, imagej=True, metadata={"axes": "TYX", "finterval": 5, "tunit": "day"})
     assert read_recording(tmp_path / "a.tif").frame_interval_min is None

@@ -15,8 +15,8 @@ def details(**changed) -> dict:
         "recordings": 20,
         "units": 20,
         "clips": 200,
-        "pixel_size_um": 1.3,
-        "frame_interval_min": 15.0,
+        "pixel_sizes_um": [1.3, 1.74],
+        "frame_intervals_min": [15.0],
         "rescaled": False,
     }
     blameless = {
@@ -50,8 +50,8 @@ def test_without_a_reason_there_is_one_sentence():
     [
         ({"real__recordings": 2}, "come from 2 recording"),
         ({"real__recordings": 200}, "Each real file counts"),
-        ({"synth__pixel_size_um": 0.65}, "pixel size"),
-        ({"synth__frame_interval_min": 10.0}, "interval of frames"),
+        ({"synth__pixel_sizes_um": [0.65]}, "pixel size (1.3 to 1.74 and 0.65 µm)"),
+        ({"synth__frame_intervals_min": [10.0, 15.0]}, "interval of frames (15 and 10 to 15 min)"),
         ({"real__rescaled": True}, "One side's grey levels"),
         ({"real__rescaled": True, "synth__rescaled": True}, "The sides' grey levels"),
         ({"mix__matched": False}, "not brought to one mix"),

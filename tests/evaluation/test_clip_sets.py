@@ -1,13 +1,16 @@
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 
 from cellvid_diffusers.data import patch_features, push_patches, write_patches
 from cellvid_diffusers.data.dataset import encode_row
-from cellvid_diffusers.evaluation.clips import dataset_splits, load_clips
-from cellvid_diffusers.evaluation.examine import match_sizes
+from cellvid_diffusers.evaluation.clips import ClipSet, dataset_splits, load_clips
+from cellvid_diffusers.evaluation.examine import match_sizes, sizes_of
+from cellvid_diffusers.evaluation.export import with_units
+from cellvid_diffusers.io import write_ome_tiff
 
 
 def write_stacks(folder, clips):
@@ -35,6 +38,43 @@ def test_generated_clips_know_their_cell_types(tmp_path, make_clips):
     rows = ["file_name,seed,cell_type", "video_00002.ome.tif,2,neuron", "video_00000.ome.tif,0,"]
     (folder / "metadata.csv").write_text("\n".join(rows))
     assert load_clips(folder).cell_types.tolist() == ["unknown", "unknown", "neuron"]
+
+
+def test_each_clip_keeps_its_own_scale(tmp_path, make_clips):
+    folder = tmp_path / "synth"
+    folder.mkdir()
+    for i, (clip, size) in enumerate(zip(make_clips(4), (1.95, 1.74, 1.95, None), strict=True)):
+        write_ome_tiff(folder / f"video_{i:05d}.ome.tif", clip, pixel_size_um=size, frame_interval_min=10)
+    (folder / "._video_00000.ome.tif").write_bytes(b"what a Mac leaves on a stick")
+    loaded = load_clips(folder)
+    np.testing.assert_array_equal(loaded.pixel_sizes, [1.95, 1.74, 1.95, np.nan])
+    assert loaded.pixel_size_um is None and loaded.frame_interval_min == 10
+    assert loaded.take([0, 2]).pixel_size_um == 1.95
+    table = pd.DataFrame({"clip": [0, 1, 3], "area": 100.0, "frame": 2})
+    found = with_units([table, table], [loaded, loaded])
+    np.testing.assert_allclose(found["area_um2"][:3], [380.25, 302.76, np.nan])
+    assert found["time_min"].tolist() == [20.0] * 6
+
+
+def test_a_fine_scale_of_one_side_is_not_the_others(tmp_path, make_clips):
+    coarse, fine = (ClipSet(make_clips(2), ["a", "b"], np.array(["a", "b"]), np.array(["x", "x"])) for _ in range(2))
+    coarse.pixel_sizes, fine.pixel_sizes = np.array([1.74, 1.95]), np.array([0.2, 0.2])
+    assert sizes_of(coarse, fine) == [1.74, 1.95]
+    coarse.pixel_sizes = np.array([np.nan, 1.95])
+    assert sizes_of(coarse, fine) == [0.2, 1.95]
+    assert sizes_of(fine, coarse) == [0.2, 0.2]
+
+
+def test_what_is_no_folder_is_told_without_asking_the_hub(tmp_path):
+    for side in ("real_tfi", tmp_path / "nothing", "./nothing/here"):
+        for ask in (load_clips, dataset_splits):
+            with pytest.raises(ValueError, match="must be a folder, or a data set's name on the Hub"):
+                ask(side)
+
+
+def test_a_folder_of_stacks_has_no_splits(tmp_path, make_clips):
+    with pytest.raises(ValueError, match="split must be None for a folder of files"):
+        load_clips(write_stacks(tmp_path / "real", make_clips(2)), split="validation")
 
 
 def test_data_set_brings_recordings_places_and_flow(tmp_path, make_clips):

@@ -8,14 +8,18 @@ import numpy as np
 import tifffile
 
 from .source import RecordingError, Source
-from .tiff import TIFF_SUFFIXES
+from .tiff import TIFF_SUFFIXES, invert, open_tiff, zero_is_white
 
 PICTURE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
 
 def open_numbered(path: Path) -> Source:
     """A folder of pictures, a frame each, in the order of the last number in their names (t000.tif, t001.tif, ...)."""
-    pictures = [p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and re.search(r"\d", p.stem)]
+    pictures = [
+        p
+        for p in path.iterdir()
+        if p.suffix.lower() in PICTURE_SUFFIXES and re.search(r"\d", p.stem) and not p.name.startswith(".")
+    ]
     pictures.sort(key=lambda p: (int(re.findall(r"\d+", p.stem)[-1]), p.name))
     numbers = [int(re.findall(r"\d+", p.stem)[-1]) for p in pictures]
     if len(set(numbers)) < len(numbers):
@@ -28,7 +32,9 @@ def open_numbered(path: Path) -> Source:
         return _read_picture(pictures[t])
 
     shape = plane(0, 0, 0).shape if pictures else ()
-    return Source(plane, len(pictures), num_channels=shape[2] if len(shape) == 3 else 1, colour=len(shape) == 3)
+    metadata = open_tiff(pictures[0]).metadata if pictures and pictures[0].suffix.lower() in TIFF_SUFFIXES else {}
+    colour = len(shape) == 3
+    return Source(plane, len(pictures), num_channels=shape[2] if colour else 1, colour=colour, metadata=metadata)
 
 
 def _read_picture(path: Path) -> np.ndarray:
@@ -42,6 +48,7 @@ def _read_picture(path: Path) -> np.ndarray:
         return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB if picture.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     with tifffile.TiffFile(path) as tiff:
         picture, axes = tiff.series[0].asarray(), tiff.series[0].axes
+        picture = invert(picture) if zero_is_white(tiff.series[0]) else picture
     others = tuple(place for place, axis in enumerate(axes) if axis not in "YXS")
     if any(picture.shape[place] > 1 for place in others):
         raise RecordingError(f"numbered pictures must hold one plane each, got shape {picture.shape}")

@@ -18,6 +18,8 @@ from .source import RecordingError, Source
 from .units import MICROMETRES, MINUTES
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf")
+SQUARE = 0.01
+"""Sides of a pixel that differ by a smaller share are taken as the same."""
 
 
 def open_tiff(path: Path) -> Source:
@@ -77,13 +79,17 @@ def _tiff_source(tiff: tifffile.TiffFile) -> Source:
         return Source(lambda t, c, z: np.empty((0, 0)), 0)
     series = tiff.series[0]
     if _written_frame_by_frame(tiff):
-        return Source(lambda t, c, z: tiff.series[t].asarray(), len(tiff.series), metadata=_tiff_metadata(tiff))
+        as_seen = invert if zero_is_white(series) else np.asarray
+        return Source(
+            lambda t, c, z: as_seen(tiff.series[t].asarray()), len(tiff.series), metadata=_tiff_metadata(tiff)
+        )
     alike = [other for other in tiff.series if other.shape[-2:] == series.shape[-2:]]  # not a thumbnail or a label
     if len(alike) > 1:
         raise RecordingError(
             f"file must hold one recording, got {len(alike)} series of pictures (positions?): save each as a file"
         )
     layout = _Layout.of(series)
+    inverted = zero_is_white(series)
     stack = None
     if series.dataoffset is not None:
         stack = tiff.filehandle.memmap_array(tiff.byteorder + series.dtype.char, layout.shape, series.dataoffset)
@@ -98,7 +104,8 @@ def _tiff_source(tiff: tifffile.TiffFile) -> Source:
             if page is None:
                 raise RecordingError(f"frame {t} is missing from the file")
             picture = page.asarray()
-        return np.moveaxis(picture, 0, -1) if layout.colour_first else picture
+        picture = np.moveaxis(picture, 0, -1) if layout.colour_first else picture
+        return invert(picture) if inverted else picture
 
     return Source(
         plane,
@@ -108,6 +115,23 @@ def _tiff_source(tiff: tifffile.TiffFile) -> Source:
         colour=layout.colour,
         metadata=_tiff_metadata(tiff),
     )
+
+
+def zero_is_white(series: tifffile.TiffPageSeries) -> bool:
+    """Whether viewers show a low value bright: by the file's photometric interpretation, or by its palette of greys.
+
+    Palettes of colours are for the screen; what is stored under them are the camera's values.
+    """
+    page = series.keyframe
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+        red, green, blue = page.colormap.astype(int)
+        return bool((red == green).all() and (green == blue).all() and red[0] > red[-1])
+    return bool(page.photometric == tifffile.PHOTOMETRIC.MINISWHITE)
+
+
+def invert(picture: np.ndarray) -> np.ndarray:
+    """Grey levels of a file whose zero is white, as viewers show them."""
+    return np.iinfo(picture.dtype).max - picture if picture.dtype.kind == "u" else -picture
 
 
 @dataclass(frozen=True)
@@ -161,24 +185,50 @@ class _Layout:
         return tuple({"T": t, "C": c, "Z": z}.get(axis, 0) for axis in self.lead)
 
 
+def _side_of_square(x: float | None, y: float | None) -> float | None:
+    """Micrometres a pixel, from those along either axis; of one that is not known, it is taken to be the other's.
+
+    Raises:
+        RecordingError: If pixels are not square: areas, directions and flow would be wrong.
+    """
+    if x and y and abs(x / y - 1) > SQUARE:
+        raise RecordingError(f"pixels must be square, got {x:g} x {y:g} um: resample the recording")
+    return x or y
+
+
+def _interval_of_planes(pixels: ElementTree.Element) -> float | None:
+    """Minutes between frames, the median, from the times that OME-XML states of each plane."""
+    times = {
+        int(plane.attrib["TheT"]): float(plane.attrib["DeltaT"]) * MINUTES.get(plane.attrib.get("DeltaTUnit", "s"), 0)
+        for plane in pixels
+        if plane.tag.endswith("}Plane") and {"TheT", "DeltaT"} <= plane.attrib.keys()
+    }
+    steps = np.diff([times[t] for t in sorted(times)])
+    return float(np.median(steps)) if len(steps) else None
+
+
 def _tiff_metadata(tiff: tifffile.TiffFile) -> dict[str, Any]:
     """Pixel size and interval as OME-XML or ImageJ state them; a plain TIFF's resolution is print size, not read."""
     found: dict[str, Any] = {}
     if tiff.ome_metadata:
         pixels = next((e for e in ElementTree.fromstring(tiff.ome_metadata).iter() if e.tag.endswith("}Pixels")), None)
         attributes = pixels.attrib if pixels is not None else {}
-        if "PhysicalSizeX" in attributes:
-            unit = MICROMETRES.get(attributes.get("PhysicalSizeXUnit", "µm"))
-            found["pixel_size_um"] = unit and float(attributes["PhysicalSizeX"]) * unit
+        sides = []
+        for axis in "XY":
+            unit = MICROMETRES.get(attributes.get(f"PhysicalSize{axis}Unit", "µm"))
+            sides.append(unit and float(attributes.get(f"PhysicalSize{axis}", 0)) * unit)
+        found["pixel_size_um"] = _side_of_square(*sides)
         if "TimeIncrement" in attributes:
             unit = MINUTES.get(attributes.get("TimeIncrementUnit", "s"))
             found["frame_interval_min"] = unit and float(attributes["TimeIncrement"]) * unit
+        elif pixels is not None:
+            found["frame_interval_min"] = _interval_of_planes(pixels)
     elif tiff.imagej_metadata:
         notes = tiff.imagej_metadata
         unit = MICROMETRES.get(str(notes.get("unit", "")).replace("\\u00B5", "µ"))
-        resolution = tiff.pages.first.tags.get("XResolution")
-        if unit and resolution is not None and resolution.value[0]:
-            found["pixel_size_um"] = unit * resolution.value[1] / resolution.value[0]
+        resolutions = [tiff.pages.first.tags.get(f"{axis}Resolution") for axis in "XY"]
+        sides = [unit * r.value[1] / r.value[0] if unit and r is not None and r.value[0] else None for r in resolutions]
+        found["pixel_size_um"] = _side_of_square(*sides)
         unit = MINUTES.get(str(notes.get("tunit", "sec")).strip().lower())
         if unit and float(notes.get("finterval", 0)) > 0:
             found["frame_interval_min"] = float(notes["finterval"]) * unit
