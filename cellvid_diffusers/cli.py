@@ -198,12 +198,22 @@ def flow(
     channel: Annotated[int | None, typer.Option(help="Channel to read, where the file holds several.")] = None,
     z: Annotated[str | None, typer.Option(help="Plane to read, max or mean, where the file holds several.")] = None,
     downscale: Annotated[int, typer.Option(help="Average n x n pixels into one.")] = 1,
+    equalize: Annotated[bool, typer.Option(help="Take out flicker, which would count as motion.")] = True,
+    stillness: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Of pyramid: how firmly blank background rests, in grey levels of 255. Faint cells are held back with "
+            "it; 0 follows whatever moves, also a frame that shifts as a whole.",
+        ),
+    ] = 2.0,
 ) -> None:
     """Measure the optical flow of a recording: flow.npy (F-1, H, W, 2) in pixels per frame, and a colour preview."""
     from .data import read_recording, write_flow
 
     plane = int(z) if z and z.isdecimal() else z
-    count = write_flow(read_recording(recording, channel=channel, z=plane, downscale=downscale), out, mode)
+    opened = read_recording(recording, channel=channel, z=plane, downscale=downscale)
+    count = write_flow(opened, out, mode, equalize=equalize, stillness=stillness)
     print(f"Wrote {count} flow fields to {out}")
 
 

@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +13,7 @@ import tifffile
 from PIL import Image
 from typer.testing import CliRunner
 
-from cellvid_diffusers import CellVideoPipeline
+from cellvid_diffusers import CellVideoPipeline, simulate
 from cellvid_diffusers.cli import app
 from cellvid_diffusers.data import motion
 from cellvid_diffusers.data.motion import video_flow
@@ -125,13 +126,33 @@ def test_simulate(tmp_path):
     assert len(list((tmp_path / "sim" / "data").glob("*.parquet"))) == 2
 
 
+def test_flow_takes_flicker_out(tmp_path):
+    still = np.asarray(simulate(num_frames=1, size=64, seed=0).video[0], np.float32)
+    video = np.stack([np.clip(still * gain, 0, 255) for gain in (1, 1.08, 0.95, 1.1)]).astype(np.uint8)
+    write_ome_tiff(tmp_path / "lamp.ome.tif", video)
+    speed = {}
+    for word in ("--equalize", "--no-equalize"):
+        run("flow", tmp_path / "lamp.ome.tif", "--out", tmp_path / word, word, "--stillness", 0)
+        speed[word] = np.linalg.norm(np.load(tmp_path / word / "flow.npy"), axis=-1).mean()
+    assert speed["--equalize"] < 0.2 * speed["--no-equalize"]
+
+
+def test_flow_of_a_faint_picture_that_shifts_as_a_whole(tmp_path):
+    scene = cv2.GaussianBlur(np.random.default_rng(0).normal(128, 30, (96, 120)).astype(np.float32), (0, 0), 2.0)
+    frames = np.rint([scene[:, 20 - 3 * t : 84 - 3 * t] for t in range(3)]).astype(np.uint8)
+    write_ome_tiff(tmp_path / "faint.ome.tif", frames)
+    run("flow", tmp_path / "faint.ome.tif", "--out", tmp_path / "flow", "--stillness", 0)
+    measured = np.load(tmp_path / "flow" / "flow.npy")[:, 12:-12, 12:-12]
+    np.testing.assert_allclose(measured.mean((0, 1, 2)), [3, 0], atol=0.1)
+
+
 @pytest.mark.parametrize("mode", ["pyramid", "paper", "dis"])
 def test_flow_is_the_data_sets_and_read_in_pieces(tmp_path, monkeypatch, mode):
     video = np.random.default_rng(0).integers(0, 255, (6, 24, 32), dtype=np.uint8)
     write_ome_tiff(tmp_path / "clip.ome.tif", video)
     expected = video_flow(video, mode)
     monkeypatch.setattr(motion, "PIXELS_PER_FLOW_CALL", 2 * 24 * 32)
-    run("flow", tmp_path / "clip.ome.tif", "--out", tmp_path / "flow", "--mode", mode)
+    run("flow", tmp_path / "clip.ome.tif", "--out", tmp_path / "flow", "--mode", mode, "--no-equalize")
     measured = np.load(tmp_path / "flow" / "flow.npy")
     assert measured.shape == (5, 24, 32, 2) and measured.dtype == np.float32
     np.testing.assert_allclose(measured, expected, atol=2e-3, rtol=2e-3)  # stored flow is float16
@@ -144,7 +165,7 @@ def test_flow_of_a_chosen_channel_and_plane(tmp_path):
     tifffile.imwrite(tmp_path / "stack.tif", stack, imagej=True, metadata={"axes": "TZCYX"})
     chosen = "--channel", "1", "--z"
     for z, frames in (("max", stack[:, :, 1].max(1)), ("0", stack[:, 0, 1])):
-        run("flow", tmp_path / "stack.tif", "--out", tmp_path / z, "--mode", "paper", *chosen, z)
+        run("flow", tmp_path / "stack.tif", "--out", tmp_path / z, "--mode", "paper", "--no-equalize", *chosen, z)
         measured = np.load(tmp_path / z / "flow.npy")
         np.testing.assert_allclose(measured, video_flow(frames, "paper"), atol=2e-3, rtol=2e-3)
     result = run("flow", tmp_path / "stack.tif", "--out", tmp_path / "none", exit_code=1)

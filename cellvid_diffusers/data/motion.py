@@ -11,6 +11,7 @@ from ..flow import dis_flow, flow_to_rgb, horn_schunck
 from ..flow.render import speed_of_full_colour
 from ..io import write_gif
 from ..io.atomic import replacing
+from .corrections import equalize_flicker, flicker_reference
 from .patches import BLOCK, block_contrast
 from .readers import Recording
 
@@ -19,17 +20,24 @@ PIXELS_PER_FLOW_CALL = 4_000_000
 PREVIEW_SIDE, PREVIEW_FRAMES = 512, 200
 MAX_STRIDE = 32
 PAIRS = 5
+FLICKER_FRAMES = 32
+"""Frames that tell a recording's level and contrast."""
 STILLNESS = 2.0
 """Pull of the pyramid's flow towards rest where nothing tells of motion: blank background then stands nearly still
 (0.06 instead of 1.04 px/frame on U373), which costs the cells 1 % of what warping explains."""
 
 
 def flow_pieces(
-    read: Callable[[slice], np.ndarray], num_frames: int, frame_pixels: int, method: str
+    read: Callable[[slice], np.ndarray],
+    num_frames: int,
+    frame_pixels: int,
+    method: str,
+    *,
+    stillness: float = STILLNESS,
 ) -> Iterator[np.ndarray]:
     """Flow of a video by `method`, a few frames at a time: `(n, H, W, 2)` float32, `num_frames` - 1 fields in all.
 
-    `read(slice)` gives uint8 frames `(n, H, W)` of `frame_pixels` pixels each.
+    `read(slice)` gives uint8 frames `(n, H, W)` of `frame_pixels` pixels each; `stillness` is of the method "pyramid".
     """
     count = max(1, PIXELS_PER_FLOW_CALL // frame_pixels)
     for start in range(0, num_frames - 1, count):
@@ -37,7 +45,7 @@ def flow_pieces(
         if method == "dis":
             flow = dis_flow(piece)
         else:
-            options = {"stillness": STILLNESS} if method == "pyramid" else {}
+            options = {"stillness": stillness} if method == "pyramid" else {}
             flow = horn_schunck(torch.from_numpy(piece), mode=method, **options)
         yield np.moveaxis(np.asarray(flow, np.float32), 0, -1)
 
@@ -48,7 +56,9 @@ def video_flow(frames: np.ndarray, method: str) -> np.ndarray:
     return np.concatenate([piece.astype(np.float16) for piece in pieces])
 
 
-def write_flow(recording: Recording, out: Path, method: str) -> int:
+def write_flow(
+    recording: Recording, out: Path, method: str, *, equalize: bool = True, stillness: float = STILLNESS
+) -> int:
     """Write the flow of a whole recording, a few frames at a time, and return the number of its fields.
 
     Parameters
@@ -60,6 +70,11 @@ def write_flow(recording: Recording, out: Path, method: str) -> int:
         `flow.gif`, the same in colours, reduced to at most 512 pixels a side and every n-th of at most 200 fields.
     method : "pyramid", "paper" or "dis"
         As in a data set that `prepare` writes.
+    equalize : bool
+        Take out flicker first, which would count as motion.
+    stillness : float
+        Of "pyramid", see `horn_schunck`: how much blank background is held still, on 8-bit values. At 0 what moves as a
+        whole, however faint, is followed.
 
     Raises
     ------
@@ -75,12 +90,18 @@ def write_flow(recording: Recording, out: Path, method: str) -> int:
     out.mkdir(parents=True, exist_ok=True)
     scale = max(1.0, max(height, width) / PREVIEW_SIDE)
     side = max(1, round(width / scale)), max(1, round(height / scale))
+    reference = flicker_reference(recording.read(recording.sample_indices(FLICKER_FRAMES))) if equalize else None
+
+    def read(part: slice) -> np.ndarray:
+        frames = recording.read(part)
+        return frames if reference is None else equalize_flicker(frames, reference=reference)
+
     small: list[np.ndarray] = []
     written, shown = 0, -(-(num_frames - 1) // PREVIEW_FRAMES)
     with replacing(out / "flow.npy") as temporary:
         shape = (num_frames - 1, height, width, 2)
         fields = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-        for piece in flow_pieces(recording.read, num_frames, height * width, method):
+        for piece in flow_pieces(read, num_frames, height * width, method, stillness=stillness):
             fields[written : written + len(piece)] = piece
             small += [cv2.resize(f, side, interpolation=cv2.INTER_AREA) for f in piece[-written % shown :: shown]]
             written += len(piece)
