@@ -40,6 +40,11 @@ def load_clips(config: dict[str, Any], accelerator: Accelerator) -> ClipDataset:
             write_simulated(name, **options)
         accelerator.wait_for_everyone()
     scales = scales_of_teacher(config)
+    if isinstance(scales, dict) and sorted(config["class_columns"].get("cell_type", ())) != sorted(scales):
+        raise ValueError(
+            f"class_columns must name the teacher's cell types {sorted(scales)}, whose scales differ, "
+            f"got {config['class_columns'].get('cell_type')}"
+        )
     clips = ClipDataset(
         load_patches(name, "train"),
         num_frames=config["num_frames"],
@@ -96,9 +101,15 @@ def build_model(config: dict[str, Any]) -> UNet3DModel:
     }
     if config["class_columns"]:
         arguments["num_class_embeds"] = [len(names) for names in config["class_columns"].values()]
+    if (arguments["in_channels"], arguments["out_channels"]) != (channels, channels):
+        raise ValueError(
+            f"model.in_channels and model.out_channels must be {channels} with flow {str(config['flow']).lower()}, "
+            f"got {arguments['in_channels']} and {arguments['out_channels']}"
+        )
     model = model_class(**arguments)
     if config["pretrained_model_name_or_path"]:
         start = CellVideoPipeline.from_pretrained(config["pretrained_model_name_or_path"])
+        check_schedule(config["pretrained_model_name_or_path"], start.scheduler.config, config["scheduler"])
         model.load_weights_from(start.unet, same_kinds(config["class_columns"], start.config.class_names or {}))
     return model
 
@@ -139,10 +150,13 @@ def build_teacher(
 
 
 def check_schedule(name: str, teacher: Mapping[str, Any], student: Mapping[str, Any]) -> None:
-    """Raise `ValueError` unless a teacher's scheduler and the student's mean the same by a prediction and a level."""
+    """Raise `ValueError` unless the scheduler of other weights and that of this run mean the same by a prediction and
+    a level."""
     for key in ("prediction_type", "num_train_timesteps", "beta_schedule"):
         if teacher[key] != student[key]:
-            raise ValueError(f"a teacher must have the student's {key} {student[key]}, {name} has {teacher[key]}")
+            raise ValueError(
+                f"weights to learn from must have this run's {key} {student[key]}, {name} has {teacher[key]}"
+            )
 
 
 def build_optimizer(model: torch.nn.Module, config: dict[str, Any]) -> torch.optim.Optimizer:

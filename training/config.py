@@ -79,10 +79,10 @@ DEFAULTS: dict[str, Any] = {
     "max_train_steps": 1000,
     "max_minutes": None,
     "logging_steps": 10,
-    "checkpointing_steps": 500,
+    "checkpointing_steps": 500,  # 0: at the end only
     "checkpoints_total_limit": 2,  # null keeps them all
     "resume_from_checkpoint": None,  # a folder, or "latest"; one from before drops those after it
-    "validation_steps": 500,
+    "validation_steps": 500,  # 0: never
     "validation_clips": 4,
     "num_inference_steps": 25,
     "sampler": "dpmsolver++",  # of the pipeline that is left (`validation.make_sampler`); "ddpm" is the paper's
@@ -97,6 +97,16 @@ DEFAULTS: dict[str, Any] = {
 
 OPEN_GROUPS = ("transform", "class_columns", "model", "scheduler", "noise_patterns")
 """Groups whose keys belong to the class that takes them, which checks them itself."""
+
+PATHS = (
+    "dataset_name",
+    "output_dir",
+    "pretrained_model_name_or_path",
+    "teacher_model_name_or_path",
+    "resume_from_checkpoint",
+    "hub_model_id",
+)
+"""Options that name a folder, or something on the Hub."""
 
 REPLACED_GROUPS = ("noise_patterns", "class_columns")
 """Groups that a later source replaces whole."""
@@ -126,6 +136,10 @@ def load_config(argv: Sequence[str]) -> dict[str, Any]:
         raise ValueError(f"report_to must be null or tensorboard, got {config['report_to']}")
     if config["report_to"] and not is_tensorboard_available():
         raise ValueError("report_to tensorboard needs TensorBoard: pip install -e '.[train]'")
+    for name in ("validation_steps", "checkpointing_steps"):
+        config[name] = config[name] or 0
+    for name in PATHS:  # a folder may be called 8, or 2026-11-29
+        config[name] = config[name] if config[name] is None or isinstance(config[name], bool) else str(config[name])
     config["class_columns"] = _in_order(config["class_columns"])
     return config
 

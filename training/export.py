@@ -23,10 +23,14 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     options = parser.parse_args()
-    pipe = CellVideoPipeline.from_pretrained(options.source, dtype=torch.float16)
+    if not options.source.is_dir():
+        parser.error(f"source must be a pipeline's folder, got {options.source}")
+    pipe = CellVideoPipeline.from_pretrained(str(options.source), dtype=torch.float16)
     for weights in pipe.unet.parameters():
         if weights.numel() >= LARGE:
             weights.data = weights.data.to(torch.float8_e4m3fn)
+    for stale in options.target.glob("unet/diffusion_pytorch_model*"):  # an index, or more shards, of a larger model
+        stale.unlink()
     pipe.save_pretrained(options.target, max_shard_size="10MB")
     for path in options.target.rglob("*.json"):
         content = json.loads(path.read_text())

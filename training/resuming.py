@@ -37,12 +37,32 @@ def find_checkpoint(config: dict[str, Any]) -> Path | None:
         if not chosen.is_dir():
             there = [path.name for path in found]
             raise ValueError(f"resume_from_checkpoint must be a checkpoint, got {asked}; {folder} holds {there}")
+    if asked and chosen is None:
+        print(f"No checkpoint in {folder} yet: a new run begins.")
     if latest and (not asked or chosen.resolve().parent != folder.resolve()):
         raise ValueError(
             f"output_dir must hold no checkpoints of another run, got {latest.name} in {config['output_dir']}: "
             "go on with --resume_from_checkpoint latest, or choose another --output_dir"
         )
     return chosen
+
+
+class ScheduleState:
+    """The state of a learning rate's schedule in checkpoints; of another schedule, only the steps taken count."""
+
+    def __init__(self, schedule: LRScheduler, name: str) -> None:
+        self.schedule, self.name = schedule, name
+
+    def state_dict(self) -> dict[str, Any]:
+        """Name and state."""
+        return {"name": self.name, "state": self.schedule.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the schedule, or begin this one where the other stopped."""
+        if state_dict["name"] == self.name:
+            self.schedule.load_state_dict(state_dict["state"])
+            return
+        self.schedule.last_epoch = state_dict["state"]["last_epoch"]
 
 
 def load_checkpoint(
@@ -52,7 +72,12 @@ def load_checkpoint(
     numbers, and the decay of the average."""
     own = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
     decay = ema.decay
-    accelerator.load_state(str(checkpoint))
+    try:
+        accelerator.load_state(str(checkpoint))
+    except ValueError as error:  # torch's, of groups and parameters that do not match
+        raise ValueError(
+            f"checkpoint must be of the same model and optimizer, {checkpoint.name} is not: {error}"
+        ) from None
     accelerator.step = 0  # checkpoints lie between steps, whatever gradient_accumulation_steps was
     ema.decay = decay
     lr_scheduler.base_lrs = [options["initial_lr"] for options in own]

@@ -30,9 +30,10 @@ from cellvid_diffusers.training_utils import (
     drop_labels,
     keep_freed_memory,
 )
+from checks import check_config
 from components import build_lr_scheduler, build_model, build_optimizer, build_teacher, load_clips, main_clock
 from config import load_config
-from resuming import drop_later, find_checkpoint, load_checkpoint, save_checkpoint
+from resuming import ScheduleState, drop_later, find_checkpoint, load_checkpoint, save_checkpoint
 from validation import make_pipeline, write_samples
 
 
@@ -100,6 +101,7 @@ def main() -> None:
 
 def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
     """Train, and leave a pipeline in `output_dir`."""
+    check_config(config)
     folder = Path(config["output_dir"])
     checkpoint = find_checkpoint(config)
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,7 +128,7 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
     ema = EMAModel(
         model.parameters(), decay=config["ema_max_decay"], use_ema_warmup=True, foreach=True, model_cls=type(model)
     )
-    accelerator.register_for_checkpointing(progress, lr_scheduler, ema)
+    accelerator.register_for_checkpointing(progress, ScheduleState(lr_scheduler, config["lr_scheduler"]), ema)
     model, optimizer = accelerator.prepare(model, optimizer)
     if checkpoint is not None:
         load_checkpoint(accelerator, checkpoint, optimizer, lr_scheduler, ema)
@@ -139,7 +141,7 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
         return make_pipeline(accelerator.unwrap_model(model), ema, noise_scheduler, clips, config)
 
     train(accelerator, config, clips, network, objective, teacher, optimizer, lr_scheduler, progress, ema, pipeline)
-    if progress.step % config["checkpointing_steps"]:  # else it has just been saved
+    if not is_due(progress.step, config["checkpointing_steps"]):  # else it has just been saved
         save_checkpoint(accelerator, config, progress.step)
     if accelerator.is_main_process:
         pipe = pipeline()
@@ -149,7 +151,8 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
 
 
 def train(accelerator, config, clips, network, objective, teacher, optimizer, lr_scheduler, progress, ema, pipeline):
-    """Step until `max_train_steps` or `max_minutes`; one line of `train_log.jsonl` every `logging_steps`."""
+    """Step until `max_train_steps` or `max_minutes`; a line of `train_log.jsonl` every `logging_steps`, before each
+    checkpoint, and at the end."""
     started, before, began = main_clock(), progress.seconds, time.monotonic()
     folder = Path(config["output_dir"])
     per_batch = config["train_batch_size"] * accelerator.num_processes
@@ -178,18 +181,26 @@ def train(accelerator, config, clips, network, objective, teacher, optimizer, lr
         progress.clips += per_batch * config["gradient_accumulation_steps"]
         bar.update()
         progress.seconds = before + time.monotonic() - began
-        if progress.step % config["logging_steps"] == 0:
+        saves = is_due(progress.step, config["checkpointing_steps"])
+        if saves or is_due(progress.step, config["logging_steps"]):  # nothing is saved whose loss was not looked at
             write_line(accelerator, config, progress, tick, objective, lr_scheduler)
             tick = Tick()
-        if progress.step % config["checkpointing_steps"] == 0:
+        if saves:
             save_checkpoint(accelerator, config, progress.step)
             if accelerator.is_main_process:
                 pipeline().save_pretrained(folder)
-        if progress.step % config["validation_steps"] == 0 and accelerator.is_main_process:
+        if is_due(progress.step, config["validation_steps"]) and accelerator.is_main_process:
             write_samples(pipeline(), config, progress.step, accelerator)
         if config["max_minutes"] is not None and main_clock() - started > 60 * config["max_minutes"]:
             break
     bar.close()
+    if tick.batches:
+        write_line(accelerator, config, progress, tick, objective, lr_scheduler)
+
+
+def is_due(step: int, every: int) -> bool:
+    """Whether something that is done every so many steps is done after this one; 0 is never."""
+    return every > 0 and step % every == 0
 
 
 def write_line(accelerator, config, progress, tick, objective, lr_scheduler) -> None:

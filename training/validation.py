@@ -2,6 +2,7 @@
 
 import copy
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,16 @@ from cellvid_diffusers.pipelines import CellVideoPipeline
 from cellvid_diffusers.schedulers import StochasticDPMSolverScheduler
 
 Scale = float | dict[str, float]
+
+
+FLOW_PATTERNS = ("flow_to_video", "video_to_flow", "modalities")
+"""Noise patterns that a model of video alone cannot learn."""
+
+
+def learned_patterns(config: Mapping[str, Any]) -> list[str]:
+    """The noise patterns that are drawn, of a model of video alone without those of flow."""
+    drawn = [name for name, share in config["noise_patterns"].items() if share > 0]
+    return [name for name in drawn if config["flow"] or name not in FLOW_PATTERNS]
 
 
 def make_pipeline(
@@ -43,7 +54,7 @@ def make_pipeline(
         # The paper's per-sample extremes are lost; the data set's own extremes stand in for them.
         flow_scale=scales.flow_scale if fixed else scales.flow_clip,
         flow_clip=scales.flow_clip,
-        noise_patterns=list(config["noise_patterns"]),
+        noise_patterns=learned_patterns(config),
         class_names={kind: list(each) for kind, each in names.items()} or None,
         class_weights=clips.class_weights() if names else None,
         pixel_size_um=clips.common_value("pixel_size_um"),
@@ -54,6 +65,9 @@ def make_pipeline(
         motion_guidance_scale=config["motion_guidance_scale"],
         timesteps=config["timesteps"],
     )
+
+
+SAMPLERS = ("dpmsolver++", "stochastic-dpmsolver++", "ddim", "ddpm")
 
 
 def make_sampler(name: str, scheduler: DDPMScheduler, mean: Scale, std: Scale) -> SchedulerMixin:
@@ -68,14 +82,14 @@ def make_sampler(name: str, scheduler: DDPMScheduler, mean: Scale, std: Scale) -
     Raises:
         ValueError: If the name is another one.
     """
+    if name not in SAMPLERS:
+        raise ValueError(f"sampler must be among {list(SAMPLERS)}, got {name!r}")
     if name == "dpmsolver++":
         return DPMSolverMultistepScheduler.from_config(scheduler.config, use_lu_lambdas=True)
     if name == "stochastic-dpmsolver++":
         return StochasticDPMSolverScheduler.from_config(scheduler.config)
     if name == "ddim":
         return DPMSolverMultistepScheduler.from_config(scheduler.config, solver_order=1)
-    if name != "ddpm":
-        raise ValueError(f"sampler must be dpmsolver++, stochastic-dpmsolver++, ddim or ddpm, got {name!r}")
     of_types = [list(each.values()) if isinstance(each, dict) else [each] for each in (mean, std)]
     widest = max(max(m, 1 - m) / s for m, s in zip(*of_types, strict=True))
     return DDPMScheduler.from_config(scheduler.config, clip_sample=True, clip_sample_range=widest)

@@ -188,11 +188,12 @@ class ClipDataset(Dataset):
         return frames, decode_flow(row) if self.flow else None, float((contrast > STRUCTURE).mean())
 
     def _group_rows(self) -> list[np.ndarray]:
-        """Rows of each class that is balanced; all rows in one group without balance."""
+        """Rows of each class that is balanced, none of an unknown one; all rows in one group without balance."""
         if self.balance is None:
             return [np.arange(len(self.rows))]
         labels = self._labels[:, list(self.class_columns).index(self.balance)]
-        return [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        known = [np.flatnonzero(labels == label) for label in np.unique(labels) if label >= 0]
+        return known or [np.arange(len(self.rows))]
 
     def _draw_row(self, rng: np.random.Generator) -> int:
         """A row that is not nearly empty, if a few draws find one."""
@@ -217,6 +218,8 @@ class ClipDataset(Dataset):
 
     def common_value(self, column: str) -> float | dict[str, float] | None:
         """The value of a metadata column that all rows share, or by cell type what all its rows share; else None."""
+        if column not in self.rows.features:
+            return None
         values = [None if value is None else float(f"{value:.6g}") for value in self.rows[column]]  # stored as float32
         if len(set(values)) == 1:
             return values[0]
@@ -277,6 +280,8 @@ def _as_bytes(video: np.ndarray) -> np.ndarray:
 
 def _labels(rows: Any, column: str, names: Sequence[str]) -> np.ndarray:
     """Class numbers `(N,)` of a column in the order of `names`; -1 = unknown."""
+    if column not in rows.features:
+        raise ValueError(f"rows must have the label column {column}, got {sorted(rows.features)}")
     feature = rows.features[column]
     return np.array([_label(value, feature, names) for value in rows[column]], np.int64)
 

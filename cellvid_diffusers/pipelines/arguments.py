@@ -1,5 +1,6 @@
 """Whether a call of the pipeline can be met, told before anything is computed."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,11 +55,14 @@ def check_strengths(
     motion_guidance_scale: float,
 ) -> None:
     """A `ValueError` unless each lies in its range, and the checkpoint of this `config` was trained for it."""
+    for name, scale in (("guidance_scale", guidance_scale), ("motion_guidance_scale", motion_guidance_scale)):
+        if not math.isfinite(scale):
+            raise ValueError(f"{name} must be finite, got {scale}")
     if num_restarts < 0 or not 0 < restart_strength <= 1:
         raise ValueError(
             f"num_restarts must be at least 0 and restart_strength in (0, 1], got {num_restarts} and {restart_strength}"
         )
-    if residual_noise < 0:
+    if not 0 <= residual_noise < math.inf:
         raise ValueError(f"residual_noise must be at least 0, got {residual_noise}")
     if not 0 <= flow_strength <= 1:
         raise ValueError(f"flow_strength must be in [0, 1], got {flow_strength}")
@@ -66,13 +70,13 @@ def check_strengths(
         raise ValueError(f"guidance_scale must be 1: this checkpoint knows no classes, got {guidance_scale}")
     if "modalities" in config.noise_patterns:
         return
-    for name, value, none in (
+    for name, value, neutral in (
         ("flow_strength", flow_strength, 0),
         ("motion_guidance_scale", motion_guidance_scale, 1),
     ):
-        if value != none:
+        if value != neutral:
             raise ValueError(
-                f"{name} must be {none}: this checkpoint was trained without noise levels of their own for video "
+                f"{name} must be {neutral}: this checkpoint was trained without noise levels of their own for video "
                 f"and flow (noise pattern modalities), got {value}"
             )
 
@@ -91,6 +95,8 @@ def clip_generators(
         if len(generator) != batch_size:
             raise ValueError(f"generator must hold one for each of the {batch_size} clips, got {len(generator)}")
         return list(generator)
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise ValueError(f"generator must be a torch.Generator, or one for each clip, got {generator!r}")
     device = generator.device if generator is not None else "cpu"
     seeds = [int(torch.randint(2**62, (1,), generator=generator, device=device)) for _ in range(batch_size)]
     return [torch.Generator(device).manual_seed(seed) for seed in seeds]

@@ -105,6 +105,8 @@ def one_for_each_clip(kind: str, asked: Asked, count: int) -> Sequence[str | Non
     """What is asked of each of `count` clips, `None` where nothing."""
     if asked is None or isinstance(asked, str):
         return [asked] * count
+    if not isinstance(asked, Sequence):
+        raise ValueError(f"{kind} must be the name of a class, or a list of them, got {asked!r}")
     if len(asked) != count:
         raise ValueError(f"{kind} must be one name or a list of one for each of the {count} clips, got {len(asked)}")
     return asked

@@ -141,6 +141,8 @@ def _without_pictures(name: str, given: Pictures) -> Array:
                 f"{name} must be an 8-bit picture, grey or RGB, or an array in [0, 1], got mode {given.mode}"
             )
         return np.asarray(given.convert("L"), dtype=np.float32) / 255
+    if isinstance(given, str | bytes) or hasattr(given, "__fspath__"):
+        raise ValueError(f"{name} must be a picture or an array in [0, 1], not the name of a file, got {given!r}")
     if isinstance(given, Sequence) and given and not isinstance(given[0], float | int):
         arrays = [np.asarray(_without_pictures(name, each)) for each in given]
         if len({each.shape for each in arrays}) > 1:
@@ -161,6 +163,8 @@ def _read(name: str, array: Array, shape: tuple[int, ...]) -> torch.Tensor:
 
 def _tensor(array: Array | Sequence[Any], dtype: torch.dtype) -> torch.Tensor:
     """A tensor on the CPU; of a mirrored array, or one in another byte order, which torch refuses, too."""
+    if isinstance(array, Sequence) and array and isinstance(array[0], torch.Tensor):
+        array = torch.stack(list(array))
     if isinstance(array, np.ndarray):
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return torch.as_tensor(array, dtype=dtype).cpu()

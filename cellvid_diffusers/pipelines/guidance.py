@@ -48,7 +48,7 @@ class Guidance:
         guided = known
         if self.class_scale != 1 and self.labels is not None:
             guided = guided + (self.class_scale - 1) * (known - network(clip, levels, None))
-        if self.motion_scale != 1 and self.flow_noise is not None:
+        if self.motion_scale != 1 and self.flow_noise is not None and bool(levels[..., 0].any()):  # else video is given
             motionless = torch.cat([clip[:, :1], self.flow_noise.to(clip)], dim=1)
             blind = levels.clone()
             blind[..., 1] = self.highest_level

@@ -291,3 +291,18 @@ def test_no_row_may_be_shorter_than_a_clip(tmp_path):
     patches = load_patches(write_patches({"train": rows}, tmp_path / "set", features))
     with pytest.raises(ValueError, match="num_frames must be at most row 2's 5, got 10"):
         ClipDataset(patches, num_frames=10, size=32, flow=False)
+
+
+def test_a_row_of_an_unknown_class_is_no_class_that_is_balanced(tmp_path):
+    features = patch_features(["a", "b"])
+    kinds = ["a"] * 10 + ["b"] * 10 + [None]
+    frames = blobs(4, 24, 24)
+    rows = [encode_row(features, frames=frames, recording=str(i), cell_type=kind) for i, kind in enumerate(kinds)]
+    data = load_patches(write_patches({"train": rows}, tmp_path / "p", features))
+    options = {"num_frames": 3, "size": 16, "flow": False, "class_columns": {"cell_type": ["a", "b"]}}
+    clips = ClipDataset(data, balance="cell_type", **options)
+    labels = [int(clips[i]["class_labels"][0]) for i in range(200)]
+    assert -1 not in labels and 60 < sum(labels) < 140
+    with pytest.raises(ValueError, match="rows must have the label column density, got"):
+        ClipDataset(data.remove_columns("density"), **options | {"class_columns": {"density": ["dense"]}})
+    assert ClipDataset(data.remove_columns("pixel_size_um"), **options).common_value("pixel_size_um") is None

@@ -308,6 +308,40 @@ def test_guidance_with_weights_that_are_loaded_layer_by_layer():
     np.testing.assert_allclose(offloaded(**arguments, generator=seeded()).frames, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"guidance_scale": float("nan")}, "guidance_scale must be finite, got nan"),
+        ({"motion_guidance_scale": float("inf")}, "motion_guidance_scale must be finite, got inf"),
+        ({"residual_noise": float("nan")}, "residual_noise must be at least 0, got nan"),
+        ({"first_frame": "a.png"}, "first_frame must be a picture or an array .*, got 'a.png'"),
+        ({"frames": ["a.png"] * 4}, "frames must be a picture or an array .*, got 'a.png'"),
+        ({"generator": 3}, "generator must be a torch.Generator, or one for each clip, got 3"),
+    ],
+)
+def test_what_no_clip_can_be_made_of_is_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_pipe()(**SHORT, **arguments)
+
+
+def test_flow_as_a_list_of_tensors():
+    flow = torch.rand(4, 16, 24, 2)
+    out = make_pipe()(**SHORT, flow=list(flow))
+    np.testing.assert_array_equal(out.flow[0], flow)
+
+
+def test_a_given_video_is_not_pushed_towards_its_flow():
+    """Motion guidance changes the video alone: where that is given, or finished, no prediction is spent on it."""
+    calls, frames = [], np.random.default_rng(0).random((4, 16, 24), np.float32)
+    pipe = make_pipe()
+    pipe.unet.register_forward_hook(lambda *_: calls.append(1))
+    pipe(**SHORT, frames=frames, motion_guidance_scale=2.0)
+    assert len(calls) == SHORT["num_inference_steps"]
+    calls.clear()
+    pipe(**SHORT, motion_guidance_scale=2.0, flow_strength=0.9)
+    assert len(calls) == 2 * SHORT["num_inference_steps"] + 1
+
+
 class TestCallbacks:
     def test_each_step_is_told(self):
         seen = []

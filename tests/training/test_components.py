@@ -34,6 +34,23 @@ def test_a_student_of_one_scale_has_none_by_cell_type(tmp_path):
     assert clips.scales_of(clips[0]["class_labels"]) == Scales(0.4, 0.1, 0.7, 3.0)
 
 
+def test_a_student_has_its_teachers_cell_types(tmp_path):
+    of_type = {"u373": 0.4, "t98g": 0.5}
+    teacher = {"video_mean": of_type, "video_std": of_type, "flow_scale": 0.7, "flow_clip": 3.0}
+    (tmp_path / "model_index.json").write_text(json.dumps(teacher))
+    options = ["--output_dir", str(tmp_path), "--resolution", "16", "--num_frames", "3", "--simulate.size", "16"]
+    options += ["--simulate.num_frames", "3", "--simulate.num_videos", "3", "--timesteps", "[999, 500]"]
+    options += ["--pretrained_model_name_or_path", str(tmp_path), "--class_columns"]
+    for columns in ("{cell_type: [neuron]}", "{density: [moderate]}", "{cell_type: [t98g]}"):
+        with pytest.raises(ValueError, match=r"class_columns must name the teacher's cell types \['t98g', 'u373'\]"):
+            load_clips(load_config([*options, columns]), Accelerator(cpu=True))
+
+
+def test_channels_are_those_of_the_clips():
+    with pytest.raises(ValueError, match="must be 3 with flow true, got 3 and 1"):
+        components.build_model(load_config(["--model.out_channels", "1"]))
+
+
 def test_a_model_of_no_known_type_is_refused():
     with pytest.raises(ValueError, match=r"model.type must be among \['UNet3DModel', .*, got 'UNet'"):
         components.build_model(load_config(["--model.type", "UNet"]))
@@ -43,7 +60,7 @@ def test_a_model_of_no_known_type_is_refused():
 def test_a_teacher_that_predicts_something_else_is_refused(key, value):
     student = load_config([])["scheduler"]
     components.check_schedule("theirs", student, student)
-    with pytest.raises(ValueError, match=f"the student's {key} .*, theirs has {value}"):
+    with pytest.raises(ValueError, match=f"this run's {key} .*, theirs has {value}"):
         components.check_schedule("theirs", student | {key: value}, student)
 
 

@@ -123,6 +123,30 @@ class TestTraining:
         state = torch.load(tmp_path / "checkpoint-8" / "optimizer.bin")
         assert [group["initial_lr"] for group in state["param_groups"]] == [1e-5]
 
+    @pytest.mark.parametrize("schedules", [("cosine", "linear_in_time"), ("linear_in_time", "cosine")])
+    def test_another_schedule_begins_where_the_other_stopped(self, tmp_path, schedules):
+        options = {"lr_warmup_steps": 0, "max_minutes": 60, "validation_steps": 0, "learning_rate": 1e-3}
+        launch(tmp_path, lr_scheduler=schedules[0], max_train_steps=4, **options)
+        launch(tmp_path, lr_scheduler=schedules[1], max_train_steps=8, resume_from_checkpoint="latest", **options)
+        rates = [tick["learning_rate"] for tick in read_log(tmp_path)]
+        half = 1e-3 * (1 + np.cos(np.pi * 5 / 8)) / 2
+        assert rates[4] == pytest.approx(half if schedules[1] == "cosine" else 1e-3, rel=0.02)
+
+    def test_another_optimizer_is_refused_in_a_line(self, tmp_path):
+        launch(tmp_path, max_train_steps=2, validation_steps=0)
+        again = launch(tmp_path, resume_from_checkpoint="latest", optimizer="muon", validation_steps=0, fails=True)
+        assert "ValueError: checkpoint must be of the same model and optimizer, checkpoint-2 is not" in again.stderr
+
+    def test_a_run_that_diverged_leaves_no_pipeline(self, tmp_path):
+        wild = {"learning_rate": 1e12, "lr_warmup_steps": 0, "max_grad_norm": 1e30, "logging_steps": 100}
+        failed = launch(tmp_path, **wild, validation_steps=0, checkpointing_steps=0, max_train_steps=12, fails=True)
+        assert "FloatingPointError: loss must be finite" in failed.stderr
+        assert not (tmp_path / "model_index.json").exists() and not list(tmp_path.glob("checkpoint*"))
+
+    def test_a_short_run_has_a_log(self, tmp_path):
+        launch(tmp_path, max_train_steps=3, logging_steps=100, checkpointing_steps=0, validation_steps=0)
+        assert [line["step"] for line in read_log(tmp_path)] == [3]
+
     def test_the_launcher_chooses_the_precision(self, tmp_path):
         fast = {"lr_warmup_steps": 0, "learning_rate": 0.01}  # the first prediction is zero in any precision
         launch(tmp_path, **fast, precision="bf16")
