@@ -85,6 +85,11 @@ def generate(
     )
 
 
+def plane(z: str | None) -> int | str | None:
+    """What a user types for a plane: its number, or a word."""
+    return int(z) if z and z.isdecimal() else z
+
+
 @app.command()
 @one_line_errors
 def prepare(
@@ -104,6 +109,8 @@ def prepare(
     target_speed: Annotated[float, typer.Option(help="Median speed of what moves for auto, px a kept frame.")] = 1.0,
     flow: Annotated[str, typer.Option(help="pyramid, paper, dis or none.")] = "pyramid",
     downscale: Annotated[int, typer.Option(help="Average n x n pixels into one.")] = 1,
+    channel: Annotated[int | None, typer.Option(help="Channel to read, where files hold several.")] = None,
+    z: Annotated[str | None, typer.Option(help="Plane to read, max or mean, where files hold several.")] = None,
     preset: Annotated[str | None, typer.Option(help="paper: the paper's protocol; options given win over it.")] = None,
     sidecar: Annotated[Path | None, typer.Option(help="recordings.yaml or .csv: what is known of each file.")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder that the sidecar's files are relative to.")] = None,
@@ -146,6 +153,8 @@ def prepare(
     report = prepare_recordings(
         recordings or [],
         out,
+        channel=channel,
+        z=plane(z),
         sidecar=sidecar,
         root=root,
         validation=validation or (),
@@ -211,10 +220,36 @@ def flow(
     """Measure the optical flow of a recording: flow.npy (F-1, H, W, 2) in pixels per frame, and a colour preview."""
     from .data import read_recording, write_flow
 
-    plane = int(z) if z and z.isdecimal() else z
-    opened = read_recording(recording, channel=channel, z=plane, downscale=downscale)
+    opened = read_recording(recording, channel=channel, z=plane(z), downscale=downscale)
     count = write_flow(opened, out, mode, equalize=equalize, stillness=stillness)
     print(f"Wrote {count} flow fields to {out}")
+
+
+@app.command()
+@one_line_errors
+def segment(
+    recording: Annotated[Path, typer.Argument(help="Recording whose cells are wanted.")],
+    out: Out,
+    channel: Annotated[int | None, typer.Option(help="Channel to read, where the file holds several.")] = None,
+    z: Annotated[str | None, typer.Option(help="Plane to read, max or mean, where the file holds several.")] = None,
+    downscale: Annotated[int, typer.Option(help="Average n x n pixels into one.")] = 1,
+    pixel_size_um: Annotated[float | None, typer.Option(help="Of the file's pixels, where it states none.")] = None,
+    frame_interval_min: Annotated[float | None, typer.Option(help="Between its frames, likewise.")] = None,
+) -> None:
+    """Segment and track the cells of a recording: masks/ (Cell Tracking Challenge), rois.zip (ImageJ), cells.csv and
+    tracks.csv, in px and, where the scale is known, in µm and µm/min."""
+    from .annotation import annotate_recording
+
+    count = annotate_recording(
+        recording,
+        out,
+        channel=channel,
+        z=plane(z),
+        downscale=downscale,
+        pixel_size_um=pixel_size_um,
+        frame_interval_min=frame_interval_min,
+    )
+    print(f"Wrote {count} tracks to {out}")
 
 
 @app.command()

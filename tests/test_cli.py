@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from cellvid_diffusers import CellVideoPipeline, simulate
 from cellvid_diffusers.cli import app
-from cellvid_diffusers.data import motion
+from cellvid_diffusers.data import decode_frames, load_patches, motion
 from cellvid_diffusers.data.motion import video_flow
 from cellvid_diffusers.generation import generate_clips, overlay_flow
 from cellvid_diffusers.io import read_ctc, read_ome_tiff, write_ome_tiff
@@ -124,6 +124,45 @@ def test_simulate(tmp_path):
     run("simulate", "--out", tmp_path / "sim", "--num-videos", 2, "--size", 32, "--num-frames", 3, "--density", "dense")
     assert (tmp_path / "sim" / "video_00001.ome.tif").is_file()
     assert len(list((tmp_path / "sim" / "data").glob("*.parquet"))) == 2
+
+
+def test_prepare_of_a_chosen_channel_and_plane(tmp_path):
+    stack = np.random.default_rng(0).integers(0, 255, (3, 2, 2, 32, 32), dtype=np.uint8)  # time, plane, channel
+    tifffile.imwrite(tmp_path / "stack.tif", stack, imagej=True, metadata={"axes": "TZCYX"})
+    options = ["--patch-size", 32, "--num-frames", 3, "--flow", "none", "--no-reject", "--no-equalize"]
+    run("prepare", tmp_path / "stack.tif", "--out", tmp_path / "set", "--channel", 1, "--z", 0, *options)
+    frames = decode_frames(load_patches(tmp_path / "set")[0]["frames"])
+    np.testing.assert_array_equal(frames, stack[:, 0, 1])
+
+
+def test_segment(tmp_path):
+    """Three dark discs with halos that move by 2 px a frame, 0.5 um a pixel, 10 min a frame."""
+    rows, columns = np.mgrid[:96, :96]
+    video = np.full((4, 96, 96), 128.0)
+    for t, frame in enumerate(video):
+        for y, x in ((24, 20), (60, 28), (40, 64)):
+            r = np.hypot(rows - y, columns - x - 2 * t)
+            frame += 60 * np.exp(-((r - 11) ** 2) / 4) - 50 * (r < 10)
+    write_ome_tiff(
+        tmp_path / "c.ome.tif", video.clip(0, 255).astype(np.uint8), pixel_size_um=1.0, frame_interval_min=10
+    )
+    result = run("segment", tmp_path / "c.ome.tif", "--out", tmp_path / "out")
+    masks, tracks = read_ctc(tmp_path / "out" / "masks")
+    assert f"Wrote {len(tracks)} tracks" in result.stdout and masks.shape == video.shape
+    cells, table = (pd.read_csv(tmp_path / "out" / f"{name}.csv") for name in ("cells", "tracks"))
+    assert len(table) == len(tracks) == 3 and len(cells) == 12
+    assert set(cells["track"]) == set(table["track"]) == set(tracks[:, 0])
+    np.testing.assert_allclose(table["speed_um_per_min"], 0.2, atol=0.05)
+    np.testing.assert_allclose(cells["area_um2"], cells["area_px2"])
+    assert sorted(set(cells["time_min"])) == [0, 10, 20, 30]
+    assert (tmp_path / "out" / "rois.zip").stat().st_size > 0
+    run("segment", tmp_path / "c.ome.tif", "--out", tmp_path / "out", "--pixel-size-um", 0.9)
+    again = pd.read_csv(tmp_path / "out" / "cells.csv")
+    np.testing.assert_allclose(again["area_um2"], 0.81 * again["area_px2"])
+    assert (
+        "pixel_size_um must be positive"
+        in run("segment", tmp_path / "c.ome.tif", "--out", tmp_path / "no", "--pixel-size-um", -1, exit_code=1).stderr
+    )
 
 
 def test_flow_takes_flicker_out(tmp_path):

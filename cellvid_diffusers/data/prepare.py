@@ -60,6 +60,8 @@ def prepare(
     target_speed: float = 1.0,
     flow: str = "pyramid",
     downscale: int = 1,
+    channel: int | None = None,
+    z: int | str | None = None,
     sidecar: str | Path | None = None,
     root: str | Path | None = None,
     validation: Sequence[str] = (),
@@ -98,6 +100,8 @@ def prepare(
     flow : "pyramid", "paper", "dis" or "none"
     downscale : int
         Each `downscale` x `downscale` square of pixels becomes its mean.
+    channel, z : optional
+        Of files that hold several, where the sidecar names none; as in `read_recording`.
     sidecar : path, optional
         See `read_sidecar`. Recordings it does not list are unknown cells for training.
     root : path, optional
@@ -143,7 +147,10 @@ def prepare(
     out = Path(out)
     check_new(out)
     report = PrepareReport(out, options=options)
-    entries = _entries(recordings, sidecar, root, validation, report)
+    entries = [
+        (replace(e, channel=channel if e.channel is None else e.channel, z=z if e.z is None else e.z), place)
+        for e, place in _entries(recordings, sidecar, root, validation, report)
+    ]
     with start_workers(workers=workers, engine=engine, scheduler=scheduler) as run:
         plans = _plan_all(entries, options, report, run)
         cell_types = sorted({plan.entry.cell_type for plan in plans if plan.entry.cell_type})

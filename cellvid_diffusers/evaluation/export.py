@@ -14,19 +14,33 @@ def with_units(tables: Sequence[pd.DataFrame], sides: Sequence[ClipSet]) -> pd.D
     """Both sides in one table, units in the column names; micrometres and minutes beside pixels where known."""
     out = []
     for table, clips, name in zip(tables, sides, ("real", "synthetic"), strict=True):
-        table = table[[c for c in table if "_um" not in c]]
+        clip = table["clip"].to_numpy(int)
+        scales = [None if each is None else each[clip] for each in (clips.pixel_sizes, clips.intervals)]
+        table = in_units(table, *scales)
         table.insert(0, "side", name)
-        table.insert(1, "video", [clips.names[i] for i in table["clip"]])
-        powers = {column: power for column in table if (power := _length_power(column))}
-        if clips.pixel_sizes is not None and np.isfinite(clips.pixel_sizes).any():
-            pixel = clips.pixel_sizes[table["clip"].to_numpy(int)]
-            for column, power in powers.items():
-                table[f"{column}_um{'2' if power == 2 else ''}"] = table[column] * pixel**power
-        table = table.rename(columns={c: f"{c}_px{'2' if power == 2 else ''}" for c, power in powers.items()})
-        if "frame" in table and clips.intervals is not None and np.isfinite(clips.intervals).any():
-            table["time_min"] = table["frame"] * clips.intervals[table["clip"].to_numpy(int)]
+        table.insert(1, "video", [clips.names[i] for i in clip])
         out.append(table)
     return pd.concat(out, ignore_index=True)
+
+
+def in_units(table: pd.DataFrame, pixel_sizes: np.ndarray | None, intervals: np.ndarray | None) -> pd.DataFrame:
+    """A table with units in its column names: px, and where they are known micrometres, minutes, and speeds in both.
+
+    `pixel_sizes` (µm) and `intervals` (min) hold a value for each row, NaN where it is not known.
+    """
+    table = table[[c for c in table if "_um" not in c]].copy()
+    powers = {column: power for column in table if (power := _length_power(column))}
+    sizes = pixel_sizes if pixel_sizes is not None and np.isfinite(pixel_sizes).any() else None
+    times = intervals if intervals is not None and np.isfinite(intervals).any() else None
+    if sizes is not None:
+        for column, power in powers.items():
+            table[f"{column}_um{'2' if power == 2 else ''}"] = table[column] * sizes**power
+        if times is not None and "displacement_1" in table:
+            table["speed_um_per_min"] = table["displacement_1"] * sizes / times
+    table = table.rename(columns={c: f"{c}_px{'2' if power == 2 else ''}" for c, power in powers.items()})
+    if "frame" in table and times is not None:
+        table["time_min"] = table["frame"] * times
+    return table
 
 
 def _length_power(column: str) -> int:
