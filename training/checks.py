@@ -42,6 +42,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     strengths = ("num_restarts", "residual_noise", "flow_strength", "motion_guidance_scale")
     check_strengths(
         SimpleNamespace(noise_patterns=learned_patterns(config), class_names=config["class_columns"]),
+        channels=3 if config["flow"] else 1,
         restart_strength=1.0,
         guidance_scale=1.0,
         **{name: config[name] for name in strengths},

@@ -47,6 +47,7 @@ def check_scheduler(scheduler: Any) -> None:
 def check_strengths(
     config: Any,
     *,
+    channels: int,
     num_restarts: int,
     restart_strength: float,
     residual_noise: float,
@@ -68,7 +69,7 @@ def check_strengths(
         raise ValueError(f"flow_strength must be in [0, 1], got {flow_strength}")
     if guidance_scale != 1 and not config.class_names:
         raise ValueError(f"guidance_scale must be 1: this checkpoint knows no classes, got {guidance_scale}")
-    if "modalities" in config.noise_patterns:
+    if channels > 1 and "modalities" in config.noise_patterns:
         return
     for name, value, neutral in (
         ("flow_strength", flow_strength, 0),
@@ -77,7 +78,7 @@ def check_strengths(
         if value != neutral:
             raise ValueError(
                 f"{name} must be {neutral}: this checkpoint was trained without noise levels of their own for video "
-                f"and flow (noise pattern modalities), got {value}"
+                f"and flow (noise pattern modalities) or without flow, got {value}"
             )
 
 

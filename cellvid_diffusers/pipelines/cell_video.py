@@ -237,6 +237,7 @@ class CellVideoPipeline(DiffusionPipeline):
         check_scheduler(self.scheduler)
         check_strengths(
             self.config,
+            channels=self.unet.config.in_channels,
             num_restarts=num_restarts,
             restart_strength=restart_strength,
             residual_noise=residual_noise,

@@ -64,6 +64,8 @@ class Given:
             read = _read("frames", _without_pictures("frames", frames), (batch, num_frames, height, width))
             video[:, mask] = read[:, mask]
             given[:, mask, 0] = True
+            if channels == 1 and bool(mask.all()):
+                raise ValueError("frames cannot all be given: this checkpoint knows video only, and nothing is left")
             task = ("video_to_flow",) if bool(mask.all()) else ("prediction", "interpolation")
             _require(config, "frames", task)
         if flow is not None:

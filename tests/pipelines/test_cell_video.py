@@ -26,6 +26,7 @@ from cellvid_diffusers.training_utils import NOISE_PATTERNS
 
 SMALL = {"block_out_channels": [8, 16], "spatial_attention": [False, True], "temporal_layers": ["conv", "both"]}
 SHORT = {"num_frames": 4, "height": 16, "width": 24, "num_inference_steps": 3}
+FOUR = np.full((4, 16, 24), 0.5, np.float32)
 SCHEDULERS = (
     DDPMScheduler,
     DDIMScheduler,
@@ -322,6 +323,12 @@ def test_guidance_with_weights_that_are_loaded_layer_by_layer():
 def test_what_no_clip_can_be_made_of_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         make_pipe()(**SHORT, **arguments)
+
+
+@pytest.mark.parametrize("arguments", [{"flow_strength": 0.9}, {"motion_guidance_scale": 2.0}, {"frames": FOUR}])
+def test_what_needs_flow_is_refused_by_a_model_of_video_alone(arguments):
+    with pytest.raises(ValueError, match=r"(flow_strength|motion_guidance_scale) must be|frames cannot all be given"):
+        make_pipe(channels=1)(**SHORT, **arguments)
 
 
 def test_flow_as_a_list_of_tensors():
