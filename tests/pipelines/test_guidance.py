@@ -66,7 +66,7 @@ def test_given_flow_and_frames_come_back_as_they_are():
 
 
 def test_a_network_without_flow_has_nothing_to_be_guided_by():
-    with pytest.raises(ValueError, match="motion_guidance_scale must be 1: .* or without flow, got 2"):
+    with pytest.raises(ValueError, match=r"motion_guidance_scale must be 1: .* or without flow, got 2"):
         make_pipe(channels=1)(**SHORT, motion_guidance_scale=2.0)
 
 
