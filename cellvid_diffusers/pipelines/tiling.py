@@ -49,7 +49,7 @@ class Tiling:
         overlap (`int`): Pixels that neighbouring tiles share, at least.
         tile_frames (`int`, *optional*): Frames of a tile; all of them if not given.
         frame_overlap (`int`): Frames that neighbouring tiles share, at least.
-        batch_size (`int`): Tiles that the network takes at a time.
+        batch_size (`int`): Tiles that the network takes at a time; one of each clip at least.
 
     Raises:
         ValueError: If an overlap is not smaller than its tile.
@@ -99,8 +99,9 @@ class Tiling:
             return network(clip, levels)
         total = torch.zeros_like(clip, dtype=torch.float32)
         weights = torch.zeros(lengths, device=clip.device)
-        for first in range(0, len(tiles), self.batch_size):
-            chosen = tiles[first : first + self.batch_size]
+        of_clip = max(1, self.batch_size // len(clip))
+        for first in range(0, len(tiles), of_clip):
+            chosen = tiles[first : first + of_clip]
             places = [
                 tuple(slice(start, start + size) for start, size in zip(tile, sizes, strict=True)) for tile in chosen
             ]

@@ -31,7 +31,8 @@ class NeuriteLine(NamedTuple):
     cell : int
         Label of the cell, as in `SimulatedCulture.cells`.
     line : ndarray of shape (P, 2)
-        Centre line (x, y) from the body's edge to the tip, px; it may reach out of the frame.
+        Centre line (x, y) from the body's edge, or for a branch from its stem, to the tip, px; it may reach out of the
+        frame.
     """
 
     cell: int

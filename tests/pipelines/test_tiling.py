@@ -17,6 +17,20 @@ def test_tiles_cover_and_overlap(length, size, overlap):
     assert all(0 < b - a <= size - overlap for a, b in itertools.pairwise(starts))
 
 
+@pytest.mark.parametrize("clips, seen", [(1, 8), (2, 8), (5, 5), (9, 9)])
+def test_the_network_sees_no_more_tiles_at_a_time_than_was_said(clips, seen):
+    sizes = []
+
+    def network(clip, levels):
+        sizes.append(len(clip))
+        return clip
+
+    clip = torch.randn(clips, 1, 4, 40, 40)
+    prediction = Tiling(16, 4, batch_size=8).predict(network, clip, torch.zeros(clips, 4, 2))
+    torch.testing.assert_close(prediction, clip)
+    assert max(sizes) == seen
+
+
 @pytest.mark.parametrize("tile_frames, batch_size", [(None, 1), (6, 3)])
 def test_a_pointwise_network_is_predicted_exactly(tile_frames, batch_size):
     def network(tiles, levels):

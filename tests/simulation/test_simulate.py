@@ -161,6 +161,16 @@ def test_divisions_come_as_often_in_the_first_frames_as_later():
     assert births[1:5].sum() > 0.5 * births[5:9].sum() > 10
 
 
+@pytest.mark.parametrize("density", DENSITIES)
+def test_as_many_cells_are_placed_as_the_density_says(density):
+    parameters, living = CultureParameters(), 0
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        world = World(300.0, 10.0, parameters.maturities["very_young"], parameters, Numbers(), rng)
+        living += sum(cell.kind != "dead" for cell in _seed(parameters.cells_per_mm2[density], world))
+    assert living == pytest.approx(3 * 0.3**2 * parameters.cells_per_mm2[density], rel=0.15)
+
+
 def test_density_is_met():
     counts = [np.mean([len(simulate(num_frames=1, density=d, seed=s).tracks) for s in range(3)]) for d in DENSITIES]
     assert counts == sorted(counts) and counts[-1] > 4 * counts[0]
