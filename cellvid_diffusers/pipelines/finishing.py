@@ -19,7 +19,7 @@ from collections.abc import Callable
 import torch
 from diffusers.schedulers import SchedulerMixin
 
-Predict = Callable[[torch.Tensor], torch.Tensor]
+PredictAtLevel = Callable[[torch.Tensor], torch.Tensor]
 """The network's prediction for a clip, the noise levels being known."""
 
 
@@ -49,14 +49,14 @@ def clean_estimate(
     return prediction
 
 
-def without_residue(predict: Predict, clip: torch.Tensor, level: int, scheduler: SchedulerMixin) -> torch.Tensor:
+def without_residue(predict: PredictAtLevel, clip: torch.Tensor, level: int, scheduler: SchedulerMixin) -> torch.Tensor:
     """The clip without the noise that it still holds; `predict` is for clips at `level`."""
     scaled = signal_and_spread(scheduler, level, clip)[0] * clip
     return clean_estimate(scaled, predict(scaled), level, scheduler)
 
 
 def expected_flow(
-    predict: Predict, clip: torch.Tensor, noise: torch.Tensor, level: int, scheduler: SchedulerMixin
+    predict: PredictAtLevel, clip: torch.Tensor, noise: torch.Tensor, level: int, scheduler: SchedulerMixin
 ) -> torch.Tensor:
     """The clip with the flow that the network expects; `predict` is for clean video and flow at `level`."""
     signal, spread = signal_and_spread(scheduler, level, clip)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import torch
 
-Predict = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
+LabelledNetwork = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
 """A network: clip `(B, C, F, H, W)`, levels `(B, F, 2)`, labels `(B, kinds)` or `None` -> its prediction, a clip."""
 
 
@@ -42,7 +42,7 @@ class Guidance:
     flow_noise: torch.Tensor | None = None
     highest_level: int = 0
 
-    def predict(self, network: Predict, clip: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+    def predict(self, network: LabelledNetwork, clip: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
         """The guided prediction for a noisy clip `(B, C, F, H, W)` at levels `(B, F, 2)`."""
         known = network(clip, levels, self.labels)
         guided = known

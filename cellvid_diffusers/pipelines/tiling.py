@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import torch
 
-Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Network = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """A network with its labels bound: a clip `(B, C, F, H, W)` and levels `(B, F, 2)` -> its prediction, a clip."""
 
 
@@ -72,14 +72,14 @@ class Tiling:
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
 
-    def predict(self, network: Predict, clip: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+    def predict(self, network: Network, clip: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
         """
         Blend a network's predictions of the tiles of a clip.
 
         A clip that fits into one tile is handed to the network as it is.
 
         Args:
-            network (`Predict`): What predicts a clip from a clip and its levels; clip `n` of the batch it sees is a
+            network (`Network`): What predicts a clip from a clip and its levels; clip `n` of the batch it sees is a
                 tile of clip `n mod B`.
             clip (`torch.Tensor` of shape `(B, C, F, H, W)`): Noisy clip.
             levels (`torch.Tensor` of shape `(B, F, 2)`): Noise levels of each frame's video and flow.
