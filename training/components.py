@@ -42,7 +42,7 @@ def load_clips(config: dict[str, Any], accelerator: Accelerator) -> ClipDataset:
     scales = scales_of_teacher(config)
     if isinstance(scales, dict) and sorted(config["class_columns"].get("cell_type", ())) != sorted(scales):
         raise ValueError(
-            f"class_columns must name the teacher's cell types {sorted(scales)}, whose scales differ, "
+            f"a teacher must know the classes of class_columns, this one has the cell types {sorted(scales)}, "
             f"got {config['class_columns'].get('cell_type')}"
         )
     clips = ClipDataset(
