@@ -120,6 +120,14 @@ def test_numbered_pictures_know_their_scale_and_leave_out_what_a_mac_adds(tmp_pa
     assert recording.pixel_size_um == 0.5
 
 
+def test_numbered_pictures_may_hold_a_second_series(tmp_path):
+    for number, frame in enumerate(VIDEO):
+        with tifffile.TiffWriter(tmp_path / f"t{number}.ome.tif", ome=True) as file:
+            file.write(frame, metadata={"axes": "YX"})
+            file.write(255 - frame, metadata={"axes": "YX"})
+    np.testing.assert_array_equal(read_recording(tmp_path).frames[:], VIDEO)
+
+
 def test_an_unknown_unit_of_time_is_no_second(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", VIDEO, imagej=True, metadata={"axes": "TYX", "finterval": 5, "tunit": "day"})
     assert read_recording(tmp_path / "a.tif").frame_interval_min is None

@@ -8,7 +8,7 @@ import numpy as np
 import tifffile
 
 from .source import RecordingError, Source
-from .tiff import TIFF_SUFFIXES, invert, open_tiff, zero_is_white
+from .tiff import TIFF_SUFFIXES, invert, tiff_metadata, zero_is_white
 
 PICTURE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
@@ -32,7 +32,10 @@ def open_numbered(path: Path) -> Source:
         return _read_picture(pictures[t])
 
     shape = plane(0, 0, 0).shape if pictures else ()
-    metadata = open_tiff(pictures[0]).metadata if pictures and pictures[0].suffix.lower() in TIFF_SUFFIXES else {}
+    metadata = {}
+    if pictures and pictures[0].suffix.lower() in TIFF_SUFFIXES:
+        with tifffile.TiffFile(pictures[0]) as tiff:
+            metadata = tiff_metadata(tiff)
     colour = len(shape) == 3
     return Source(plane, len(pictures), num_channels=shape[2] if colour else 1, colour=colour, metadata=metadata)
 

@@ -80,9 +80,7 @@ def _tiff_source(tiff: tifffile.TiffFile) -> Source:
     series = tiff.series[0]
     if _written_frame_by_frame(tiff):
         as_seen = invert if zero_is_white(series) else np.asarray
-        return Source(
-            lambda t, c, z: as_seen(tiff.series[t].asarray()), len(tiff.series), metadata=_tiff_metadata(tiff)
-        )
+        return Source(lambda t, c, z: as_seen(tiff.series[t].asarray()), len(tiff.series), metadata=tiff_metadata(tiff))
     alike = [other for other in tiff.series if other.shape[-2:] == series.shape[-2:]]  # not a thumbnail or a label
     if len(alike) > 1:
         raise RecordingError(
@@ -113,7 +111,7 @@ def _tiff_source(tiff: tifffile.TiffFile) -> Source:
         layout.sizes.get("S" if layout.colour else "C", 1),
         layout.sizes.get("Z", 1),
         colour=layout.colour,
-        metadata=_tiff_metadata(tiff),
+        metadata=tiff_metadata(tiff),
     )
 
 
@@ -207,7 +205,7 @@ def _interval_of_planes(pixels: ElementTree.Element) -> float | None:
     return float(np.median(steps)) if len(steps) else None
 
 
-def _tiff_metadata(tiff: tifffile.TiffFile) -> dict[str, Any]:
+def tiff_metadata(tiff: tifffile.TiffFile) -> dict[str, Any]:
     """Pixel size and interval as OME-XML or ImageJ state them; a plain TIFF's resolution is print size, not read."""
     found: dict[str, Any] = {}
     if tiff.ome_metadata:
