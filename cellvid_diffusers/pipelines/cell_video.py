@@ -282,8 +282,9 @@ class CellVideoPipeline(DiffusionPipeline):
         )
         self._interrupt = False
         clip = denoising.sample(noise)
-        for _ in range(0 if self.interrupt else num_restarts):
-            clip = denoising.restart(clip, restart_strength)
+        for _ in range(num_restarts):
+            if not self.interrupt:
+                clip = denoising.restart(clip, restart_strength)
         if not self.interrupt:
             clip = denoising.finish(clip, residual_noise, flow_strength)
         video, motion = self._decode(clip, scale)

@@ -394,6 +394,17 @@ class TestCallbacks:
         pipe(**SHORT)
         assert not pipe.interrupt
 
+    def test_sampling_that_is_ended_in_a_restart_begins_no_other(self):
+        calls = []
+
+        def end(pipe, step, timestep, handed):
+            calls.append(step)
+            pipe._interrupt = len(calls) > SHORT["num_inference_steps"]
+            return handed
+
+        make_pipe()(**SHORT, num_restarts=3, callback_on_step_end=end)
+        assert len(calls) == SHORT["num_inference_steps"] + 1
+
     def test_those_of_diffusers_say_what_they_want(self):
         class Cutoff(PipelineCallback):
             tensor_inputs: ClassVar = ["latents"]
