@@ -27,6 +27,8 @@ from .relaxation import cached_pairs, relax
 __all__ = ["horn_schunck"]
 
 _RANGE_TOLERANCE = 1e-3
+LEAST = {"num_iterations": 1, "num_levels": 1, "stillness": 0, "sigma": 0}
+"""Least value of options; the others are positive."""
 
 
 @torch.no_grad()
@@ -124,12 +126,11 @@ def check_options(mode: str, given: dict[str, float]) -> None:
         if name not in MODES[mode][1]:
             owners = " or ".join(other for other, (_, defaults) in MODES.items() if name in defaults)
             raise ValueError(f"{name} is an option of mode {owners}, got it with mode {mode}")
-        if name in ("num_iterations", "num_levels") and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-        if name in ("stillness", "sigma") and not value >= 0:
-            raise ValueError(f"{name} must be at least 0, got {value}")
-        if name not in ("stillness", "sigma") and not value > 0:
+        least = LEAST.get(name)
+        if least is None and not value > 0:
             raise ValueError(f"{name} must be positive, got {value}")
+        if least is not None and not value >= least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
 def paper_flow(
