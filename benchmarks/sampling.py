@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from cellvid_diffusers import CellVideoPipeline
-from cellvid_diffusers.pipelines.classes import KINDS
+from cellvid_diffusers.pipelines.classes import of_clips
 
 
 def load_pipeline(checkpoint: Path) -> CellVideoPipeline:
@@ -30,10 +30,7 @@ def generate(
     for start in range(0, len(seeds), batch_size):
         part = slice(start, start + batch_size)
         generator = [torch.Generator().manual_seed(seed) for seed in seeds[part]]
-        own = {
-            name: each[part] if name in KINDS and isinstance(each, list) else each for name, each in arguments.items()
-        }
-        out = pipe(batch_size=len(generator), generator=generator, **own)
+        out = pipe(batch_size=len(generator), generator=generator, **of_clips(arguments, part))
         frames.append((out.frames * 255).round().astype(np.uint8))
         flows.append(out.flow)
         types += [each.get("cell_type") for each in out.classes or ()]

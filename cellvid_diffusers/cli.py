@@ -238,7 +238,7 @@ def segment(
 ) -> None:
     """Segment and track the cells of a recording: masks/ (Cell Tracking Challenge), rois.zip (ImageJ), cells.csv and
     tracks.csv, in px and, where the scale is known, in µm and µm/min."""
-    from .annotation import annotate_recording
+    from .evaluation.annotation import annotate_recording
 
     count = annotate_recording(
         recording,

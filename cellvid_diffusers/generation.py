@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from .flow import flow_to_rgb
 from .flow.render import speed_of_full_colour
-from .io import contact_sheet, stretch_contrast, write_ctc, write_gif, write_imagej_rois, write_mp4, write_ome_tiff
+from .io import contact_sheet, stretch_contrast, write_gif, write_mp4, write_ome_tiff
 from .pipelines import CellVideoPipeline
-from .pipelines.classes import KINDS, value_of
+from .pipelines.classes import of_clips, value_of
 from .training_utils import keep_freed_memory
 
 CALIBRATION = ("pixel_size_um", "frame_interval_min")
@@ -63,12 +63,10 @@ def generate_clips(
         for start in range(0, num_videos, batch_size):
             part = slice(start, min(start + batch_size, num_videos))
             seeds = range(seed, seed + num_videos)[part]
-            of_part = {
-                name: each[part] if name in KINDS and isinstance(each, list) else each
-                for name, each in arguments.items()
-            }
             result = pipe(
-                batch_size=len(seeds), generator=[torch.Generator().manual_seed(each) for each in seeds], **of_part
+                batch_size=len(seeds),
+                generator=[torch.Generator().manual_seed(each) for each in seeds],
+                **of_clips(arguments, part),
             )
             if start == 0:  # not before, so that a mistake costs nobody his clips
                 remove_clips(out)
@@ -128,12 +126,9 @@ def write_clip(
         np.save(out / f"flow_{index:05d}.npy", flow.astype(np.float32))
         write_gif(out / f"flow_{index:05d}.gif", overlay_flow(shown, flow))
     if annotate:
-        from .evaluation import link_cells, segment_cells
+        from .evaluation.annotation import write_cells
 
-        # The layout has no gaps in a track: a cell that is missed for a frame comes back as a new one.
-        masks, _ = link_cells(segment_cells(video, pixel_size_um=pixel_size_um), max_gap=0)
-        write_ctc(out / f"masks_{index:05d}", masks)
-        write_imagej_rois(out / f"rois_{index:05d}.zip", masks)
+        write_cells(video, out / f"masks_{index:05d}", out / f"rois_{index:05d}.zip", pixel_size_um=pixel_size_um)
 
 
 def write_metadata(out: Path, index: int, known: dict[str, Any]) -> None:

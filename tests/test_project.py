@@ -20,7 +20,6 @@ FLOORS = [
     {"flow", "models", "schedulers", "io", "simulation"},
     {"data", "pipelines", "training_utils", "distillation"},
     {"evaluation", "generation"},
-    {"annotation"},
     {"cli"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -3,13 +3,36 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from .data import read_recording
-from .evaluation.cells import measure_cells
-from .evaluation.export import in_units
-from .evaluation.segment import segment_cells
-from .evaluation.tracks import link_cells, measure_tracks
-from .io import write_ctc, write_imagej_rois
+from ..data import read_recording
+from ..io import write_ctc, write_imagej_rois
+from .cells import measure_cells
+from .export import in_units
+from .segment import segment_cells
+from .tracks import link_cells, measure_tracks
+
+
+def write_cells(
+    video: np.ndarray, masks_folder: Path, rois_file: Path, *, pixel_size_um: float | None = None
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """
+    Segment and track the cells of a video, and write masks and outlines.
+
+    Args:
+        video (`np.ndarray` of shape `(F, H, W)`, uint8): Grey levels.
+        masks_folder (`Path`): For labels in the layout of the Cell Tracking Challenge.
+        rois_file (`Path`): For outlines, a zip archive of ImageJ.
+        pixel_size_um (`float`, *optional*): As for `segment_cells`.
+
+    Returns:
+        Masks `(F, H, W)` and a table of the tracks, from `link_cells`.
+    """
+    # The layout has no gaps in a track: a cell that is missed for a frame comes back as a new one.
+    masks, tracks = link_cells(segment_cells(video, pixel_size_um=pixel_size_um), max_gap=0)
+    write_ctc(masks_folder, masks)
+    write_imagej_rois(rois_file, masks)
+    return masks, tracks
 
 
 def annotate_recording(
@@ -47,16 +70,10 @@ def annotate_recording(
     pixel = recording.pixel_size_um if pixel_size_um is None else pixel_size_um * downscale
     interval = recording.frame_interval_min if frame_interval_min is None else frame_interval_min
     video = recording.read(slice(None))
-    # The layout has no gaps in a track: a cell that is missed for a frame comes back as a new one.
-    masks, tracks = link_cells(segment_cells(video, pixel_size_um=pixel), max_gap=0)
-    cells = measure_cells(masks, video.astype(np.float32)).rename(columns={"label": "track"})
-    tracks = measure_tracks(cells.assign(label=cells["track"]), tracks)
     out.mkdir(parents=True, exist_ok=True)
-    write_ctc(out / "masks", masks)
-    write_imagej_rois(out / "rois.zip", masks)
-    for name, table in (("cells", cells), ("tracks", tracks)):
-        known = np.full((2, len(table)), np.nan)
-        known[0] = np.nan if pixel is None else pixel
-        known[1] = np.nan if interval is None else interval
-        in_units(table, *known).to_csv(out / f"{name}.csv", index=False)
+    masks, tracks = write_cells(video, out / "masks", out / "rois.zip", pixel_size_um=pixel)
+    cells = measure_cells(masks, video.astype(np.float32))
+    tracks = measure_tracks(cells, tracks)
+    for name, table in (("cells", cells.rename(columns={"label": "track"})), ("tracks", tracks)):
+        in_units(table, pixel, interval).to_csv(out / f"{name}.csv", index=False)
     return len(tracks)

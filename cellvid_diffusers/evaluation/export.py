@@ -23,10 +23,12 @@ def with_units(tables: Sequence[pd.DataFrame], sides: Sequence[ClipSet]) -> pd.D
     return pd.concat(out, ignore_index=True)
 
 
-def in_units(table: pd.DataFrame, pixel_sizes: np.ndarray | None, intervals: np.ndarray | None) -> pd.DataFrame:
+def in_units(
+    table: pd.DataFrame, pixel_sizes: np.ndarray | float | None, intervals: np.ndarray | float | None
+) -> pd.DataFrame:
     """A table with units in its column names: px, and where they are known micrometres, minutes, and speeds in both.
 
-    `pixel_sizes` (µm) and `intervals` (min) hold a value for each row, NaN where it is not known.
+    `pixel_sizes` (µm) and `intervals` (min) hold a value for all rows or for each, NaN where it is not known.
     """
     table = table[[c for c in table if "_um" not in c]].copy()
     powers = {column: power for column in table if (power := _length_power(column))}

@@ -101,6 +101,11 @@ def value_of(config: Any, name: str, cell_type: str | None) -> float | None:
     return value.get(cell_type) if isinstance(value, dict) else value
 
 
+def of_clips(arguments: Mapping[str, Any], part: slice) -> dict[str, Any]:
+    """A pipeline's arguments for some of the clips: of classes, a list holds one for each clip."""
+    return {name: each[part] if name in KINDS and isinstance(each, list) else each for name, each in arguments.items()}
+
+
 def one_for_each_clip(kind: str, asked: Asked, count: int) -> Sequence[str | None]:
     """What is asked of each of `count` clips, `None` where nothing."""
     if asked is None or isinstance(asked, str):
