@@ -1,6 +1,5 @@
 """The example scripts, really run, with the fastest checkpoint of this repository."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,16 +8,15 @@ import numpy as np
 import pytest
 import tifffile
 from diffusers import DPMSolverMultistepScheduler
+from launching import ROOT, run_script
 
 from cellvid_diffusers import CellVideoPipeline, UNet3DModel
 
-ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "checkpoints" / "cellvid-tiny-4-steps"
 
 
 def run(name: str, *words: object) -> str:
-    command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *map(str, words), "--checkpoint", str(CHECKPOINT)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = run_script(f"examples/{name}.py", *words, "--checkpoint", CHECKPOINT)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 

@@ -6,11 +6,10 @@ and the noise of a step depend on the seed, the process and the step alone, so a
 stopped.
 """
 
-import json
-import math
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,12 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from diffusers import DDPMScheduler
 from diffusers.training_utils import EMAModel
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from cellvid_diffusers.data import ClipBank, ClipDataset
+from cellvid_diffusers.distillation import Distillation, NoisyTeacher
 from cellvid_diffusers.pipelines import CellVideoPipeline
 from cellvid_diffusers.training_utils import (
     DiffusionObjective,
@@ -33,52 +34,43 @@ from cellvid_diffusers.training_utils import (
 from checks import check_config
 from components import build_lr_scheduler, build_model, build_optimizer, build_teacher, load_clips, main_clock
 from config import load_config
+from loss_log import LossLog, Progress
 from resuming import ScheduleState, drop_later, find_checkpoint, load_checkpoint, save_checkpoint
 from validation import make_pipeline, write_samples
 
 
-class Progress:
-    """Optimiser steps, clips and seconds so far; saved with each checkpoint."""
+@dataclass
+class Run:
+    """What the steps of a training run need and change."""
 
-    def __init__(self) -> None:
-        self.step, self.clips, self.seconds = 0, 0, 0.0
+    accelerator: Accelerator
+    config: dict[str, Any]
+    clips: ClipDataset
+    model: torch.nn.Module
+    network: torch.nn.Module
+    """The model as each step calls it: compiled, if the configuration says so."""
+    ema: EMAModel
+    objective: DiffusionObjective
+    noise_scheduler: DDPMScheduler
+    teacher: Distillation | NoisyTeacher | None
+    optimizer: torch.optim.Optimizer
+    lr_scheduler: LRScheduler
+    progress: Progress
 
-    def state_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
+    @property
+    def folder(self) -> Path:
+        """`output_dir`."""
+        return Path(self.config["output_dir"])
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+    @property
+    def batch_of_all(self) -> int:
+        """Clips that all processes see at a time."""
+        return self.config["train_batch_size"] * self.accelerator.num_processes
 
-
-class Tick:
-    """Losses, clips and seconds since the last line of the log."""
-
-    def __init__(self) -> None:
-        self.losses: torch.Tensor | float = 0.0
-        self.batches, self.clips, self.began = 0, 0, time.monotonic()
-
-    def add(self, losses: torch.Tensor, clips: int) -> None:
-        """Count a batch: the loss of each channel, and the clips that all processes saw."""
-        self.losses = self.losses + losses.detach()
-        self.batches, self.clips = self.batches + 1, self.clips + clips
-
-
-def batches(
-    accelerator: Accelerator, config: dict[str, Any], clips: ClipDataset, progress: Progress
-) -> Iterator[dict[str, Any]]:
-    """Batches of this process on its device, for the steps that are left."""
-    size, processes, first = config["train_batch_size"], accelerator.num_processes, progress.clips
-    left = config["max_train_steps"] - progress.step
-    last = first + left * size * processes * config["gradient_accumulation_steps"]
-    if config["clips_on_device"]:
-        bank = ClipBank(clips, accelerator.device)
-        for position in range(first + accelerator.process_index * size, last, processes * size):
-            seed = hash((config["seed"], position)) % 2**62
-            yield bank.draw(size, torch.Generator(accelerator.device).manual_seed(seed))
-        return
-    workers = config["dataloader_num_workers"]
-    loader = DataLoader(clips, size, sampler=range(first, last), num_workers=workers, drop_last=True)
-    yield from accelerator.prepare(loader)
+    def pipeline(self) -> CellVideoPipeline:
+        """A pipeline of the weights as they are."""
+        model = self.accelerator.unwrap_model(self.model)
+        return make_pipeline(model, self.ema, self.noise_scheduler, self.clips, self.config)
 
 
 def main() -> None:
@@ -102,13 +94,29 @@ def main() -> None:
 def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
     """Train, and leave a pipeline in `output_dir`."""
     check_config(config)
-    folder = Path(config["output_dir"])
     checkpoint = find_checkpoint(config)
-    folder.mkdir(parents=True, exist_ok=True)
+    Path(config["output_dir"]).mkdir(parents=True, exist_ok=True)
     set_seed(config["seed"])
     if config["report_to"]:
         accelerator.init_trackers("tensorboard")
+    run = build(accelerator, config)
+    if checkpoint is not None:
+        load_checkpoint(accelerator, checkpoint, run.optimizer, run.lr_scheduler, run.ema)
+    run.ema.to(accelerator.device)  # what is loaded lies on the CPU
+    if accelerator.is_main_process:
+        drop_later(run.folder, run.progress.step)
+    train(run)
+    if not is_due(run.progress.step, config["checkpointing_steps"]):  # else it has just been saved
+        save_checkpoint(accelerator, config, run.progress.step)
+    if accelerator.is_main_process:
+        pipe = run.pipeline()
+        pipe.save_pretrained(run.folder)
+        if config["push_to_hub"]:  # from a folder of its own: here the pipeline lies beside checkpoints and logs
+            pipe.push_to_hub(config["hub_model_id"] or run.folder.name)
 
+
+def build(accelerator: Accelerator, config: dict[str, Any]) -> Run:
+    """Everything as it is before the first step; what checkpoints keep is registered for them."""
     clips = load_clips(config, accelerator)
     model = build_model(config)
     if config["gradient_checkpointing"]:
@@ -130,72 +138,65 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
     )
     accelerator.register_for_checkpointing(progress, ScheduleState(lr_scheduler, config["lr_scheduler"]), ema)
     model, optimizer = accelerator.prepare(model, optimizer)
-    if checkpoint is not None:
-        load_checkpoint(accelerator, checkpoint, optimizer, lr_scheduler, ema)
-    ema.to(accelerator.device)  # what is loaded lies on the CPU
-    if accelerator.is_main_process:
-        drop_later(folder, progress.step)
     network = torch.compile(model) if config["compile"] else model
+    return Run(
+        accelerator,
+        config,
+        clips,
+        model,
+        network,
+        ema,
+        objective,
+        noise_scheduler,
+        teacher,
+        optimizer,
+        lr_scheduler,
+        progress,
+    )
 
-    def pipeline() -> CellVideoPipeline:
-        return make_pipeline(accelerator.unwrap_model(model), ema, noise_scheduler, clips, config)
 
-    train(accelerator, config, clips, network, objective, teacher, optimizer, lr_scheduler, progress, ema, pipeline)
-    if not is_due(progress.step, config["checkpointing_steps"]):  # else it has just been saved
-        save_checkpoint(accelerator, config, progress.step)
-    if accelerator.is_main_process:
-        pipe = pipeline()
-        pipe.save_pretrained(folder)
-        if config["push_to_hub"]:  # from a folder of its own: here the pipeline lies beside checkpoints and logs
-            pipe.push_to_hub(config["hub_model_id"] or folder.name)
-
-
-def train(accelerator, config, clips, network, objective, teacher, optimizer, lr_scheduler, progress, ema, pipeline):
-    """Step until `max_train_steps` or `max_minutes`; a line of `train_log.jsonl` every `logging_steps`, before each
-    checkpoint, and at the end."""
+def train(run: Run) -> None:
+    """Step until `max_train_steps` or `max_minutes`; a line of the log every `logging_steps`, before each checkpoint,
+    and at the end."""
+    config, accelerator, progress = run.config, run.accelerator, run.progress
     started, before, began = main_clock(), progress.seconds, time.monotonic()
-    folder = Path(config["output_dir"])
-    per_batch = config["train_batch_size"] * accelerator.num_processes
     bar = tqdm(
         total=config["max_train_steps"],
         initial=progress.step,
         disable=not accelerator.is_local_main_process,
         mininterval=2,
     )
-    tick = Tick()
-    for micro, batch in enumerate(batches(accelerator, config, clips, progress)):
-        with accelerator.accumulate(network):
-            position = progress.clips + micro % config["gradient_accumulation_steps"]
-            losses = step_losses(accelerator, config, network, objective, teacher, batch, position)
-            accelerator.backward(objective.combine(losses))
+    log = LossLog(accelerator, run.folder, run.objective)
+    for micro, batch in enumerate(batches(run)):
+        with accelerator.accumulate(run.network):
+            losses = step_losses(run, batch, progress.clips + micro % config["gradient_accumulation_steps"])
+            accelerator.backward(run.objective.combine(losses))
             if accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(network.parameters(), config["max_grad_norm"])
-            optimizer.step()
-            optimizer.zero_grad()
-        tick.add(losses, per_batch)
+                accelerator.clip_grad_norm_(run.network.parameters(), config["max_grad_norm"])
+            run.optimizer.step()
+            run.optimizer.zero_grad()
+        log.add(losses, run.batch_of_all)
         if not accelerator.sync_gradients:
             continue
-        lr_scheduler.step()
-        ema.step(network.parameters())
+        run.lr_scheduler.step()
+        run.ema.step(run.network.parameters())
         progress.step += 1
-        progress.clips += per_batch * config["gradient_accumulation_steps"]
-        bar.update()
+        progress.clips += run.batch_of_all * config["gradient_accumulation_steps"]
         progress.seconds = before + time.monotonic() - began
+        bar.update()
         saves = is_due(progress.step, config["checkpointing_steps"])
         if saves or is_due(progress.step, config["logging_steps"]):  # nothing is saved whose loss was not looked at
-            write_line(accelerator, config, progress, tick, objective, lr_scheduler)
-            tick = Tick()
+            log.write(progress, run.lr_scheduler.get_last_lr()[0])
         if saves:
             save_checkpoint(accelerator, config, progress.step)
             if accelerator.is_main_process:
-                pipeline().save_pretrained(folder)
+                run.pipeline().save_pretrained(run.folder)
         if is_due(progress.step, config["validation_steps"]) and accelerator.is_main_process:
-            write_samples(pipeline(), config, progress.step, accelerator)
+            write_samples(run.pipeline(), config, progress.step, accelerator)
         if config["max_minutes"] is not None and main_clock() - started > 60 * config["max_minutes"]:
             break
     bar.close()
-    if tick.batches:
-        write_line(accelerator, config, progress, tick, objective, lr_scheduler)
+    log.write(progress, run.lr_scheduler.get_last_lr()[0])
 
 
 def is_due(step: int, every: int) -> bool:
@@ -203,56 +204,48 @@ def is_due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def write_line(accelerator, config, progress, tick, objective, lr_scheduler) -> None:
-    """Append what happened since the last line to `train_log.jsonl`, and to TensorBoard.
-
-    Raises:
-        FloatingPointError: If the loss is not finite.
-    """
-    mean = accelerator.reduce(tick.losses / tick.batches, "mean").cpu()
-    line = {
-        "step": progress.step,
-        "clips": progress.clips,
-        "loss": float(objective.combine(mean)),
-        "loss_video": float(mean[0]),
-        "loss_flow": float(mean[1:].mean()) if len(mean) > 1 else None,
-        "learning_rate": lr_scheduler.get_last_lr()[0],
-        "seconds": round(progress.seconds, 1),
-        "clips_per_second": round(tick.clips / (time.monotonic() - tick.began), 2),
-    }
-    if not math.isfinite(line["loss"]):
-        raise FloatingPointError(f"loss must be finite, got {line['loss']} at step {progress.step}")
-    if accelerator.is_main_process:
-        with open(Path(config["output_dir"]) / "train_log.jsonl", "a") as log:
-            log.write(json.dumps(line) + "\n")
-        accelerator.log({key: value for key, value in line.items() if value is not None}, progress.step)
+def batches(run: Run) -> Iterator[dict[str, Any]]:
+    """Batches of this process on its device, for the steps that are left."""
+    config, accelerator, first = run.config, run.accelerator, run.progress.clips
+    left = config["max_train_steps"] - run.progress.step
+    last = first + left * run.batch_of_all * config["gradient_accumulation_steps"]
+    size = config["train_batch_size"]
+    if config["clips_on_device"]:
+        bank = ClipBank(run.clips, accelerator.device)
+        for position in range(first + accelerator.process_index * size, last, run.batch_of_all):
+            seed = hash((config["seed"], position)) % 2**62
+            yield bank.draw(size, torch.Generator(accelerator.device).manual_seed(seed))
+        return
+    workers = config["dataloader_num_workers"]
+    loader = DataLoader(run.clips, size, sampler=range(first, last), num_workers=workers, drop_last=True)
+    yield from accelerator.prepare(loader)
 
 
-def step_losses(accelerator, config, network, objective, teacher, batch, position: int) -> torch.Tensor:
-    """Loss of each channel for one batch, at noise that depends on the seed, the process and the position alone."""
-    seed = hash((config["seed"], accelerator.process_index, position)) % 2**62
+def step_losses(run: Run, batch: dict[str, Any], position: int) -> torch.Tensor:
+    """Loss `(C,)` of each channel for one batch, at noise that depends on seed, process and position alone."""
+    config, clean, labels = run.config, batch["video"], batch["class_labels"]
+    size, _, frames = clean.shape[:3]
+    seed = hash((config["seed"], run.accelerator.process_index, position)) % 2**62
     generator = torch.Generator().manual_seed(seed)
-    clean, (size, _, frames) = batch["video"], batch["video"].shape[:3]
     levels = draw_noise_levels(
         config["noise_patterns"],
         size,
         frames,
-        len(objective.alphas_cumprod),
+        len(run.objective.alphas_cumprod),
         generator,
         level_shift=config["level_shift"],
     ).to(clean.device, non_blocking=True)
-    labels = drop_labels(batch["class_labels"], config["class_dropout"], generator)
+    labels = drop_labels(labels, config["class_dropout"], generator) if labels.shape[1] else None
     on_device = torch.Generator(clean.device).manual_seed(seed)
     epsilon = torch.randn(clean.shape, generator=on_device, device=clean.device)
-    labels = labels if labels.shape[1] else None
-    if teacher is not None:
-        levels = teacher.levels(levels)
-    noisy, target = objective.noise(clean, levels, epsilon)
-    if teacher is not None:
-        with accelerator.autocast():
-            target = teacher.target(noisy, levels, labels, target)
-    prediction = network(noisy, levels, labels, return_dict=False)[0]
-    return objective.loss(prediction, target, levels)
+    if run.teacher is not None:
+        levels = run.teacher.levels(levels)
+    noisy, target = run.objective.noise(clean, levels, epsilon)
+    if run.teacher is not None:
+        with run.accelerator.autocast():
+            target = run.teacher.target(noisy, levels, labels, target)
+    prediction = run.network(noisy, levels, labels, return_dict=False)[0]
+    return run.objective.loss(prediction, target, levels)
 
 
 if __name__ == "__main__":

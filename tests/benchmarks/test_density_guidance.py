@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from script import ROOT, run_script
+from launching import ROOT, run_benchmark
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
@@ -46,7 +46,7 @@ def test_page(tmp_path):
     ]
     command += ["--picture", tmp_path / "images" / "d.png", "--cultures", "5", "--field", "64", "--clips", "2"]
     command += ["--steps", "2", "--guidance", "1", "--max_train_steps", "2", "--train_batch_size", "2"]
-    run_script(*command)
+    run_benchmark(*command)
     page = (tmp_path / "d.md").read_text()
     assert "| simulated, held out |" in page and "| generated, guidance 1 |" in page and "(images/d.png)" in page
     assert (tmp_path / "images" / "d.png").exists()

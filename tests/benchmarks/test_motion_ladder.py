@@ -2,12 +2,10 @@
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 
 import pytest
-from script import ROOT
+from launching import ROOT, run_benchmark
 
 from cellvid_diffusers.data import write_simulated
 
@@ -20,18 +18,14 @@ from motion_ladder import result_of
 def test_first_rung_and_a_warm_started_one(tmp_path):
     data, work, page = tmp_path / "data", tmp_path / "work", tmp_path / "ladder.md"
     write_simulated(data, num_videos=40, size=48, num_frames=10, seed=0)
-    command = [sys.executable, "benchmarks/motion_ladder.py", "--real", data, "--work", work, "--out", page]
+    command = ["motion_ladder.py", "--real", data, "--work", work, "--out", page]
     command += ["--figure", tmp_path / "ladder.png", "--rungs", "1_video", "6_weights", "9_joint", "--clips", "16"]
     command += ["--samples", "4", "--ancestral-samples", "4", "--steps", "2"]
     command += ["--dataset_name", data, "--class_columns", "{}", "--balance", "null", "--logging_steps", "1"]
     command += ["--scale_by_cell_type", "false"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     page.write_text("# Old\n\n## Notes\n\nWhat somebody wrote.\n")
     for _ in range(2):
-        done = subprocess.run(
-            [str(word) for word in command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+        run_benchmark(*command)
         finished = {path: path.stat().st_mtime_ns for path in work.glob("*/ladder.json")}
         assert len(finished) == 3
     assert (work / "5_video-0" / "model_index.json").exists()

@@ -2,20 +2,15 @@
 
 import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from launching import run_benchmark
 
 
 @pytest.mark.slow
 def test_quick_run_writes_both_files(tmp_path):
     pytest.importorskip("pyoptflow", reason="the extra bench is not installed")
-    command = [sys.executable, ROOT / "benchmarks" / "run.py", "--quick", "--out", tmp_path]
-    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    run_benchmark("run.py", "--quick", "--out", tmp_path)
     results = json.loads((tmp_path / "benchmarks.json").read_text())
     assert {"networks", "limits", "memory", "samples", "flow", "start_up", "data", "scaling"} <= results.keys()
     assert results["flow"]["paper_against_pyoptflow"] < 1e-4
@@ -25,14 +20,13 @@ def test_quick_run_writes_both_files(tmp_path):
     assert "Quick mode" in page and "Optical flow" in page
     results["parts"]["networks"]["commit"] = "earlier"
     (tmp_path / "benchmarks.json").write_text(json.dumps(results))
-    subprocess.run([*command, "--only", "scaling"], check=True, cwd=ROOT, capture_output=True)
+    run_benchmark("run.py", "--quick", "--out", tmp_path, "--only", "scaling")
     page = (tmp_path / "benchmarks.md").read_text()
     assert re.search(r"^\* networks: .*, commit earlier,", page, re.MULTILINE)
     assert re.search(r"^\* flow, whole, scaling: ", page, re.MULTILINE)
 
 
 def test_scaling_alone_projects_nothing_without_a_measured_step(tmp_path):
-    command = [sys.executable, ROOT / "benchmarks" / "run.py", "--quick", "--only", "scaling", "--out", tmp_path]
-    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    run_benchmark("run.py", "--quick", "--only", "scaling", "--out", tmp_path)
     results = json.loads((tmp_path / "benchmarks.json").read_text())
     assert "scaling" in results and "projection" not in results

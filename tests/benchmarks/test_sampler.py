@@ -1,7 +1,7 @@
 """The page of steps and quality at a tiny size."""
 
 import pytest
-from script import run_script
+from launching import run_benchmark
 
 from cellvid_diffusers.data import write_simulated
 
@@ -22,7 +22,7 @@ def test_page(tmp_path):
         "1",
         "2",
     ]
-    run_script(*command, "--out", tmp_path / "page.md")
+    run_benchmark(*command, "--out", tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()
     few, many = (line.split(" | ") for line in page.splitlines()[-7:-5])
     plain, guided = (line.split(" | ") for line in page.splitlines()[-2:])

@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 
 import numpy as np
-from script import ROOT
+from launching import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 

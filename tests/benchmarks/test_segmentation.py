@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from script import ROOT
+from launching import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 

@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 import pytest
+from launching import ROOT, run_benchmark
 from scipy.ndimage import gaussian_filter
-from script import ROOT, run_script
 
 from cellvid_diffusers.data import write_simulated
 
@@ -42,7 +42,7 @@ def test_page(tmp_path):
     command = ["tasks.py", "--real", tmp_path / "data", "--out", tmp_path / "tasks.md"]
     command += ["--figure", tmp_path / "images" / "tasks.png", "--clips", "2", "--futures", "2", "--steps", "2"]
     command += ["--videos", "4", "--roll-out", "20"]
-    run_script(*command)
+    run_benchmark(*command)
     page = (tmp_path / "tasks.md").read_text()
     assert "(images/tasks.png)" in page and (tmp_path / "images" / "tasks.png").exists()
     for row in (

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 import tifffile
+from launching import ROOT, run_benchmark
 from scipy.ndimage import gaussian_filter
-from script import ROOT, run_script
 
 from cellvid_diffusers.data import write_simulated
 from cellvid_diffusers.io import write_ome_tiff
@@ -97,7 +97,7 @@ def test_page(tmp_path):
     command += ["--clips", tmp_path / "clips", "--data_dir", tmp_path / "annotated"]
     command += ["--shares", "0.5", "1", "--seeds", "2", "--steps", "2"]
     command += ["--out", tmp_path / "usefulness.md", "--figure", tmp_path / "images" / "usefulness.png"]
-    run_script(*command)
+    run_benchmark(*command)
     page = (tmp_path / "usefulness.md").read_text()
     assert "(images/usefulness.png)" in page and (tmp_path / "images" / "usefulness.png").exists()
     for row in ("| 50% | real |", "| 50% | real + generated |", "| 100% | real, augmented |", "| none | generated |"):

@@ -1,14 +1,11 @@
 """From a recording to new clips with the README's three commands."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
+from launching import ROOT, run_script
 from scipy.ndimage import gaussian_filter
-from test_train import ROOT, launch
+from test_train import launch
 from typer.testing import CliRunner
 
 from cellvid_diffusers import CellVideoPipeline
@@ -51,18 +48,9 @@ def test_own_recording_goes_on_from_the_embedded_weights(tmp_path):
     """Other labels than theirs: no cell type, but measured density."""
     write_ome_tiff(tmp_path / "mine.ome.tif", moving_texture(10, (96, 96)), pixel_size_um=1.3)
     run("prepare", tmp_path / "mine.ome.tif", "--out", tmp_path / "data", "--patch-size", 96)
-    command = [
-        sys.executable,
-        "training/train.py",
-        "--config",
-        CONFIGS / "own.yaml",
-        "--dataset_name",
-        tmp_path / "data",
-    ]
+    command = ["training/train.py", "--config", CONFIGS / "own.yaml", "--dataset_name", tmp_path / "data"]
     command += ["--pretrained_model_name_or_path", "checkpoints/cellvid-tiny", "--output_dir", tmp_path / "run"]
-    command += ["--max_train_steps", "1", "--train_batch_size", "1", "--mixed_precision", "no"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run([str(word) for word in command], cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = run_script(*command, "--max_train_steps", 1, "--train_batch_size", 1, "--mixed_precision", "no")
     assert done.returncode == 0, done.stderr[-3000:]
     ours = CellVideoPipeline.from_pretrained(ROOT / "checkpoints" / "cellvid-tiny").unet.state_dict()
     started = CellVideoPipeline.from_pretrained(tmp_path / "run")

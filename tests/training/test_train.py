@@ -1,4 +1,4 @@
-"""training/train.py, really launched."""
+"""training/train.py, run as a user does."""
 
 import json
 import os
@@ -9,15 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
+from launching import ROOT, run_script
 
 from cellvid_diffusers import CellVideoPipeline
-from cellvid_diffusers.training_utils import DiffusionObjective
 
-ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "training"))
 
-import train  # noqa: E402
 
 TINY = {
     "simulate.num_videos": 4,
@@ -40,18 +37,21 @@ TINY = {
 
 
 def launch(
-    out: Path, *, processes: int = 1, fails: bool = False, precision: str = "no", **options
+    out: Path, *, processes: int = 1, fails: bool = False, precision: str | None = None, **options
 ) -> subprocess.CompletedProcess:
-    """Launch the training script through accelerate with tiny options over the smoke configuration."""
-    arguments = [str(word) for key, value in {**TINY, **options}.items() for word in (f"--{key}", value)]
-    if processes == 1:
-        command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_machines", "1"]
-        command += ["--num_processes", "1", "--mixed_precision", precision, "--dynamo_backend", "no"]
-    else:  # accelerate's own launcher wants MPI for several processes without a GPU
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    command += [str(ROOT / "training" / "train.py"), "--output_dir", str(out), *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    """Run the training script with tiny options over the smoke configuration: by a launcher, if it has a say."""
+    words = ["--output_dir", out, *(word for key, value in {**TINY, **options}.items() for word in (f"--{key}", value))]
+    if processes > 1:  # accelerate's own launcher wants MPI for several processes without a GPU
+        launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", processes]
+    elif precision is not None:
+        launcher = ["accelerate.commands.launch", "--cpu", "--num_machines", 1, "--num_processes", 1]
+        launcher += ["--mixed_precision", precision, "--dynamo_backend", "no"]
+    if processes == 1 and precision is None:
+        result = run_script("training/train.py", *words)
+    else:
+        command = [str(word) for word in (sys.executable, "-m", *launcher, ROOT / "training" / "train.py", *words)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+        result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert (result.returncode != 0) == fails, result.stderr[-3000:]
     return result
 
@@ -150,7 +150,7 @@ class TestTraining:
     def test_the_launcher_chooses_the_precision(self, tmp_path):
         fast = {"lr_warmup_steps": 0, "learning_rate": 0.01}  # the first prediction is zero in any precision
         launch(tmp_path, **fast, precision="bf16")
-        launch(tmp_path / "plain", **fast)
+        launch(tmp_path / "plain", **fast, precision="no")
         assert read_log(tmp_path)[-1]["loss"] != read_log(tmp_path / "plain")[-1]["loss"]
 
     def test_resuming_from_an_earlier_checkpoint_drops_the_later_ones(self, tmp_path):
@@ -270,27 +270,3 @@ class TestTraining:
     )
     def test_mistakes_are_named(self, tmp_path, options, message):
         assert message in launch(tmp_path, fails=True, **options).stderr
-
-
-def test_a_line_of_the_log_counts_what_came_since_the_last(tmp_path):
-    accelerator, progress, tick = Accelerator(cpu=True), train.Progress(), train.Tick()
-    progress.step, tick.began = 20, tick.began - 2
-    for losses in ([1.0, 2.0, 4.0], [3.0, 2.0, 2.0]):  # two of the ten steps of a line: the run was resumed at 18
-        tick.add(torch.tensor(losses), 3)
-    objective = DiffusionObjective(torch.ones(10))
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
-    constant = torch.optim.lr_scheduler.ConstantLR(optimizer, 1)
-    train.write_line(accelerator, {"output_dir": tmp_path}, progress, tick, objective, constant)
-    line = read_log(tmp_path)[0]
-    assert (line["loss_video"], line["loss_flow"], line["learning_rate"]) == (2, 2.5, 0.5)
-    assert 2.5 < line["clips_per_second"] <= 3
-
-
-def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
-    tick = train.Tick()
-    tick.add(torch.tensor([float("nan")]), 1)
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
-    constant = torch.optim.lr_scheduler.ConstantLR(optimizer, 1)
-    options = ({"output_dir": tmp_path}, train.Progress(), tick, DiffusionObjective(torch.ones(10)), constant)
-    with pytest.raises(FloatingPointError, match="loss must be finite, got nan at step 0"):
-        train.write_line(Accelerator(cpu=True), *options)
