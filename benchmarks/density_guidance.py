@@ -102,7 +102,8 @@ def main() -> None:
     arguments, train_options = parser.parse_known_args()
     true_counts = make_data(arguments.work, arguments.cultures, arguments.field)
     command = [sys.executable, ROOT / "training" / "train.py", "--config", ROOT / "training/configs/density.yaml"]
-    command += ["--dataset_name", arguments.work / "data", "--output_dir", arguments.work / "run"]
+    run = arguments.work / f"run_{arguments.cultures}_{arguments.field}"  # weights of other cultures are others
+    command += ["--dataset_name", arguments.work / "data", "--output_dir", run]
     command += ["--resolution", arguments.field // SHRINK]
     command += ["--resume_from_checkpoint", "latest", *train_options]
     subprocess.run([str(word) for word in command], check=True, cwd=ROOT)
@@ -116,7 +117,7 @@ def main() -> None:
     rows = [row("simulated, held out", dict(zip(DENSITIES, of_density, strict=True)))]
     pictures: list[np.ndarray] = []
     for guidance in arguments.guidance:
-        made = sample(arguments.work / "run", arguments.clips, guidance, arguments.steps)
+        made = sample(run, arguments.clips, guidance, arguments.steps)
         rows.append(row(f"generated, guidance {guidance:g}", {d: [count_cells(c[0]) for c in made[d]] for d in made}))
         pictures = pictures or [np.concatenate(list(clips[:8, 0]), axis=-1)[None] for clips in made.values()]
     lines.append(table(head, rows))

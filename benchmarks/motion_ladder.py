@@ -147,12 +147,13 @@ def budget(sampler: str, arguments: argparse.Namespace) -> tuple[int, int]:
 
 
 def draw(rows: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> None:
-    """The first two clips of each class of each rung, side by side, seed 0."""
+    """The first two clips of each class of each rung, side by side, of the first seed."""
     clips = []
     for rung in rows:
         name, _, sampler = rung.partition(", ")
         kinds = sorted(set(held_out(arguments.real).cell_types))
-        frames, _ = sample(arguments.work / f"{name}-0", 2 * kinds, budget(sampler, arguments)[1], sampler)
+        folder = arguments.work / f"{name}-{seeds_of(name, arguments)[0]}"
+        frames, _ = sample(folder, 2 * kinds, budget(sampler, arguments)[1], sampler)
         frames = np.concatenate([frames[k :: len(kinds)] for k in range(len(kinds))])
         apart = np.pad(frames, ((0, 0), (0, 0), (0, 0), (0, 2)), constant_values=255)
         clips.append(np.concatenate(list(apart), axis=-1))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from markdown import table
-from networks import DIFFUSERS, OURS, VIDEO_DIFFUSION
+from networks import OURS
 
 
 def markdown(results: dict[str, Any]) -> str:
@@ -241,5 +241,3 @@ SECTIONS = {
     "projection": projection,
     "gpu": gpu,
 }
-
-__all__ = ["DIFFUSERS", "VIDEO_DIFFUSION", "markdown"]

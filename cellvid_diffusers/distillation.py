@@ -54,7 +54,7 @@ class Distillation:
             raise ValueError(f"teacher_steps must be at least 2, got {teacher_steps}")
         self.teacher = teacher
         clean = torch.ones(1, dtype=torch.float64)  # level 0 is what the sampler ends at: no noise at all
-        alpha_bar = torch.cat([clean, alphas_cumprod[1:].double().cpu()])
+        alpha_bar = torch.cat([clean, alphas_cumprod[1:].cpu().double()])
         lambdas = (alpha_bar.sqrt() / (1 - alpha_bar).sqrt()).log()
         ends = [*timesteps[1:], 0]
         ways = [self._way(lambdas, *segment, teacher_steps) for segment in zip(timesteps, ends, strict=True)]
@@ -67,6 +67,8 @@ class Distillation:
     @staticmethod
     def _way(lambdas: torch.Tensor, start: int, end: int, steps: int) -> list[int]:
         """Levels that the teacher passes from `start` to `end`, both included."""
+        if lambdas[max(end, 1)] <= LEAST_LAMBDA:
+            return [start, *[end] * steps]
         inner = steps if end else steps - 1
         first, last = max(float(lambdas[start]), LEAST_LAMBDA), float(lambdas[max(end, 1)])
         aims = torch.linspace(first, last, inner + 1, dtype=torch.float64)[1:]

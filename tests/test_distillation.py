@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from diffusers import DDPMScheduler
 
 from cellvid_diffusers.distillation import Distillation, NoisyTeacher
 
@@ -120,3 +121,10 @@ def test_a_teacher_of_noise_is_asked_where_a_clip_is_noisy():
     assert not more and torch.equal(clip, noisy[1:]) and torch.equal(levels, drawn[1:])
     assert of_clip.flatten().tolist() == [1, 2, 3]
     assert torch.equal(learner.target(noisy[:1], drawn[:1], None, target[:1]), target[:1]) and len(seen) == 1
+
+
+@pytest.mark.parametrize("timesteps", [[999, 996, 909], [999, 997, 990, 900]])
+def test_the_teacher_never_goes_back(timesteps):
+    scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2")
+    ways = Distillation(GaussianTeacher(), scheduler.alphas_cumprod, timesteps).ways
+    assert (ways.diff(dim=1) <= 0).all()

@@ -1,5 +1,6 @@
 """Whether a configuration can be trained and sampled, told before the first step."""
 
+import math
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,13 @@ from cellvid_diffusers.pipelines.arguments import check_strengths
 from validation import SAMPLERS, learned_patterns
 
 SCHEDULES = ["linear_in_time", *(each.value for each in SchedulerType if each.value != "piecewise_constant")]
+KNOWN = {
+    "sampler": list(SAMPLERS),
+    "lr_scheduler": SCHEDULES,
+    "optimizer": ["adamw", "muon"],
+    "loss_type": ["l1", "l2"],
+}
+"""Options that have a few values."""
 LEAST = {
     "num_frames": 1,
     "resolution": 1,
@@ -21,32 +29,68 @@ LEAST = {
     "max_train_steps": 0,
     "checkpointing_steps": 0,
     "validation_steps": 0,
+    "checkpoints_total_limit": 1,
 }
 """Least value of options that count."""
+BETWEEN = {
+    "learning_rate": (0, math.inf),
+    "adam_weight_decay": (0, math.inf),
+    "max_grad_norm": (0, math.inf),
+    "flow_weight": (0, math.inf),
+    "snr_gamma": (0, math.inf),
+    "max_minutes": (0, math.inf),
+    "class_dropout": (0, 1),
+    "ema_max_decay": (0, 1),
+}
+"""Least and greatest value of options that measure."""
+OPTIONAL = ("checkpoints_total_limit", "snr_gamma", "max_minutes")
+"""Options of these that may be null."""
 
 
 def check_config(config: Mapping[str, Any]) -> None:
     """A `ValueError` in one line, rule first, for the first option that is out of range."""
-    for name, least in LEAST.items():
-        if not isinstance(config[name], int) or config[name] < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, got {config[name]}")
-    for name, known in (("sampler", SAMPLERS), ("lr_scheduler", SCHEDULES)):
+    for name, known in KNOWN.items():
         if config[name] not in known:
-            raise ValueError(f"{name} must be among {list(known)}, got {config[name]!r}")
+            raise ValueError(f"{name} must be among {known}, got {config[name]!r}")
+    for name, least in LEAST.items():
+        _check_number(config, name, int, f"a whole number of at least {least}", least)
+    for name, (least, most) in BETWEEN.items():
+        _check_number(config, name, int | float, f"between {least} and {most}", least, most)
+    _check_number(config, "teacher_level", int, f"between 1 and {_highest(config)}", 1, _highest(config))
     if not config["level_shift"] > 0:
         raise ValueError(f"level_shift must be positive, got {config['level_shift']}")
     if config["transform"].get("attempts", 1) < 1:
         raise ValueError(f"transform.attempts must be at least 1, got {config['transform']['attempts']}")
     _check_classes(config["class_columns"])
-    _check_patterns(config["noise_patterns"])
+    _check_patterns(config)
+    if config["timesteps"] is not None:
+        _check_student(config)
     strengths = ("num_restarts", "residual_noise", "flow_strength", "motion_guidance_scale")
     check_strengths(
-        SimpleNamespace(noise_patterns=learned_patterns(config), class_names=config["class_columns"]),
+        SimpleNamespace(
+            noise_patterns=learned_patterns(config),
+            class_names=config["class_columns"],
+            timesteps=config["timesteps"],
+        ),
         channels=3 if config["flow"] else 1,
         restart_strength=1.0,
         guidance_scale=1.0,
         **{name: config[name] for name in strengths},
     )
+
+
+def _highest(config: Mapping[str, Any]) -> int:
+    return config["scheduler"]["num_train_timesteps"] - 1
+
+
+def _check_number(
+    config: Mapping[str, Any], name: str, kind: Any, rule: str, least: float, most: float = math.inf
+) -> None:
+    value = config[name]
+    if value is None and name in OPTIONAL:
+        return
+    if not isinstance(value, kind) or not least <= value <= most:
+        raise ValueError(f"{name} must be {'null or ' if name in OPTIONAL else ''}{rule}, got {value!r}")
 
 
 def _check_classes(columns: Mapping[str, Any]) -> None:
@@ -57,7 +101,21 @@ def _check_classes(columns: Mapping[str, Any]) -> None:
             raise ValueError(f"class_columns.{kind} must name each class once, got {names}")
 
 
-def _check_patterns(patterns: Mapping[str, Any]) -> None:
+def _check_patterns(config: Mapping[str, Any]) -> None:
+    patterns = config["noise_patterns"]
     shares = list(patterns.values())
     if not all(isinstance(share, int | float) and share >= 0 for share in shares) or not sum(shares) > 0:
         raise ValueError(f"noise_patterns must have shares of at least 0, one of them above, got {dict(patterns)}")
+    if not learned_patterns(config):
+        raise ValueError(f"noise_patterns must hold one that video alone can learn, got {dict(patterns)}")
+
+
+def _check_student(config: Mapping[str, Any]) -> None:
+    """A student of few steps has one noise level for all that is not given, and a batch holds a clip of each."""
+    count, batch = len(config["timesteps"]), config["train_batch_size"]
+    if config["sampler"] != "ddim":
+        raise ValueError(f"sampler must be 'ddim' with timesteps, got {config['sampler']!r}")
+    if config["noise_patterns"].get("modalities", 0) > 0:
+        raise ValueError("noise_patterns.modalities cannot be learned with timesteps: both modalities share a level")
+    if batch < count:
+        raise ValueError(f"train_batch_size must be at least {count} with {count} timesteps, got {batch}")

@@ -129,20 +129,23 @@ def build_teacher(
             other classes; if a teacher was trained to predict something else, or at other noise levels; or if both are
             asked for.
     """
-    other = config["teacher_model_name_or_path"]
+    other, start = config["teacher_model_name_or_path"], config["pretrained_model_name_or_path"]
+    columns = config["class_columns"]
     if config["timesteps"] is None:
         if other is None:
             return None
         pipe = CellVideoPipeline.from_pretrained(other)
-        if (pipe.config.class_names or {}) != config["class_columns"]:
+        if (pipe.config.class_names or {}) != columns:
             raise ValueError(f"a teacher must know the classes of class_columns, {other} has {pipe.config.class_names}")
         check_schedule(other, pipe.scheduler.config, config["scheduler"])
         return NoisyTeacher(pipe.unet.requires_grad_(False).eval().to(device), config["teacher_level"])
     if other is not None:
         raise ValueError("timesteps are learned from the weights started from, not from teacher_model_name_or_path")
-    if not config["pretrained_model_name_or_path"] or objective.prediction_type != "v_prediction":
+    if not start or objective.prediction_type != "v_prediction":
         raise ValueError("timesteps needs a teacher: pretrained_model_name_or_path must name weights that predict v")
-    start = config["pretrained_model_name_or_path"]
+    known = CellVideoPipeline.load_config(start).get("class_names") or {}
+    if None in same_kinds(columns, known):
+        raise ValueError(f"a teacher must know the classes of class_columns, {start} has {known}")
     check_schedule(start, DDPMScheduler.load_config(start, subfolder="scheduler"), config["scheduler"])
     teacher = copy.deepcopy(model).requires_grad_(False).eval().to(device)
     network = torch.compile(teacher) if config["compile"] else teacher
@@ -157,6 +160,9 @@ def check_schedule(name: str, teacher: Mapping[str, Any], student: Mapping[str, 
             raise ValueError(
                 f"weights to learn from must have this run's {key} {student[key]}, {name} has {teacher[key]}"
             )
+    theirs, own = (DDPMScheduler.from_config(dict(each)).alphas_cumprod for each in (teacher, student))
+    if not torch.allclose(theirs, own):
+        raise ValueError(f"weights must have been trained at this run's noise levels, those of {name} were not")
 
 
 def build_optimizer(model: torch.nn.Module, config: dict[str, Any]) -> torch.optim.Optimizer:
@@ -166,11 +172,9 @@ def build_optimizer(model: torch.nn.Module, config: dict[str, Any]) -> torch.opt
         "betas": (config["adam_beta1"], config["adam_beta2"]),
         "weight_decay": config["adam_weight_decay"],
     }
-    if config["optimizer"] == "adamw":
-        return torch.optim.AdamW(model.parameters(), fused=True, **options)
     if config["optimizer"] == "muon":
         return Muon(model.named_parameters(), **options)
-    raise ValueError(f"optimizer must be 'adamw' or 'muon', got {config['optimizer']!r}")
+    return torch.optim.AdamW(model.parameters(), fused=True, **options)
 
 
 def main_clock() -> float:

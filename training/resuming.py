@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from diffusers import DDPMScheduler
 from diffusers.training_utils import EMAModel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from cellvid_diffusers.io.atomic import replacing
+from components import check_schedule
 
 
 def checkpoints_of(folder: Path) -> list[Path]:
@@ -65,6 +67,21 @@ class ScheduleState:
         self.schedule.last_epoch = state_dict["state"]["last_epoch"]
 
 
+class NoiseState:
+    """What noise levels and predictions mean in a run, in its checkpoints; no run goes on with another meaning."""
+
+    def __init__(self, scheduler: DDPMScheduler) -> None:
+        self.config = dict(scheduler.config)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scheduler's configuration."""
+        return self.config
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """A `ValueError` unless it is that of this run."""
+        check_schedule("the checkpoint", state_dict, self.config)
+
+
 def load_checkpoint(
     accelerator: Accelerator, checkpoint: Path, optimizer: Optimizer, lr_scheduler: LRScheduler, ema: EMAModel
 ) -> None:
@@ -74,9 +91,10 @@ def load_checkpoint(
     decay = ema.decay
     try:
         accelerator.load_state(str(checkpoint))
-    except ValueError as error:  # torch's, of groups and parameters that do not match
+    except (ValueError, RuntimeError) as error:  # torch's, of what does not fit, name by name in many lines
+        reason = " ".join(str(error).split("\n")[:2])
         raise ValueError(
-            f"checkpoint must be of the same model and optimizer, {checkpoint.name} is not: {error}"
+            f"checkpoint must be of the same model and optimizer, {checkpoint.name} is not: {reason}"
         ) from None
     accelerator.step = 0  # checkpoints lie between steps, whatever gradient_accumulation_steps was
     ema.decay = decay

@@ -35,8 +35,8 @@ from checks import check_config
 from components import build_lr_scheduler, build_model, build_optimizer, build_teacher, load_clips, main_clock
 from config import load_config
 from loss_log import LossLog, Progress
-from resuming import ScheduleState, drop_later, find_checkpoint, load_checkpoint, save_checkpoint
-from validation import make_pipeline, write_samples
+from resuming import NoiseState, ScheduleState, drop_later, find_checkpoint, load_checkpoint, save_checkpoint
+from validation import learned_patterns, make_pipeline, write_samples
 
 
 @dataclass
@@ -136,7 +136,8 @@ def build(accelerator: Accelerator, config: dict[str, Any]) -> Run:
     ema = EMAModel(
         model.parameters(), decay=config["ema_max_decay"], use_ema_warmup=True, foreach=True, model_cls=type(model)
     )
-    accelerator.register_for_checkpointing(progress, ScheduleState(lr_scheduler, config["lr_scheduler"]), ema)
+    schedule = ScheduleState(lr_scheduler, config["lr_scheduler"])
+    accelerator.register_for_checkpointing(progress, schedule, NoiseState(noise_scheduler), ema)
     model, optimizer = accelerator.prepare(model, optimizer)
     network = torch.compile(model) if config["compile"] else model
     return Run(
@@ -225,10 +226,10 @@ def step_losses(run: Run, batch: dict[str, Any], position: int) -> torch.Tensor:
     """Loss `(C,)` of each channel for one batch, at noise that depends on seed, process and position alone."""
     config, clean, labels = run.config, batch["video"], batch["class_labels"]
     size, _, frames = clean.shape[:3]
-    seed = hash((config["seed"], run.accelerator.process_index, position)) % 2**62
-    generator = torch.Generator().manual_seed(seed)
+    where = (config["seed"], run.accelerator.process_index, position)
+    generator = torch.Generator().manual_seed(hash(where) % 2**62)
     levels = draw_noise_levels(
-        config["noise_patterns"],
+        {name: config["noise_patterns"][name] for name in learned_patterns(config)},
         size,
         frames,
         len(run.objective.alphas_cumprod),
@@ -236,7 +237,7 @@ def step_losses(run: Run, batch: dict[str, Any], position: int) -> torch.Tensor:
         level_shift=config["level_shift"],
     ).to(clean.device, non_blocking=True)
     labels = drop_labels(labels, config["class_dropout"], generator) if labels.shape[1] else None
-    on_device = torch.Generator(clean.device).manual_seed(seed)
+    on_device = torch.Generator(clean.device).manual_seed(hash((*where, 1)) % 2**62)  # nothing to do with the levels
     epsilon = torch.randn(clean.shape, generator=on_device, device=clean.device)
     if run.teacher is not None:
         levels = run.teacher.levels(levels)

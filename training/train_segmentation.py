@@ -33,6 +33,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from cellvid_diffusers.evaluation.segmentation_network import CHANNELS, SegmentationUNet, standardize
+from cellvid_diffusers.io.atomic import replacing
 
 SCALES = (0.3, 1.3)
 NATIVE_SCALES = (0.85, 1.15)
@@ -238,7 +239,8 @@ def train(options: argparse.Namespace) -> None:
             losses.clear()
         if step % SAVE_STEPS == 0 or last:
             kept = {"step": step, "seconds": seconds} | {name: part.state_dict() for name, part in parts.items()}
-            torch.save(kept, state)
+            with replacing(state) as whole:
+                torch.save(kept, whole)
             save_weights(average, options.output_dir / "segmentation.safetensors")
         if last:
             break

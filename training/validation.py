@@ -1,7 +1,6 @@
 """The pipeline that a training run leaves behind, and the samples drawn from it on the way."""
 
 import copy
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,11 +40,7 @@ def make_pipeline(
         ema.copy_to(unet.parameters())
     scales, names = clips.scales, config["class_columns"]
     fixed = config["normalization"] == "fixed"
-    of_type = clips.scales_by_cell_type
-    scale: tuple[Scale, Scale] = (
-        {name: each.video_mean for name, each in of_type.items()} or scales.video_mean if fixed else 0.5,
-        {name: each.video_std for name, each in of_type.items()} or scales.video_std if fixed else 0.5,
-    )
+    scale = video_scale(clips) if fixed else (0.5, 0.5)
     return CellVideoPipeline(
         unet,
         make_sampler(config["sampler"], scheduler, *scale),
@@ -65,6 +60,15 @@ def make_pipeline(
         motion_guidance_scale=config["motion_guidance_scale"],
         timesteps=config["timesteps"],
     )
+
+
+def video_scale(clips: ClipDataset) -> tuple[Scale, Scale]:
+    """Mean and deviation of grey values, of all clips or of each cell type."""
+    of_type = clips.scales_by_cell_type
+    if not of_type:
+        return clips.scales.video_mean, clips.scales.video_std
+    means = {name: scales.video_mean for name, scales in of_type.items()}
+    return means, {name: scales.video_std for name, scales in of_type.items()}
 
 
 SAMPLERS = ("dpmsolver++", "stochastic-dpmsolver++", "ddim", "ddpm")
@@ -120,6 +124,6 @@ def _log_gif(writer: Any, path: Path, step: int) -> None:
     """Put an animated GIF on TensorBoard, which shows image summaries as the browser does."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    data = io.BytesIO(path.read_bytes()).getvalue()
-    image = Summary.Image(encoded_image_string=data, colorspace=3, height=1, width=1)
+    size = {"height": 1, "width": 1}  # that the format asks for and nothing reads
+    image = Summary.Image(encoded_image_string=path.read_bytes(), colorspace=3, **size)
     writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag="samples", image=image)]), step)

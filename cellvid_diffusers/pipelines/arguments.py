@@ -65,6 +65,11 @@ def check_strengths(
         )
     if not 0 <= residual_noise < math.inf:
         raise ValueError(f"residual_noise must be at least 0, got {residual_noise}")
+    if residual_noise > 0 and config.timesteps:
+        raise ValueError(
+            f"residual_noise must be 0: this checkpoint was distilled to {list(config.timesteps)} and predicts at no "
+            f"other noise level, got {residual_noise}"
+        )
     if not 0 <= flow_strength <= 1:
         raise ValueError(f"flow_strength must be in [0, 1], got {flow_strength}")
     if guidance_scale != 1 and not config.class_names:
@@ -95,6 +100,8 @@ def clip_generators(
     if isinstance(generator, Sequence):
         if len(generator) != batch_size:
             raise ValueError(f"generator must hold one for each of the {batch_size} clips, got {len(generator)}")
+        if not all(isinstance(each, torch.Generator) for each in generator):
+            raise ValueError(f"generator must be a torch.Generator, or one for each clip, got {list(generator)}")
         return list(generator)
     if generator is not None and not isinstance(generator, torch.Generator):
         raise ValueError(f"generator must be a torch.Generator, or one for each clip, got {generator!r}")

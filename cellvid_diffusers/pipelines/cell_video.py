@@ -1,7 +1,6 @@
 """The pipeline that makes cell videos and their optical flow out of noise."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -262,11 +261,11 @@ class CellVideoPipeline(DiffusionPipeline):
 
         # float32 whatever the network's: some schedulers begin with noise that float16 cannot hold
         noise = randn_tensor(shape, generator=generators, device=device)
-        highest_level = self.scheduler.config.num_train_timesteps - 1
-        guidance = Guidance(labels, guidance_scale, motion_guidance_scale, highest_level=highest_level)
+        flow_noise = None
         if motion_guidance_scale != 1 and shape[1] > 1:
             flow_noise = randn_tensor(shape, generator=generators, device=device)[:, 1:]
-            guidance = replace(guidance, flow_noise=flow_noise)
+        highest_level = self.scheduler.config.num_train_timesteps - 1
+        guidance = Guidance(labels, guidance_scale, motion_guidance_scale, flow_noise, highest_level)
         on_step_end = None
         if callback_on_step_end is not None:
             on_step_end = partial(self._step_end, callback_on_step_end, callback_on_step_end_tensor_inputs)

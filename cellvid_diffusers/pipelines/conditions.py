@@ -66,8 +66,10 @@ class Given:
             given[:, mask, 0] = True
             if channels == 1 and bool(mask.all()):
                 raise ValueError("frames cannot all be given: this checkpoint knows video only, and nothing is left")
-            task = ("video_to_flow",) if bool(mask.all()) else ("prediction", "interpolation")
-            _require(config, "frames", task)
+            tasks: tuple[str, ...] = ("prediction", "interpolation")
+            if mask.tolist() == [True] + [False] * (num_frames - 1):
+                tasks = (*tasks, "first_frame")
+            _require(config, "frames", ("video_to_flow",) if bool(mask.all()) else tasks)
         if flow is not None:
             if channels == 1:
                 raise ValueError("flow cannot be given: this checkpoint knows video only")

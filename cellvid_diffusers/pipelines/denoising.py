@@ -71,7 +71,7 @@ class Denoising:
             clean = without_residue(partial(predict, levels=levels), clip, level, self.scheduler)
             clip = self.conditions.impose(clean)
         if flow_strength > 0 and clip.shape[1] > 1:
-            level = max(1, round(flow_strength * self.scheduler.config.num_train_timesteps) - 1)  # 0 says given
+            level = max(1, round(flow_strength * self.scheduler.config.num_train_timesteps) - 1)
             levels = self.conditions.levels(torch.tensor(level, device=clip.device))
             levels[..., 0] = 0
             clip = expected_flow(partial(predict, levels=levels), clip, self._noise(clip), level, self.scheduler)
@@ -96,7 +96,8 @@ class Denoising:
         extra = {"generator": self.generators} if takes_generator else {}
         for index, timestep in enumerate(self.progress_bar(self.scheduler.timesteps[begin:]), begin):
             model_input = self.conditions.impose(self.scheduler.scale_model_input(clip, timestep))
-            prediction = self.predict(model_input, self.conditions.levels(timestep))
+            levels = self.conditions.levels(timestep.clamp(min=1))  # 0 says given
+            prediction = self.predict(model_input, levels)
             clip = self.conditions.impose(self.scheduler.step(prediction, timestep, clip, **extra).prev_sample)
             if self.on_step_end is None:
                 continue

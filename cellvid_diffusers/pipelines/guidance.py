@@ -32,15 +32,16 @@ class Guidance:
         labels (`torch.Tensor` of shape `(B, kinds)`, *optional*): Classes of the clips.
         class_scale (`float`): :math:`g_c`; 1 is none.
         motion_scale (`float`): :math:`g_m`; 1 is none.
-        flow_noise (`torch.Tensor` of shape `(B, 2, F, H, W)`, *optional*): :math:`f_T`.
-        highest_level (`int`): Its noise level.
+        flow_noise (`torch.Tensor` of shape `(B, 2, F, H, W)`, *optional*): :math:`f_T`; without it there is no motion
+            guidance.
+        highest_level (`int`): :math:`T`, the level of that noise.
     """
 
     labels: torch.Tensor | None
-    class_scale: float = 1.0
-    motion_scale: float = 1.0
-    flow_noise: torch.Tensor | None = None
-    highest_level: int = 0
+    class_scale: float
+    motion_scale: float
+    flow_noise: torch.Tensor | None
+    highest_level: int
 
     def predict(self, network: LabelledNetwork, clip: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
         """The guided prediction for a noisy clip `(B, C, F, H, W)` at levels `(B, F, 2)`."""

@@ -35,7 +35,8 @@ def roll_out(
             `guidance_scale` of 2 may keep crowded fields from growing emptier as cells leave (docs/training_log.md).
 
     Returns:
-        [`CellVideoPipelineOutput`] with frames `(batch_size, num_frames, H, W)` and their flow.
+        [`CellVideoPipelineOutput`] with frames `(batch_size, num_frames, H, W)` and their flow; fewer frames if a
+        callback ended sampling.
 
     Raises:
         ValueError: If `overlap` does not lie between 1 and `window - 1`, `output_type` is unknown, or an argument is
@@ -56,7 +57,7 @@ def roll_out(
     if start.classes:  # of all windows those of the first
         arguments |= {kind: [each[kind] for each in start.classes] for kind in start.classes[0]}
     arguments.pop("first_frame", None)
-    while frames.shape[1] < num_frames:
+    while frames.shape[1] < num_frames and not pipe.interrupt:
         shape = (frames.shape[0], window, *frames.shape[2:])
         given = torch.zeros(shape, device=frames.device)
         given[:, :overlap] = frames[:, -overlap:]

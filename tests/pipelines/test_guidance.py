@@ -22,7 +22,9 @@ def network(clip, levels, labels):
 
 def test_no_guidance_is_one_plain_prediction():
     calls = []
-    plain = Guidance(LABELS).predict(lambda *given: calls.append(given) or network(*given), CLIP, LEVELS)
+    plain = Guidance(LABELS, 1.0, 1.0, None, 999).predict(
+        lambda *given: calls.append(given) or network(*given), CLIP, LEVELS
+    )
     torch.testing.assert_close(plain, network(CLIP, LEVELS, LABELS))
     assert len(calls) == 1
 

@@ -24,6 +24,18 @@ def test_starts_with_what_the_pipeline_makes():
     np.testing.assert_array_equal(out.flow[:, :4], plain.flow[:, :4])
 
 
+def test_sampling_that_a_callback_ends_begins_no_other_window():
+    seen = []
+
+    def end(pipe, step, timestep, tensors):
+        seen.append(step)
+        pipe._interrupt = True
+        return tensors
+
+    out = roll_out(make_pipe(), 11, window=5, overlap=2, generator=seeded(), callback_on_step_end=end, **SMALL)
+    assert seen == [0] and out.frames.shape[1] == out.flow.shape[1] == 5
+
+
 def test_a_window_follows_from_the_one_before():
     frame = np.random.default_rng(0).random((16, 16), dtype=np.float32)
     one, other = (

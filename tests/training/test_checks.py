@@ -34,8 +34,34 @@ def test_every_configuration_passes(path):
         ("--class_columns {density:moderate}", "class_columns.density must be a list of names, got 'moderate'"),
         ("--class_columns {density:[a,a]}", "class_columns.density must name each class once, got ['a', 'a']"),
         ("--flow_strength 0.99 --noise_patterns {joint:1}", "flow_strength must be 0: this checkpoint was trained"),
-        ("--flow false --noise_patterns {modalities:1} --flow_strength 0.9", "flow_strength must be 0"),
+        ("--flow false --noise_patterns {joint:1,modalities:1} --flow_strength 0.9", "flow_strength must be 0"),
         ("--motion_guidance_scale .nan", "motion_guidance_scale must be finite, got nan"),
+        ("--flow false --noise_patterns {video_to_flow:1}", "noise_patterns must hold one that video alone can learn"),
+        (
+            "--checkpoints_total_limit -1",
+            "checkpoints_total_limit must be null or a whole number of at least 1, got -1",
+        ),
+        ("--max_minutes -1", "max_minutes must be null or between 0 and inf, got -1"),
+        ("--max_grad_norm null", "max_grad_norm must be between 0 and inf, got None"),
+        ("--learning_rate abc", "learning_rate must be between 0 and inf, got 'abc'"),
+        ("--class_dropout 7", "class_dropout must be between 0 and 1, got 7"),
+        ("--ema_max_decay .nan", "ema_max_decay must be between 0 and 1, got nan"),
+        ("--teacher_level 1000", "teacher_level must be between 1 and 999, got 1000"),
+        ("--optimizer sgd", "optimizer must be among ['adamw', 'muon'], got 'sgd'"),
+        ("--loss_type l3", "loss_type must be among ['l1', 'l2'], got 'l3'"),
+        ("--timesteps [999,909]", "sampler must be 'ddim' with timesteps, got 'dpmsolver++'"),
+        (
+            "--timesteps [999,909] --sampler ddim --noise_patterns {joint:1,modalities:0.1}",
+            "noise_patterns.modalities cannot be learned with timesteps",
+        ),
+        (
+            "--timesteps [999,909,800] --sampler ddim --train_batch_size 2",
+            "train_batch_size must be at least 3 with 3 timesteps, got 2",
+        ),
+        (
+            "--timesteps [999,909] --sampler ddim --residual_noise 0.1",
+            "residual_noise must be 0: this checkpoint was distilled to [999, 909]",
+        ),
     ],
 )
 def test_what_cannot_be_trained_or_sampled_is_named(options, message):

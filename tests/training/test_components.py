@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator, PartialState
 
 from cellvid_diffusers.data import Scales
+from cellvid_diffusers.training_utils import DiffusionObjective
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
 
@@ -44,6 +45,24 @@ def test_a_student_has_its_teachers_cell_types(tmp_path):
     for columns in ("{cell_type: [neuron]}", "{density: [moderate]}", "{cell_type: [t98g]}"):
         with pytest.raises(ValueError, match=r"the classes of class_columns, .* \['t98g', 'u373'\]"):
             load_clips(load_config([*options, columns]), Accelerator(cpu=True))
+
+
+def test_a_student_of_few_steps_has_a_teacher_that_knows_its_classes(tmp_path):
+    known = {"class_names": {"cell_type": ["u373", "t98g"], "density": ["sparse"]}}
+    (tmp_path / "model_index.json").write_text(json.dumps(known))
+    options = ["--timesteps", "[999, 500]", "--pretrained_model_name_or_path", str(tmp_path), "--class_columns"]
+    config = load_config([*options, "{cell_type: [t98g, u373]}"])
+    objective = DiffusionObjective(torch.ones(10), "v_prediction")
+    with pytest.raises(ValueError, match=r"a teacher must know the classes of class_columns"):
+        components.build_teacher(torch.nn.Linear(1, 1), objective, config, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("other", [{"beta_end": 0.01}, {"rescale_betas_zero_snr": True}])
+def test_a_teacher_knows_this_runs_noise_levels(other):
+    own = {"num_train_timesteps": 1000, "beta_schedule": "linear", "prediction_type": "v_prediction"}
+    components.check_schedule("theirs", own | {"beta_end": 0.02}, own)
+    with pytest.raises(ValueError, match="must have been trained at this run's noise levels, those of theirs were not"):
+        components.check_schedule("theirs", own | other, own)
 
 
 def test_channels_are_those_of_the_clips():

@@ -137,6 +137,14 @@ class TestTraining:
         again = launch(tmp_path, resume_from_checkpoint="latest", optimizer="muon", validation_steps=0, fails=True)
         assert "ValueError: checkpoint must be of the same model and optimizer, checkpoint-2 is not" in again.stderr
 
+    def test_another_network_or_prediction_is_refused_in_a_line(self, tmp_path):
+        launch(tmp_path, max_train_steps=2, validation_steps=0)
+        again = {"resume_from_checkpoint": "latest", "validation_steps": 0, "fails": True}
+        for other in ({"scheduler.prediction_type": "sample"}, {"model.block_out_channels": "[8, 24]"}):
+            last = launch(tmp_path, **again, **other).stderr.rstrip().splitlines()[-1]
+            assert "checkpoint must be of the same model and optimizer, checkpoint-2 is not" in last
+        assert [line["step"] for line in read_log(tmp_path)] == [1, 2]
+
     def test_a_run_that_diverged_leaves_no_pipeline(self, tmp_path):
         wild = {"learning_rate": 1e12, "lr_warmup_steps": 0, "max_grad_norm": 1e30, "logging_steps": 100}
         failed = launch(tmp_path, **wild, validation_steps=0, checkpointing_steps=0, max_train_steps=12, fails=True)
@@ -256,7 +264,7 @@ class TestTraining:
                 {"lr_scheduler": "linear_in_time", "max_minutes": "null"},
                 "lr_scheduler linear_in_time needs max_minutes, got None",
             ),
-            ({"timesteps": "[999, 500]"}, "timesteps needs a teacher"),
+            ({"timesteps": "[999, 500]", "sampler": "ddim"}, "timesteps needs a teacher"),
             (
                 {"teacher_model_name_or_path": ROOT / "checkpoints" / "cellvid-tiny"},
                 "a teacher must know the classes of class_columns",

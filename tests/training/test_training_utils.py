@@ -137,3 +137,12 @@ def test_dropped_labels_are_unknown():
     assert set(dropped.unique().tolist()) == {-1, 1}
     assert abs((dropped == -1).float().mean() - 0.3) < 0.03
     assert torch.equal(drop_labels(labels, 0.0), labels)
+    assert (drop_labels(labels, 1.0) == -1).all()
+
+
+@pytest.mark.parametrize("kinds", [1, 2, 3])
+def test_clips_without_any_label_are_seen_whatever_the_number_of_kinds(kinds):
+    """What guidance asks for: no label at all."""
+    dropped = drop_labels(torch.ones(4000, kinds, dtype=torch.long), 0.2, seeded()) == -1
+    assert dropped.all(dim=1).float().mean() > 0.1
+    assert abs(dropped.float().mean() - 0.2) < 0.03
