@@ -17,6 +17,10 @@ app = typer.Typer(
 
 CHECKPOINT = "checkpoints/cellvid-tiny"
 Out = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
+STILLNESS_HELP = (
+    "Of pyramid: how firmly blank background rests, in grey levels of 255; default 2. Faint cells are held back with "
+    "it; 0 follows whatever moves, also a frame that shifts as a whole."
+)
 Seed = Annotated[int, typer.Option(help="Clip i is made with seed SEED + i.")]
 
 
@@ -43,16 +47,25 @@ def generate(
     num_frames: Annotated[int, typer.Option(min=1, help="Frames of each clip.")] = 10,
     height: Annotated[int | None, typer.Option(help="Height in pixels; the checkpoint's own without it.")] = None,
     width: Annotated[int | None, typer.Option(help="Width in pixels; the checkpoint's own without it.")] = None,
-    num_inference_steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 25,
-    cell_type: Annotated[str | None, typer.Option(help="Class that the checkpoint knows.")] = None,
-    density: Annotated[str | None, typer.Option(help="Class that the checkpoint knows.")] = None,
-    maturity: Annotated[str | None, typer.Option(help="Class that the checkpoint knows.")] = None,
-    guidance_scale: Annotated[float, typer.Option(help="Classifier-free guidance; 1 is none.")] = 1.0,
+    num_inference_steps: Annotated[int, typer.Option(min=1, help="Denoising steps; students take their own.")] = 25,
+    cell_type: Annotated[
+        str | None, typer.Option(help="Kind of cell: t98g or u373 of the embedded checkpoints; drawn without it.")
+    ] = None,
+    density: Annotated[
+        str | None, typer.Option(help="How crowded: sparse, moderate or dense of the embedded ones; drawn without it.")
+    ] = None,
+    maturity: Annotated[
+        str | None, typer.Option(help="Age of the culture, of checkpoints that know it; the embedded ones do not.")
+    ] = None,
+    guidance_scale: Annotated[
+        float, typer.Option(help="How strongly the classes are enforced (classifier-free guidance); 1 is plain.")
+    ] = 1.0,
     motion_guidance_scale: Annotated[
         float | None, typer.Option(help="How closely video follows its flow; default: the checkpoint's.")
     ] = None,
     num_restarts: Annotated[
-        int | None, typer.Option(min=0, help="Noised and denoised again; default: the checkpoint's.")
+        int | None,
+        typer.Option(min=0, help="How often a clip is partly noised and denoised again; default: the checkpoint's."),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Clips made at a time; changes no clip.")] = 4,
     seed: Seed = 0,
@@ -103,15 +116,24 @@ def prepare(
         ),
     ] = None,
     patch_size: Annotated[int, typer.Option(help="Side of a patch in pixels.")] = 128,
-    num_frames: Annotated[int, typer.Option(help="Frames of a row; training draws shorter windows from it.")] = 10,
+    num_frames: Annotated[int, typer.Option(help="Frames of a patch; training draws shorter windows.")] = 10,
     overlap: Annotated[float, typer.Option(help="Share of a patch's side that neighbours have in common.")] = 0.25,
     frame_stride: Annotated[str, typer.Option(help="Keep every n-th frame; auto measures the motion.")] = "1",
-    target_speed: Annotated[float, typer.Option(help="Median speed of what moves for auto, px a kept frame.")] = 1.0,
-    flow: Annotated[str, typer.Option(help="pyramid, paper, dis or none.")] = "pyramid",
+    target_speed: Annotated[
+        float,
+        typer.Option(help="With --frame-stride auto: median speed of moving pixels, px from kept frame to frame."),
+    ] = 1.0,
+    flow: Annotated[
+        str,
+        typer.Option(help="pyramid (accurate), dis (fast), paper (the paper's, blind to most motion) or none."),
+    ] = "pyramid",
+    stillness: Annotated[float | None, typer.Option(min=0, help=STILLNESS_HELP)] = None,
     downscale: Annotated[int, typer.Option(help="Average n x n pixels into one.")] = 1,
     channel: Annotated[int | None, typer.Option(help="Channel to read, where files hold several.")] = None,
     z: Annotated[str | None, typer.Option(help="Plane to read, max or mean, where files hold several.")] = None,
-    preset: Annotated[str | None, typer.Option(help="paper: the paper's protocol; options given win over it.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="paper: its settings (128 px, 120 frames); those you type win.")
+    ] = None,
     sidecar: Annotated[Path | None, typer.Option(help="recordings.yaml or .csv: what is known of each file.")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder that the sidecar's files are relative to.")] = None,
     validation: Annotated[
@@ -122,9 +144,11 @@ def prepare(
     register: Annotated[bool, typer.Option("--register", help="Take out drift of the stage.")] = False,
     reject: Annotated[bool, typer.Option(help="Leave out empty, saturated, frozen, blank, repeated patches.")] = True,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    engine: Annotated[str, typer.Option(help="local, or dask.")] = "local",
+    engine: Annotated[str, typer.Option(help="local, or dask (extra dask).")] = "local",
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
-    push_to_hub: Annotated[str | None, typer.Option("--push_to_hub", help="Hub id to upload the data set to.")] = None,
+    push_to_hub: Annotated[
+        str | None, typer.Option("--push-to-hub", "--push_to_hub", help="Hub id to upload the data set to.")
+    ] = None,
 ) -> None:
     """Turn recordings into a patch + flow data set. Interrupted, the same command goes on where it was."""
     from .data import PRESETS, push_patches
@@ -141,6 +165,7 @@ def prepare(
         "frame_stride": frame_stride if frame_stride == "auto" else int(frame_stride),
         "target_speed": target_speed,
         "flow": flow,
+        "stillness": stillness,
         "downscale": downscale,
         "equalize": equalize,
         "flatten": flatten,
@@ -149,6 +174,10 @@ def prepare(
     }
     sources = {name: context.get_parameter_source(name) for name in options}
     typed = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+    if "target_speed" in typed and frame_stride != "auto":
+        raise ValueError(f"target_speed needs --frame-stride auto, got {frame_stride}")
+    if scheduler is not None and engine != "dask":
+        raise ValueError(f"scheduler needs --engine dask, got {engine}")
     options |= {name: value for name, value in (PRESETS[preset] if preset else {}).items() if name not in typed}
     report = prepare_recordings(
         recordings or [],
@@ -188,13 +217,23 @@ def simulate(
     num_frames: Annotated[int, typer.Option(help="Frames of each clip.")] = 10,
     density: Annotated[str, typer.Option(help="very_sparse, sparse, moderate, dense or very_dense.")] = "moderate",
     maturity: Annotated[str, typer.Option(help="very_young, mature or very_mature.")] = "mature",
+    pixel_size_um: Annotated[float, typer.Option(help="Micrometres a pixel.")] = 1.0,
+    frame_interval_min: Annotated[float, typer.Option(help="Minutes between frames.")] = 10.0,
     seed: Seed = 0,
 ) -> None:
     """Simulate cultures whose masks, tracks, neurites and flow are known."""
     from .data import write_simulated
 
     write_simulated(
-        out, num_videos=num_videos, size=size, num_frames=num_frames, density=density, maturity=maturity, seed=seed
+        out,
+        num_videos=num_videos,
+        size=size,
+        num_frames=num_frames,
+        density=density,
+        maturity=maturity,
+        pixel_size_um=pixel_size_um,
+        frame_interval_min=frame_interval_min,
+        seed=seed,
     )
 
 
@@ -203,19 +242,14 @@ def simulate(
 def flow(
     recording: Annotated[Path, typer.Argument(help="Recording to measure.")],
     out: Out,
-    mode: Annotated[str, typer.Option(help="pyramid, paper or dis.")] = "pyramid",
+    mode: Annotated[
+        str, typer.Option(help="pyramid (accurate), dis (fast) or paper (the paper's, blind to most motion).")
+    ] = "pyramid",
     channel: Annotated[int | None, typer.Option(help="Channel to read, where the file holds several.")] = None,
     z: Annotated[str | None, typer.Option(help="Plane to read, max or mean, where the file holds several.")] = None,
     downscale: Annotated[int, typer.Option(help="Average n x n pixels into one.")] = 1,
     equalize: Annotated[bool, typer.Option(help="Take out flicker, which would count as motion.")] = True,
-    stillness: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            help="Of pyramid: how firmly blank background rests, in grey levels of 255. Faint cells are held back with "
-            "it; 0 follows whatever moves, also a frame that shifts as a whole.",
-        ),
-    ] = 2.0,
+    stillness: Annotated[float | None, typer.Option(min=0, help=STILLNESS_HELP)] = None,
 ) -> None:
     """Measure the optical flow of a recording: flow.npy (F-1, H, W, 2) in pixels per frame, and a colour preview."""
     from .data import read_recording, write_flow
@@ -233,8 +267,10 @@ def segment(
     channel: Annotated[int | None, typer.Option(help="Channel to read, where the file holds several.")] = None,
     z: Annotated[str | None, typer.Option(help="Plane to read, max or mean, where the file holds several.")] = None,
     downscale: Annotated[int, typer.Option(help="Average n x n pixels into one.")] = 1,
-    pixel_size_um: Annotated[float | None, typer.Option(help="Of the file's pixels, where it states none.")] = None,
-    frame_interval_min: Annotated[float | None, typer.Option(help="Between its frames, likewise.")] = None,
+    pixel_size_um: Annotated[
+        float | None, typer.Option(help="Micrometres a pixel of the file; wins over what it says.")
+    ] = None,
+    frame_interval_min: Annotated[float | None, typer.Option(help="Minutes between its frames; likewise.")] = None,
 ) -> None:
     """Segment and track the cells of a recording: masks/ (Cell Tracking Challenge), rois.zip (ImageJ), cells.csv and
     tracks.csv, in px and, where the scale is known, in µm and µm/min."""
@@ -269,9 +305,9 @@ def evaluate(
     omit_real_frames: Annotated[
         bool, typer.Option("--omit-real-frames", help="Keep recorded frames out of the report.")
     ] = False,
-    learned: Annotated[bool, typer.Option("--learned", help="Add FVD, KVD, FID and KID.")] = False,
-    max_clips: Annotated[int, typer.Option(min=4, help="Clips of each side; more are drawn from at random.")] = 100,
-    seed: Annotated[int, typer.Option(help="Of the random choices and the resampling.")] = 0,
+    learned: Annotated[bool, typer.Option("--learned", help="Add FVD, KVD, FID and KID (extra learned).")] = False,
+    max_clips: Annotated[int, typer.Option(min=4, help="Most clips of each side; a random choice of more.")] = 100,
+    seed: Annotated[int, typer.Option(help="Seed of random choices and resampling.")] = 0,
 ) -> None:
     """Say how real synthetic clips are, and how sure that is: report.html, report.json, cells.csv, tracks.csv."""
     from .evaluation import evaluate as evaluate_clips

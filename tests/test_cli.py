@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from cellvid_diffusers import CellVideoPipeline, simulate
 from cellvid_diffusers.cli import app
-from cellvid_diffusers.data import decode_frames, load_patches, motion
+from cellvid_diffusers.data import decode_frames, load_patches, motion, simulated
 from cellvid_diffusers.data.motion import video_flow
 from cellvid_diffusers.generation import generate_clips, overlay_flow
 from cellvid_diffusers.io import read_ctc, read_ome_tiff, write_ome_tiff
@@ -124,6 +124,26 @@ def test_simulate(tmp_path):
     run("simulate", "--out", tmp_path / "sim", "--num-videos", 2, "--size", 32, "--num-frames", 3, "--density", "dense")
     assert (tmp_path / "sim" / "video_00001.ome.tif").is_file()
     assert len(list((tmp_path / "sim" / "data").glob("*.parquet"))) == 2
+
+
+def test_simulate_refuses_a_folder_that_is_full_before_it_simulates(tmp_path, monkeypatch):
+    monkeypatch.setattr(simulated, "simulate", None)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    assert "out must be a new or empty folder" in run("simulate", "--out", tmp_path / "full", exit_code=1).stderr
+    assert "seed must be at least 0" in run("simulate", "--out", tmp_path / "new", "--seed", -1, exit_code=1).stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_options_that_would_do_nothing_are_refused(tmp_path):
+    write_ome_tiff(tmp_path / "a.ome.tif", np.zeros((2, 16, 16), np.uint8))
+    recording, out = tmp_path / "a.ome.tif", ["--out", tmp_path / "out"]
+    for words, message in (
+        (["flow", recording, *out, "--mode", "dis", "--stillness", 7], "stillness is an option of pyramid"),
+        (["prepare", recording, *out, "--target-speed", 3], "target_speed needs --frame-stride auto"),
+        (["prepare", recording, *out, "--scheduler", "tcp://a:1"], "scheduler needs --engine dask"),
+    ):
+        assert message in run(*words, exit_code=1).stderr
 
 
 def test_prepare_of_a_chosen_channel_and_plane(tmp_path):

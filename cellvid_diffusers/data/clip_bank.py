@@ -113,7 +113,8 @@ class ClipBank:
         options, size = self.transform, self.transform.size
         shape = (options.attempts if options.random_crop else 1, len(rows))
         turned = self._uniform(*shape, generator=generator)
-        quarters = not (options.any_angle and float(min(self.frames.shape[2:])) >= size * math.sqrt(2))
+        fits = float(min(self.frames.shape[2:])) >= size * math.sqrt(2)
+        quarters = not (options.rotate and options.any_angle and fits)
         if quarters:
             turned = (turned * 4).floor() / 4 if options.rotate else torch.zeros_like(turned)
         angle = 2 * math.pi * turned

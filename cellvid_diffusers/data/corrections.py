@@ -1,6 +1,7 @@
 """What a microscope adds to a culture and is taken out before patches are cut: flicker, uneven light, drift."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -83,6 +84,39 @@ def flatten_light(frames: np.ndarray, light: np.ndarray) -> np.ndarray:
     padded = light.shape[1] * BACKGROUND_CELL, light.shape[0] * BACKGROUND_CELL
     field = cv2.resize(light, padded, interpolation=cv2.INTER_CUBIC)[:height, :width]
     return np.clip(np.rint(frames - field), 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """What is taken out of the frames of one recording, measured once over all of it.
+
+    Attributes
+    ----------
+    light : ndarray, optional
+        `uneven_light`.
+    reference : (float, float), optional
+        `flicker_reference`.
+    drift : ndarray of shape (F, 2), optional
+        `measure_drift` of all frames.
+    """
+
+    light: np.ndarray | None = None
+    reference: tuple[float, float] | None = None
+    drift: np.ndarray | None = None
+
+    def apply(self, frames: np.ndarray, indices: Sequence[int]) -> np.ndarray:
+        """Frames `(n, H, W)` uint8 of these numbers in even light, without flicker and drift."""
+        if self.light is not None:
+            frames = flatten_light(frames, self.light)
+        if self.reference is not None:
+            frames = equalize_flicker(frames, reference=self.reference)
+        return self.steady(frames, indices)
+
+    def steady(self, frames: np.ndarray, indices: Sequence[int]) -> np.ndarray:
+        """Frames, or masks, of these numbers without drift."""
+        if self.drift is None:
+            return frames
+        return follow_drift(frames, self.drift[list(indices)], (self.drift.min(0), self.drift.max(0)))
 
 
 def measure_drift(frames: Iterable[np.ndarray], contrast: float = 0.0) -> np.ndarray:

@@ -180,12 +180,17 @@ def write_patches(
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {unknown[0]}")
     out = Path(out)
     with atomic_folder(out) as folder:
-        counts = {
-            split: write_shards(_tables(rows, features.arrow_schema), folder, split, features.arrow_schema)
-            for split, rows in splits.items()
-        }
-        (folder / "README.md").write_text(card_header(counts) + card, encoding="utf-8")
+        write_rows(splits, folder, features, card)
     return out
+
+
+def write_rows(splits: Mapping[str, Iterable[dict[str, Any]]], folder: Path, features: Features, card: str) -> None:
+    """Shards and README of `write_patches` in a folder that is there."""
+    counts = {
+        split: write_shards(_tables(rows, features.arrow_schema), folder, split, features.arrow_schema)
+        for split, rows in splits.items()
+    }
+    (folder / "README.md").write_text(card_header(counts) + card, encoding="utf-8")
 
 
 def _tables(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.Table]:

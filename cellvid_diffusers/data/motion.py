@@ -1,7 +1,8 @@
 """Flow of a recording, and the frame stride from it: slow cultures need frames further apart than fast ones."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,18 +28,25 @@ STILLNESS = 2.0
 (0.06 instead of 1.04 px/frame on U373), which costs the cells 1 % of what warping explains."""
 
 
+Read = Callable[[Sequence[int]], np.ndarray]
+
+
 def flow_pieces(
     read: Callable[[slice], np.ndarray],
     num_frames: int,
     frame_pixels: int,
     method: str,
     *,
-    stillness: float = STILLNESS,
+    stillness: float | None = None,
 ) -> Iterator[np.ndarray]:
     """Flow of a video by `method`, a few frames at a time: `(n, H, W, 2)` float32, `num_frames` - 1 fields in all.
 
-    `read(slice)` gives uint8 frames `(n, H, W)` of `frame_pixels` pixels each; `stillness` is of the method "pyramid".
+    `read(slice)` gives uint8 frames `(n, H, W)` of `frame_pixels` pixels each; `stillness` is of the method "pyramid",
+    `STILLNESS` by default.
     """
+    if stillness is not None and method != "pyramid":
+        raise ValueError(f"stillness is an option of pyramid, got it with {method}")
+    stillness = STILLNESS if stillness is None else stillness
     count = max(1, PIXELS_PER_FLOW_CALL // frame_pixels)
     for start in range(0, num_frames - 1, count):
         piece = read(slice(start, min(start + count + 1, num_frames)))
@@ -50,14 +58,22 @@ def flow_pieces(
         yield np.moveaxis(np.asarray(flow, np.float32), 0, -1)
 
 
-def video_flow(frames: np.ndarray, method: str) -> np.ndarray:
-    """Flow `(F-1, H, W, 2)` float16 of uint8 frames `(F, H, W)` by `method`."""
-    pieces = flow_pieces(frames.__getitem__, len(frames), frames[0].size, method)
-    return np.concatenate([piece.astype(np.float16) for piece in pieces])
+def video_flow(
+    frames: np.ndarray, method: str, *, stillness: float | None = None, num_fields: int | None = None
+) -> np.ndarray:
+    """Flow `(num_fields, H, W, 2)` float16 of uint8 frames `(F, H, W)` by `method`: by default all F - 1 fields, and
+    beyond them the last one again."""
+    flow = np.empty((num_fields or len(frames) - 1, *frames.shape[1:], 2), np.float16)
+    done = 0
+    for piece in flow_pieces(frames.__getitem__, len(frames), frames[0].size, method, stillness=stillness):
+        flow[done : done + len(piece)] = piece[: len(flow) - done]
+        done += len(piece)
+    flow[done:] = flow[len(frames) - 2]
+    return flow
 
 
 def write_flow(
-    recording: Recording, out: Path, method: str, *, equalize: bool = True, stillness: float = STILLNESS
+    recording: Recording, out: Path, method: str, *, equalize: bool = True, stillness: float | None = None
 ) -> int:
     """Write the flow of a whole recording, a few frames at a time, and return the number of its fields.
 
@@ -72,14 +88,14 @@ def write_flow(
         As in a data set that `prepare` writes.
     equalize : bool
         Take out flicker first, which would count as motion.
-    stillness : float
-        Of "pyramid", see `horn_schunck`: how much blank background is held still, on 8-bit values. At 0 what moves as a
-        whole, however faint, is followed.
+    stillness : float, optional
+        Of "pyramid", see `horn_schunck`: how much blank background is held still, on 8-bit values; 2 by default. At 0
+        what moves as a whole, however faint, is followed.
 
     Raises
     ------
     ValueError
-        If the method is unknown or the recording has a single frame.
+        If the method is unknown or has no stillness, or the recording has a single frame.
     """
     methods = [name for name in FLOWS if name != "none"]
     if method not in methods:
@@ -112,32 +128,52 @@ def write_flow(
     return written
 
 
-def moving_speed(recording: Recording, stride: int, *, flow: str = "pyramid", noise: float = 1.0) -> float:
-    """Median speed of what moves, in px per `stride` frames.
+def moving_speed(
+    read: Read, length: int, stride: int, *, flow: str = "pyramid", stillness: float | None = None, noise: float = 1.0
+) -> float:
+    """Median speed of what moves in a recording of `length` frames, in px per `stride` frames.
 
     Speed is measured between five evenly spaced pairs of frames, in the 8 x 8 blocks that hold structure (contrast
     above twice the `noise`, in grey levels).
     """
-    starts = np.unique(np.linspace(0, len(recording.frames) - 1 - stride, PAIRS).astype(int))
+    starts = np.unique(np.linspace(0, length - 1 - stride, PAIRS).astype(int))
     speeds = []
     for start in starts:
-        pair = recording.read([start, start + stride])
-        speed = np.linalg.norm(video_flow(pair, flow)[0].astype(np.float32), axis=-1)
+        pair = read([start, start + stride])
+        speed = np.linalg.norm(video_flow(pair, flow, stillness=stillness)[0].astype(np.float32), axis=-1)
         structured = np.kron(block_contrast(pair[0]) > 2 * noise, np.ones((BLOCK, BLOCK), bool))
         speeds.append(speed[: structured.shape[0], : structured.shape[1]][structured])
     values = np.concatenate(speeds)
     return float(np.median(values)) if values.size else 0.0
 
 
-def choose_stride(
-    recording: Recording, num_frames: int, *, target_speed: float = 1.0, flow: str = "pyramid", noise: float = 1.0
-) -> int:
+def choose_stride(read: Read, length: int, num_frames: int, *, target_speed: float = 1.0, **options: Any) -> int:
     """The smallest stride at which the median moving pixel makes `target_speed` px a frame.
 
-    Where even the largest stride that leaves a window of `num_frames` (at most 32) is slower, that one.
+    Where even the largest stride that leaves a window of `num_frames` (at most 32) is slower, that one. Strides are
+    doubled until one is fast enough, then halved in between: speed grows with the stride.
+
+    Parameters
+    ----------
+    read : callable
+        From the numbers of some frames to them, uint8 `(n, H, W)`, without what is taken out of the recording.
+    length : int
+        Its number of frames.
+    num_frames : int
+        Of a window.
+    target_speed : float
+    **options
+        Of `moving_speed`.
     """
-    largest = min(MAX_STRIDE, (len(recording.frames) - 1) // max(1, num_frames - 1))
-    for stride in range(1, largest):
-        if moving_speed(recording, stride, flow=flow, noise=noise) >= target_speed:
-            return stride
-    return max(1, largest)
+    largest = max(1, min(MAX_STRIDE, (length - 1) // max(1, num_frames - 1)))
+
+    def is_fast(stride: int) -> bool:
+        return moving_speed(read, length, stride, **options) >= target_speed
+
+    slow, fast = 0, 1
+    while fast < largest and not is_fast(fast):
+        slow, fast = fast, min(2 * fast, largest)
+    while fast - slow > 1:
+        middle = (slow + fast) // 2
+        slow, fast = (slow, middle) if is_fast(middle) else (middle, fast)
+    return fast

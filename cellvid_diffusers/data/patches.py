@@ -90,6 +90,7 @@ def reject_reason(
     noise: float,
     *,
     recorded: np.ndarray | None = None,
+    saturated_values: tuple[int, ...] = (0, 255),
     min_foreground: float = 0.03,
     max_saturated: float = 0.1,
 ) -> str | None:
@@ -98,13 +99,13 @@ def reject_reason(
     `recorded` is the patch before its light was corrected, which moves saturated pixels off 0 and 255; by default
     `frames`.
 
-    "frozen": at least half of its steps change nothing; "saturated": more than `max_saturated` of its pixels are 0 or
-    255; "empty": less than `min_foreground` of it holds structure.
+    "frozen": at least half of its steps change nothing; "saturated": more than `max_saturated` of its pixels have one
+    of the `saturated_values`; "empty": less than `min_foreground` of it holds structure.
     """
     if len(frames) > 1 and np.mean((frames[1:] == frames[:-1]).all((1, 2))) >= 0.5:
         return "frozen"
     recorded = frames if recorded is None else recorded
-    if np.mean((recorded == 0) | (recorded == 255)) > max_saturated:
+    if np.mean(np.isin(recorded, saturated_values)) > max_saturated:
         return "saturated"
     sample = frames[:: max(1, len(frames) // 4)]
     return "empty" if foreground_share(sample, noise) < min_foreground else None

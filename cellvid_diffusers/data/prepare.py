@@ -59,6 +59,7 @@ def prepare(
     frame_stride: int | str = 1,
     target_speed: float = 1.0,
     flow: str = "pyramid",
+    stillness: float | None = None,
     downscale: int = 1,
     channel: int | None = None,
     z: int | str | None = None,
@@ -98,6 +99,9 @@ def prepare(
     target_speed : float
         is the median speed of what moves, in px per taken frame.
     flow : "pyramid", "paper", "dis" or "none"
+    stillness : float, optional
+        Of "pyramid", see `horn_schunck`: how much blank background is held still, on 8-bit values; 2 by default. A
+        confluent layer that shifts as a whole by many pixels a frame reads a few per cent slow with it.
     downscale : int
         Each `downscale` x `downscale` square of pixels becomes its mean.
     channel, z : optional
@@ -138,6 +142,7 @@ def prepare(
         frame_stride=frame_stride,
         target_speed=target_speed,
         flow=flow,
+        stillness=stillness,
         downscale=downscale,
         equalize=equalize,
         flatten=flatten,

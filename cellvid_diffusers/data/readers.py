@@ -105,11 +105,39 @@ class Recording:
     @cached_property
     def intensity_range(self) -> tuple[float, float]:
         """Values that become 0 and 255: the limits of uint8 for 8-bit files, else the 0.1th and 99.9th percentile
-        of up to 32 evenly spaced frames."""
+        of up to 32 evenly spaced frames, or their extremes where the percentiles are the same."""
         if self.frames.dtype == np.uint8:
             return 0.0, 255.0
-        low, high = (float(value) for value in np.percentile(self.frames[self.sample_indices(32)], (0.1, 99.9)))
+        least, low, high, most = self._percentiles
+        if high == low:
+            low, high = least, most
         return low, high if high > low else low + 1.0
+
+    @property
+    def saturated_values(self) -> tuple[int, ...]:
+        """Of what `read` gives, values at which the camera may have been at its limit: 0 and 255, of a stretched range
+        those beyond which the recording has no other."""
+        if self.frames.dtype == np.uint8:
+            return 0, 255
+        least, low, high, most = self._percentiles
+        return (0,) * (low == least) + (255,) * (high == most)
+
+    @cached_property
+    def _percentiles(self) -> tuple[float, float, float, float]:
+        """Least value, 0.1th and 99.9th percentile, and greatest value of up to 32 evenly spaced frames."""
+        shares, indices = (0, 0.1, 99.9, 100), self.sample_indices(32)
+        if self.frames.dtype != np.uint16:
+            least, low, high, most = np.percentile(self.frames[indices], shares)
+            return float(least), float(low), float(high), float(most)
+        counts = np.zeros(2**16, np.int64)  # a frame at a time: a sample of large ones takes gigabytes
+        for index in indices:
+            counts += np.bincount(self.frames[int(index)].ravel(), minlength=2**16)
+        cumulative = counts.cumsum()
+        places = np.array(shares) / 100 * (cumulative[-1] - 1)
+        below, above = (np.searchsorted(cumulative, np.floor(places) + step, side="right") for step in (0, 1))
+        above = np.where(places % 1 > 0, above, below)
+        least, low, high, most = below + (above - below) * (places % 1)
+        return float(least), float(low), float(high), float(most)
 
     def sample_indices(self, count: int) -> np.ndarray:
         """Up to `count` evenly spaced frame numbers, first and last included."""
@@ -122,7 +150,8 @@ class Recording:
         frames = self.frames[key]
         if frames.dtype == np.uint8:
             return frames
-        return scale_to_bytes(frames, intensity_range or self.intensity_range)
+        scale = intensity_range or self.intensity_range
+        return np.stack([scale_to_bytes(frame, scale) for frame in frames])  # one by one, each a float picture
 
 
 def scale_to_bytes(frames: np.ndarray, intensity_range: tuple[float, float]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Simulated cultures as a data set, with their truth beside it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from datasets import Features
 from tqdm import tqdm
 
 from ..io import write_ctc, write_gif, write_ome_tiff
+from ..io.ome_tiff import scale_metadata
 from ..simulation import SimulatedCulture, simulate
-from .dataset import encode_row, patch_features, write_patches
+from .dataset import atomic_folder, encode_row, patch_features, write_rows
 
 
 def write_simulated(
@@ -23,6 +24,8 @@ def write_simulated(
     num_frames: int = 10,
     density: str = "moderate",
     maturity: str = "mature",
+    pixel_size_um: float = 1.0,
+    frame_interval_min: float = 10.0,
     seed: int = 0,
     progress: bool = True,
 ) -> Path:
@@ -39,8 +42,10 @@ def write_simulated(
     ----------
     out : path
         Folder to make; must not hold anything.
-    num_videos, size, num_frames, density, maturity
-        See `simulate`.
+    num_videos : int
+        Number of clips.
+    size, num_frames, density, maturity, pixel_size_um, frame_interval_min
+        Of each, see `simulate`.
     seed : int
         Clip i is simulated with seed `seed + i`.
     progress : bool
@@ -53,44 +58,52 @@ def write_simulated(
     """
     if num_videos < 1:
         raise ValueError(f"num_videos must be at least 1, got {num_videos}")
-    cultures = [
-        simulate(num_frames=num_frames, size=size, density=density, maturity=maturity, seed=seed + index)
-        for index in tqdm(range(num_videos), desc="simulating", unit="clip", disable=not progress)
-    ]
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
+    labels = {"density": density, "maturity": maturity}
+    options: dict[str, Any] = {"pixel_size_um": pixel_size_um, "frame_interval_min": frame_interval_min, **labels}
     held_out = max(1, num_videos // 10) if num_videos > 1 else 0
     features = patch_features(["neuron"], masks=True)
-    labels = {"cell_type": "neuron", "density": density, "maturity": maturity}
-    first = num_videos - held_out
-    splits = {
-        "train": _rows(features, cultures[:first], seed, labels),
-        "validation": _rows(features, cultures[first:], seed + first, labels),
-    }
-    out = write_patches(splits, out, features, "Simulated phase-contrast cultures with exact flow and masks.\n")
-    for index, culture in enumerate(cultures):
-        _write_truth(out, index, culture)
+    out = Path(out)
+    with (
+        atomic_folder(out) as folder,
+        tqdm(total=num_videos, desc="simulating", unit="clip", disable=not progress) as bar,
+    ):
+
+        def rows(indices: Iterable[int]) -> Iterator[dict[str, Any]]:
+            """Simulate clip by clip, and leave the truth of each beside the data set."""
+            for index in indices:
+                culture = simulate(num_frames=num_frames, size=size, seed=seed + index, **options)
+                _write_truth(folder, index, culture)
+                bar.update()
+                yield _row(features, culture, f"simulated_{seed + index:05d}", labels)
+
+        splits = {
+            "train": rows(range(num_videos - held_out)),
+            "validation": rows(range(num_videos - held_out, num_videos)),
+        }
+        write_rows(splits, folder, features, "Simulated phase-contrast cultures with exact flow and masks.\n")
     return out
 
 
-def _rows(
-    features: Features, cultures: list[SimulatedCulture], seed: int, labels: dict[str, str]
-) -> Iterator[dict[str, Any]]:
-    for number, culture in enumerate(cultures, start=seed):
-        flow = culture.flow
-        yield encode_row(
-            features,
-            frames=culture.video,
-            flow=np.concatenate([flow, flow[-1:]]) if len(flow) else np.zeros((*culture.video.shape, 2)),
-            masks=culture.masks,
-            x=0,
-            y=0,
-            t0=0,
-            frame_stride=1,
-            recording=f"simulated_{number:05d}",
-            culture=f"simulated_{number:05d}",
-            pixel_size_um=culture.pixel_size_um,
-            frame_interval_min=culture.frame_interval_min,
-            **labels,
-        )
+def _row(features: Features, culture: SimulatedCulture, name: str, labels: dict[str, str]) -> dict[str, Any]:
+    flow = culture.flow
+    return encode_row(
+        features,
+        frames=culture.video,
+        flow=np.concatenate([flow, flow[-1:]]) if len(flow) else np.zeros((*culture.video.shape, 2)),
+        masks=culture.masks,
+        x=0,
+        y=0,
+        t0=0,
+        frame_stride=1,
+        recording=name,
+        culture=name,
+        cell_type="neuron",
+        pixel_size_um=culture.pixel_size_um,
+        frame_interval_min=culture.frame_interval_min,
+        **labels,
+    )
 
 
 def _write_truth(out: Path, index: int, culture: SimulatedCulture) -> None:
@@ -104,7 +117,8 @@ def _write_truth(out: Path, index: int, culture: SimulatedCulture) -> None:
     write_gif(out / f"video_{name}.gif", culture.video)
     write_ctc(out / f"masks_{name}", culture.masks, culture.tracks)
     cells = out / f"cells_{name}.ome.tif"
-    tifffile.imwrite(cells, culture.cells.astype(np.uint16), ome=True, metadata={"axes": "TYX"})
+    scale = scale_metadata(culture.pixel_size_um, culture.frame_interval_min)
+    tifffile.imwrite(cells, culture.cells.astype(np.uint16), ome=True, metadata={"axes": "TYX", **scale})
     (out / f"kinds_{name}.json").write_text(json.dumps(culture.kinds))
     np.save(out / f"flow_{name}.npy", culture.flow)
     neurites = [

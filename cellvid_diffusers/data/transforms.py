@@ -30,7 +30,7 @@ class ClipTransform:
     rotate : bool
         Turn by a multiple of 90 degrees.
     any_angle : bool
-        Turn by any angle, where the patch holds the turned crop at every angle (`patch >= size * sqrt(2)`).
+        With `rotate`, turn by any angle where the patch holds the turned crop at every one (`patch >= size * sqrt(2)`).
     random_window : bool
         Draw the first frame; otherwise the row's first frames are taken, as the paper does.
     random_crop : bool
@@ -98,7 +98,7 @@ class ClipTransform:
         """Matrix A of the crop and its centre (x, y) in the patch; of several draws the first full enough."""
         best, most = (np.eye(2), np.zeros(2)), -1.0
         for _ in range(self.attempts if self.random_crop else 1):
-            if self.any_angle and min(shape) >= self.size * math.sqrt(2):
+            if self.rotate and self.any_angle and min(shape) >= self.size * math.sqrt(2):
                 angle = rng.uniform(0, 2 * math.pi)
                 cos, sin = math.cos(angle), math.sin(angle)
             else:

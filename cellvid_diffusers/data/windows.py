@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import Features
 
-from .corrections import (
-    equalize_flicker,
-    flatten_light,
-    flicker_reference,
-    follow_drift,
-    measure_drift,
-    uneven_light,
-)
+from .corrections import Corrections, flicker_reference, measure_drift, uneven_light
 from .dataset import encode_row
 from .motion import FLOWS, choose_stride, video_flow
 from .patches import blank_frames, noise_level, patch_grid, reject_reason, window_starts
@@ -36,6 +29,7 @@ class PrepareOptions:
     frame_stride: int | str = 1
     target_speed: float = 1.0
     flow: str = "pyramid"
+    stillness: float | None = None
     downscale: int = 1
     equalize: bool = True
     flatten: bool = False
@@ -43,13 +37,22 @@ class PrepareOptions:
     reject: bool = True
 
     def __post_init__(self):
+        for name in ("patch_size", "num_frames", "downscale"):
+            if not isinstance(getattr(self, name), int | np.integer):
+                raise ValueError(f"{name} must be a whole number, got {getattr(self, name)}")
+        if self.downscale < 1:
+            raise ValueError(f"downscale must be at least 1, got {self.downscale}")
+        if self.stillness is not None and (self.flow != "pyramid" or not self.stillness >= 0):
+            raise ValueError(f"stillness must be at least 0, of flow pyramid, got {self.stillness} of {self.flow}")
         if self.patch_size < 8:
             raise ValueError(f"patch_size must be at least 8, got {self.patch_size}")
         if self.num_frames < 2:
             raise ValueError(f"num_frames must be at least 2, got {self.num_frames}")
         if not 0 <= self.overlap < 1:
             raise ValueError(f"overlap must lie in [0, 1), got {self.overlap}")
-        if self.frame_stride != "auto" and (not isinstance(self.frame_stride, int) or self.frame_stride < 1):
+        if self.frame_stride != "auto" and (
+            not isinstance(self.frame_stride, int | np.integer) or self.frame_stride < 1
+        ):
             raise ValueError(f"frame_stride must be 'auto' or at least 1, got {self.frame_stride}")
         if not self.target_speed > 0:
             raise ValueError(f"target_speed must be above 0, got {self.target_speed}")
@@ -61,8 +64,8 @@ class PrepareOptions:
 class Plan:
     """A recording ready to be cut: its entry, and what is measured once over all of it.
 
-    `contrast` is the upper quartile of the standard deviations of its frames as recorded, `noise` the camera's after
-    corrections.
+    `saturated_values` are those of `Recording`, `contrast` is the upper quartile of the standard deviations of its
+    frames as recorded, `noise` the camera's after corrections.
     """
 
     entry: RecordingEntry
@@ -73,9 +76,8 @@ class Plan:
     num_frames: int
     starts: tuple[int, ...]
     intensity_range: tuple[float, float]
-    reference: tuple[float, float] | None
-    light: np.ndarray | None
-    drift: np.ndarray | None
+    saturated_values: tuple[int, ...]
+    corrections: Corrections
     contrast: float
     noise: float
     pixel_size_um: float | None
@@ -85,24 +87,14 @@ class Plan:
     def read(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Frames as uint8 `(n, H, W)`, reduced and without drift: as recorded, and with their light corrected."""
         recording = open_entry(self.entry, self.path, self.downscale)
-        recorded = frames = recording.read(indices, intensity_range=self.intensity_range)
-        if self.light is not None:
-            frames = flatten_light(frames, self.light)
-        if self.reference is not None:
-            frames = equalize_flicker(frames, reference=self.reference)
-        return self.steady(recorded, indices), self.steady(frames, indices)
+        recorded = recording.read(indices, intensity_range=self.intensity_range)
+        return self.corrections.steady(recorded, indices), self.corrections.apply(recorded, indices)
 
     def read_masks(self, indices: Sequence[int]) -> np.ndarray:
         """Instance masks of the frames, `(n, H, W)`; the recording must have some."""
         assert self.masks is not None
         masks = read_masks(self.masks, region=self.entry.region, downscale=self.downscale)
-        return self.steady(masks[list(indices)], indices)
-
-    def steady(self, frames: np.ndarray, indices: Sequence[int]) -> np.ndarray:
-        """The frames without drift."""
-        if self.drift is None:
-            return frames
-        return follow_drift(frames, self.drift[list(indices)], (self.drift.min(0), self.drift.max(0)))
+        return self.corrections.steady(masks[list(indices)], indices)
 
 
 def open_entry(entry: RecordingEntry, path: Path, downscale: int) -> Recording:
@@ -125,17 +117,13 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
         sample = recording.read(recording.sample_indices(32))
         contrast = float(np.percentile([frame.std() for frame in sample], 75))  # the shutter may fail for half of it
         sample = sample[~blank_frames(sample, contrast)]
-        light = uneven_light(sample) if options.flatten else None
-        sample = sample if light is None else flatten_light(sample, light)
-        reference = flicker_reference(sample) if options.equalize else None
-        sample = sample if reference is None else equalize_flicker(sample, reference=reference)
-        noise = noise_level(sample)
-        num_frames, stride = entry.num_frames or options.num_frames, _stride(entry, recording, options, noise)
+        corrections = _measure(recording, sample, contrast, options)
+        noise = noise_level(replace(corrections, drift=None).apply(sample, ()))
+        num_frames = entry.num_frames or options.num_frames
+        stride = _stride(entry, recording, corrections, options, noise)
         length, height, width = recording.frames.shape
-        every = (recording.read([t])[0] for t in range(length))
-        drift = measure_drift(every, contrast) if options.register else None
-        if drift is not None:
-            height, width = np.array((height, width)) - np.ptp(drift, axis=0)
+        if corrections.drift is not None:
+            height, width = np.array((height, width)) - np.ptp(corrections.drift, axis=0)
         if min(height, width) < options.patch_size:
             raise ValueError(f"frames must be at least {options.patch_size} px a side, got {height}x{width}")
         starts = window_starts(length, num_frames, stride)
@@ -157,15 +145,22 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
         num_frames=num_frames,
         starts=tuple(starts),
         intensity_range=recording.intensity_range,
-        reference=reference,
-        light=light,
-        drift=drift,
+        saturated_values=recording.saturated_values,
+        corrections=corrections,
         contrast=contrast,
         noise=noise,
         pixel_size_um=pixel_size or recording.pixel_size_um,
         frame_interval_min=interval and interval * stride,
         notes=_contradictions(entry, recording, downscale),
     )
+
+
+def _measure(recording: Recording, sample: np.ndarray, contrast: float, options: PrepareOptions) -> Corrections:
+    """What the options ask to take out, from a sample of good frames, and of drift from all."""
+    light = uneven_light(sample) if options.flatten else None
+    reference = flicker_reference(Corrections(light).apply(sample, ())) if options.equalize else None
+    every = (recording.read([t])[0] for t in range(len(recording.frames)))
+    return Corrections(light, reference, measure_drift(every, contrast) if options.register else None)
 
 
 def _inside(root: Path, name: str) -> Path:
@@ -175,16 +170,20 @@ def _inside(root: Path, name: str) -> Path:
     return path
 
 
-def _stride(entry: RecordingEntry, recording: Recording, options: PrepareOptions, noise: float) -> int:
+def _stride(
+    entry: RecordingEntry, recording: Recording, corrections: Corrections, options: PrepareOptions, noise: float
+) -> int:
     wanted = entry.stride or options.frame_stride
     if wanted != "auto":
         return int(wanted)
     flow = "dis" if options.flow in ("none", "paper") else options.flow  # the paper's flow cannot tell speeds apart
     return choose_stride(
-        recording,
+        lambda indices: corrections.apply(recording.read(indices), indices),
+        len(recording.frames),
         entry.num_frames or options.num_frames,
         target_speed=options.target_speed,
         flow=flow,
+        stillness=options.stillness,
         noise=noise,
     )
 
@@ -222,8 +221,7 @@ def cut_window(plan: Plan, t0: int, options: PrepareOptions, features: Features)
         return features.arrow_schema.empty_table(), counts
     flow = None
     if options.flow != "none":
-        flow = video_flow(frames, options.flow)
-        flow = np.concatenate([flow, flow[-1:]])[: plan.num_frames]
+        flow = video_flow(frames, options.flow, stillness=options.stillness, num_fields=plan.num_frames)
     masks = plan.read_masks(indices[: plan.num_frames]) if plan.masks else None
     recorded, frames, size = recorded[: plan.num_frames], frames[: plan.num_frames], options.patch_size
     known = {key: getattr(plan.entry, key) for key in ("culture", "cell_type", "density", "maturity", "day")}
@@ -231,7 +229,10 @@ def cut_window(plan: Plan, t0: int, options: PrepareOptions, features: Features)
     rejected: Counter[str] = Counter()
     for y, x in grid:
         area = np.s_[:, y : y + size, x : x + size]
-        reason = reject_reason(frames[area], plan.noise, recorded=recorded[area]) if options.reject else None
+        reason = None
+        if options.reject:
+            saturated = plan.saturated_values
+            reason = reject_reason(frames[area], plan.noise, recorded=recorded[area], saturated_values=saturated)
         if reason:
             rejected[reason] += 1
             continue

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import torch
 
-from .horn_schunck import as_eight_bit, as_tensor
+from .horn_schunck import as_eight_bit, as_tensor, check_video
 
 __all__ = ["dis_flow"]
 
@@ -45,8 +45,9 @@ def dis_flow(video: torch.Tensor | np.ndarray, *, preset: str = "medium") -> tor
     """
     if preset not in _PRESETS:
         raise ValueError(f"preset must be one of {', '.join(_PRESETS)}, got {preset!r}")
-    clips = as_eight_bit(as_tensor(video))
-    frames = clips.round().clamp(0, 255).to(torch.uint8).numpy(force=True)
+    video = as_tensor(video)
+    check_video(video)
+    frames = as_eight_bit(video.reshape(-1, *video.shape[-3:])).round().clamp(0, 255).to(torch.uint8).numpy(force=True)
     count, num_frames, height, width = frames.shape
     if max(height, width) < _LEAST_SIDE:
         raise ValueError(f"frames must have a side of at least {_LEAST_SIDE} pixels, got {height}x{width}")

@@ -14,6 +14,7 @@ References: Determining optical flow (Horn and Schunck, 1981), https://doi.org/1
 Neural Cell Video Synthesis via Optical-Flow Diffusion (Serna-Aguilera, Luu, Harris, Zou), Eq. 3-4
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,11 @@ __all__ = ["horn_schunck"]
 _RANGE_TOLERANCE = 1e-3
 LEAST = {"num_iterations": 1, "num_levels": 1, "stillness": 0, "sigma": 0}
 """Least value of options; the others are positive."""
+WHOLE = ("num_iterations", "num_levels", "num_warps")
+"""Options that count."""
+PIXELS_AT_A_TIME = {"cpu": 4_000_000}
+"""Pixels of a run of frames that are solved together, by type of device; elsewhere `PIXELS_ON_DEVICE`."""
+PIXELS_ON_DEVICE = 100_000_000
 
 
 @torch.no_grad()
@@ -61,7 +67,7 @@ def horn_schunck(
         Paper and classic: iterations from zero, 10 by default. Pyramid: iterations a warp, 20 by default, and twice as
         many at the coarse levels.
     smoothness : float, optional
-        Pyramid and classic: :math:`\alpha` of Horn and Schunck, on 8-bit values; 15 by default.
+        Pyramid and classic: :math:`\alpha` of Horn and Schunck's iteration, on 8-bit values; 15 by default.
     stillness : float, optional
         Pyramid: :math:`\beta`, which pulls the flow of blank regions, and theirs alone, to zero; on 8-bit values.
         At 0, the default, they move along with the cells nearest to them, and with a frame that shifts as a whole; at 2
@@ -111,10 +117,16 @@ def horn_schunck(
     check_options(mode, given)
     solve, defaults = MODES[mode]
     video = as_tensor(video)
-    clips = as_eight_bit(video)
-    flow = clips.new_empty(len(clips), 2, clips.shape[1] - 1, *clips.shape[2:])
+    check_video(video)
+    dtype = torch.float64 if video.dtype == torch.float64 else torch.float32
+    clips = video.reshape(-1, *video.shape[-3:])
+    flow = torch.empty(len(clips), 2, clips.shape[1] - 1, *clips.shape[2:], dtype=dtype, device=video.device)
+    pixels = PIXELS_AT_A_TIME.get(video.device.type, PIXELS_ON_DEVICE)
+    run = max(1, pixels // (clips.shape[2] * clips.shape[3]))  # pairs at a time: memory does not grow with the clip
     for target, clip in zip(flow, clips, strict=True):
-        target.copy_(solve(clip, **defaults | given))
+        for start in range(0, clip.shape[0] - 1, run):
+            frames = as_eight_bit(clip[start : start + run + 1])
+            target[:, start : start + run] = solve(frames, **defaults | given)
     return flow.view(*video.shape[:-3], *flow.shape[1:])
 
 
@@ -126,6 +138,8 @@ def check_options(mode: str, given: dict[str, float]) -> None:
         if name not in MODES[mode][1]:
             owners = " or ".join(other for other, (_, defaults) in MODES.items() if name in defaults)
             raise ValueError(f"{name} is an option of mode {owners}, got it with mode {mode}")
+        if name in WHOLE and not isinstance(value, int | np.integer):
+            raise ValueError(f"{name} must be a whole number, got {value}")
         least = LEAST.get(name)
         if least is None and not value > 0:
             raise ValueError(f"{name} must be positive, got {value}")
@@ -194,20 +208,26 @@ def as_tensor(array: torch.Tensor | np.ndarray) -> torch.Tensor:
     return torch.as_tensor(array)
 
 
-def as_eight_bit(video: torch.Tensor) -> torch.Tensor:
-    """`(..., F, H, W)` uint8 or floats in [0, 1] -> `(N, F, H, W)` floats on the 8-bit scale."""
+def check_video(video: torch.Tensor) -> None:
+    """A `ValueError` unless it is `(..., F, H, W)` of at least two frames, uint8 or finite floats in [0, 1]."""
     if video.ndim < 3 or video.shape[-3] < 2:
         raise ValueError(f"video must be (..., F, H, W) with at least two frames, got shape {tuple(video.shape)}")
     if video.dtype != torch.uint8 and not video.is_floating_point():
         raise ValueError(f"video must be uint8 or floating, got {video.dtype}")
-    clips = video.reshape(-1, *video.shape[-3:])
-    if video.dtype == torch.uint8:
-        return clips.float()
-    if not torch.isfinite(clips).all():
+    if video.dtype == torch.uint8 or not video.numel():
+        return
+    least, most = (float(value) for value in video.aminmax())
+    if not (math.isfinite(least) and math.isfinite(most)):
         raise ValueError("video must be finite, got NaN or infinity")
-    if ((clips < -_RANGE_TOLERANCE) | (clips > 1 + _RANGE_TOLERANCE)).any():
-        raise ValueError(f"floating video must lie in [0, 1], got [{clips.min():.4g}, {clips.max():.4g}]")
-    return clips.to(torch.float64 if video.dtype == torch.float64 else torch.float32) * 255
+    if least < -_RANGE_TOLERANCE or most > 1 + _RANGE_TOLERANCE:
+        raise ValueError(f"floating video must lie in [0, 1], got [{least:.4g}, {most:.4g}]")
+
+
+def as_eight_bit(frames: torch.Tensor) -> torch.Tensor:
+    """What `check_video` lets pass -> floats on the 8-bit scale, float64 of float64."""
+    if frames.dtype == torch.uint8:
+        return frames.float()
+    return frames.to(torch.float64 if frames.dtype == torch.float64 else torch.float32) * 255
 
 
 MODES: dict[str, tuple[Callable[..., torch.Tensor], dict[str, Any]]] = {

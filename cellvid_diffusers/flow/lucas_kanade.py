@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import torch
 
-from .horn_schunck import as_eight_bit, as_tensor
+from .horn_schunck import as_eight_bit, as_tensor, check_video
 
 __all__ = ["lucas_kanade"]
 
@@ -53,7 +53,8 @@ def lucas_kanade(
     Raises
     ------
     ValueError
-        If the video has not three axes, or is none that `horn_schunck` takes, such as floating grey levels up to 255.
+        If the video has not three axes, or is none that `horn_schunck` takes, such as floating grey levels up to 255;
+        if an option is out of range.
 
     References
     ----------
@@ -63,7 +64,20 @@ def lucas_kanade(
     video = as_tensor(video)
     if video.ndim != 3:
         raise ValueError(f"video must be (F, H, W), got shape {tuple(video.shape)}")
-    frames = as_eight_bit(video)[0].round().clamp(0, 255).to(torch.uint8).numpy(force=True)
+    check_video(video)
+    for name, value, least in (
+        ("max_tracks", max_tracks, 1),
+        ("detect_every", detect_every, 1),
+        ("window", window, 3),
+        ("num_levels", num_levels, 1),
+        ("min_distance", min_distance, 0),
+        ("max_return_error", max_return_error, 0),
+    ):
+        if value is not None and not value >= least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+    if not 0 < quality <= 1:
+        raise ValueError(f"quality must lie in (0, 1], got {quality}")
+    frames = as_eight_bit(video).round().clamp(0, 255).to(torch.uint8).numpy(force=True)
     options = {"winSize": (window, window), "maxLevel": num_levels - 1}
 
     tracks = np.empty((0, len(frames), 2), np.float32)

@@ -3,9 +3,10 @@ r"""Coarse-to-fine Horn-Schunck: the flow of real recordings, where frames move 
 Each level of an image pyramid repeats a few *warps*. A warp samples the next frame at x + w0, where w0 = (u0, v0)
 is the flow so far, linearises the difference there, and minimises the energy of Horn and Schunck (1981),
 
-.. math:: \int (I_x (u - u_0) + I_y (v - v_0) + I_t)^2 + \alpha^2 (|\nabla u|^2 + |\nabla v|^2),
+.. math:: \int (I_x (u - u_0) + I_y (v - v_0) + I_t)^2 + \tfrac14 \alpha^2 (|\nabla u|^2 + |\nabla v|^2),
 
-with gradients that stay constant inside the warp. Then the step is clipped and the flow is median filtered (Sun,
+with gradients that stay constant inside the warp. The quarter is that of their iteration, which pulls each pixel with
+alpha^2 towards the mean of its four neighbours. Then the step is clipped and the flow is median filtered (Sun,
 Roth and Black 2014): without these two, real phase contrast diverges. Coarse levels, where texture is scarce and
 pixels are cheap, iterate twice as long. Where a frame is blank nothing can be seen to move, and smoothness lets the
 flow of the nearest cell run on; `stillness` adds beta^2 (u^2 + v^2), there alone, and the background comes to rest.

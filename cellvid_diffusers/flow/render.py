@@ -34,7 +34,7 @@ def flow_to_rgb(flow: np.ndarray, *, max_speed: float | None = None) -> np.ndarr
     Raises
     ------
     ValueError
-        If the last axis is not 2, or `max_speed` is not positive.
+        If the last axis is not 2, the flow is not finite, or `max_speed` is not positive.
 
     References
     ----------
@@ -42,7 +42,7 @@ def flow_to_rgb(flow: np.ndarray, *, max_speed: float | None = None) -> np.ndarr
     https://doi.org/10.1007/s11263-010-0390-2
     """
     _check_flow(flow)
-    if max_speed is not None and max_speed <= 0:
+    if max_speed is not None and not max_speed > 0:
         raise ValueError(f"max_speed must be positive, got {max_speed}")
     speed = np.hypot(flow[..., 0], flow[..., 1])
     if max_speed is None:
@@ -94,13 +94,16 @@ def draw_quiver(
     Raises
     ------
     ValueError
-        If the shapes do not match, or the frame has another dtype.
+        If the shapes do not match, the flow is not finite, the frame has another dtype, or `spacing` or `zoom` lies
+        below 1.
     """
     _check_flow(flow)
     if flow.shape[:-1] != frame.shape:
         raise ValueError(f"flow must be the frame's shape and 2, got {frame.shape} and {flow.shape}")
     if frame.dtype != np.uint8 and not np.issubdtype(frame.dtype, np.floating):
         raise ValueError(f"frame must be uint8 or floating, got {frame.dtype}")
+    if spacing < 1 or zoom < 1:
+        raise ValueError(f"spacing and zoom must be at least 1, got {spacing} and {zoom}")
     height, width = frame.shape[-2:]
     grey = frame if frame.dtype == np.uint8 else np.rint(255 * np.clip(frame, 0, 1)).astype(np.uint8)
     rows, columns = (np.arange(min(spacing, side) // 2, side, spacing) for side in (height, width))
@@ -143,3 +146,5 @@ def _wheel(flow: np.ndarray) -> np.ndarray:
 def _check_flow(flow: np.ndarray) -> None:
     if flow.ndim < 3 or flow.shape[-1] != 2:
         raise ValueError(f"flow must have shape (..., H, W, 2), got {flow.shape}")
+    if not np.isfinite(flow).all():
+        raise ValueError("flow must be finite, got NaN or infinity")

@@ -51,6 +51,14 @@ def write_ome_tiff(
     """
     video = to_uint8(video)
     metadata: dict[str, object] = {"axes": "TYX", "Name": Path(path).name.removesuffix(".ome.tif")}
+    metadata |= scale_metadata(pixel_size_um, frame_interval_min)
+    with replacing(path) as temporary:
+        tifffile.imwrite(temporary, video, ome=True, photometric="minisblack", metadata=metadata)
+
+
+def scale_metadata(pixel_size_um: float | None, frame_interval_min: float | None) -> dict[str, object]:
+    """OME's names of a pixel's side and the time between frames, of those that are known."""
+    metadata: dict[str, object] = {}
     for name, value in (("pixel_size_um", pixel_size_um), ("frame_interval_min", frame_interval_min)):
         if value is not None and not (value > 0 and np.isfinite(value)):
             raise ValueError(f"{name} must be positive and finite, got {value}")
@@ -59,8 +67,7 @@ def write_ome_tiff(
             metadata |= {f"PhysicalSize{axis}": pixel_size_um, f"PhysicalSize{axis}Unit": "µm"}
     if frame_interval_min is not None:
         metadata |= {"TimeIncrement": frame_interval_min, "TimeIncrementUnit": "min"}
-    with replacing(path) as temporary:
-        tifffile.imwrite(temporary, video, ome=True, photometric="minisblack", metadata=metadata)
+    return metadata
 
 
 def read_ome_tiff(path: str | Path) -> OmeVideo:

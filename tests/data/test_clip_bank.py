@@ -70,7 +70,7 @@ def test_places_and_windows_are_those_of_the_data_set(folder):
 
 
 def test_turned_crops_are_those_of_the_transform(folder):
-    clips, bank = make(folder, {"any_angle": True, "min_foreground": 0.0})
+    clips, bank = make(folder, {"rotate": True, "any_angle": True, "min_foreground": 0.0})
     rows, starts = torch.tensor([1, 8, 4]), torch.tensor([0, 2, 3])
     matrix, centre = bank._draw_crops(rows, starts, torch.Generator().manual_seed(1))
     cut = bank._cut(rows, starts, matrix, centre)
@@ -84,8 +84,14 @@ def test_turned_crops_are_those_of_the_transform(folder):
             np.testing.assert_allclose(np.moveaxis(turned, -1, 0), sample[1:, k], atol=1e-2)
 
 
+def test_without_turns_no_crop_is_turned(folder):
+    _, bank = make(folder, {"flip": False, "rotate": False})
+    matrix, _ = bank._draw_crops(torch.arange(4), torch.zeros(4, dtype=torch.long), torch.Generator().manual_seed(1))
+    assert torch.equal(matrix, torch.eye(2).expand(4, 2, 2))
+
+
 def test_flow_still_leads_to_the_next_frame(folder):
-    _, bank = make(folder, {"any_angle": True})
+    _, bank = make(folder, {"rotate": True, "any_angle": True})
     scales = bank.clips.scales
     video, flow = draw(bank)["video"].split([1, 2], dim=1)
     moved = warp(video[:, 0, 1:], (flow[:, :, :-1] * scales.flow_scale).transpose(1, 2))

@@ -25,11 +25,21 @@ def residual(clip):
     return float(moved / (clip[0, 1:] - clip[0, :-1])[inner].abs().mean())
 
 
-@pytest.mark.parametrize("names", [(), ("flip",), ("rotate",), ("any_angle",), ("flip", "any_angle")])
+ANGLES = ("rotate", "any_angle")
+
+
+@pytest.mark.parametrize("names", [(), ("flip",), ("rotate",), ANGLES, ("flip", *ANGLES)])
 @pytest.mark.parametrize("step", [(2, 0), (0, 1.5), (-1, 2)])
 def test_flow_still_leads_to_the_next_frame(names, step):
     transform = ClipTransform(num_frames=5, size=32, **{**PLAIN, **dict.fromkeys(names, True)})
     assert all(residual(transform(*row(step), np.random.default_rng(seed))) < 0.2 for seed in range(6))
+
+
+def test_without_turns_no_clip_is_turned():
+    frames, flow = row((1, 0))
+    options = {"num_frames": 4, "size": 32, "random_window": False, "random_crop": False, "flip": False}
+    clip = ClipTransform(**options, rotate=False)(frames, flow, np.random.default_rng(0))
+    np.testing.assert_allclose(clip[0], frames[:4, 8:40, 8:40] / 255, atol=1e-6)
 
 
 def test_without_options_the_middle_of_the_first_frames_is_taken():

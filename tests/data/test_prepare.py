@@ -289,6 +289,34 @@ def test_automatic_stride_meets_the_target_speed(tmp_path):
     assert abs(np.median(decode_flow(row)[..., 0].astype(np.float32)) - 1.5) < 0.15
 
 
+@pytest.mark.parametrize("frame_range", [(0.9, 1.1), None])
+def test_automatic_stride_is_of_what_is_left_once_flicker_and_drift_are_gone(tmp_path, frame_range):
+    """Blobs of 0.5 px/frame: the lamp flickers, or the stage drifts by 2 px/frame over them."""
+    if frame_range:
+        video, options = blobs(17, step=(0.5, 0)), {"equalize": True}
+        gain = np.random.default_rng(0).uniform(*frame_range, 17)[:, None, None]
+        video = (video * gain).clip(0, 255).astype(np.uint8)
+    else:
+        video, options = blobs(17, 64, 120, step=(2, 0)), {"register": True}
+    tifffile.imwrite(tmp_path / "slow.tif", video, metadata={"axes": "TYX"})
+    prepare([tmp_path / "slow.tif"], tmp_path / "out", frame_stride="auto", target_speed=1.4, **(OPTIONS | options))
+    assert load_patches(tmp_path / "out")[0]["frame_stride"] == (3 if frame_range else 5)  # 5: the most there is
+
+
+def test_bright_cells_of_a_16_bit_recording_are_not_saturated(tmp_path):
+    """The stretch to 8 bits clips the brightest thousandth, which the camera did not."""
+    video = 257 * blobs(3, 200, 200).astype(np.uint16) // 4
+    y, x = np.mgrid[:200, :200]
+    cell = np.hypot(y - 24, x - 24) < 5
+    video[:, cell] = 20000 + 100 * np.arange(cell.sum())
+    tifffile.imwrite(tmp_path / "bright.tif", video, metadata={"axes": "TYX"}, photometric="minisblack")
+    options = {**OPTIONS, "patch_size": 16, "overlap": 0.0, "num_frames": 3, "equalize": False}
+    assert "saturated" not in prepare([tmp_path / "bright.tif"], tmp_path / "out", **options).rejected
+    video[:, cell] = 40000
+    tifffile.imwrite(tmp_path / "limit.tif", video, metadata={"axes": "TYX"}, photometric="minisblack")
+    assert prepare([tmp_path / "limit.tif"], tmp_path / "limited", **options).rejected["saturated"] > 0
+
+
 def test_registration_passes_over_a_black_frame(tmp_path):
     video = blobs(13, 64, 80, step=(1, 0))
     video[8] = 0
@@ -315,6 +343,9 @@ def test_registration_and_flat_light(tmp_path):
         ({"num_frames": 1}, "num_frames must be at least 2, got 1"),
         ({"overlap": 1.0}, r"overlap must lie in \[0, 1\), got 1.0"),
         ({"frame_stride": 0}, "frame_stride must be 'auto' or at least 1, got 0"),
+        ({"patch_size": 64.0}, "patch_size must be a whole number, got 64.0"),
+        ({"downscale": 0}, "downscale must be at least 1, got 0"),
+        ({"stillness": 1.0, "flow": "dis"}, "stillness must be at least 0, of flow pyramid, got 1.0 of dis"),
         ({"flow": "raft"}, "flow must be one of pyramid, paper, dis, none, got raft"),
         ({"workers": 0}, "workers must be at least 1, got 0"),
         ({"engine": "ray"}, "engine must be one of local, dask, got ray"),

@@ -409,3 +409,19 @@ def test_mixed_sizes(tmp_path):
 def test_axes_of_one_in_a_plain_tiff_count_no_pictures(tmp_path, places, compression):
     tifffile.imwrite(tmp_path / "a.tif", VIDEO[places], photometric="minisblack", compression=compression)
     np.testing.assert_array_equal(read_recording(tmp_path / "a.tif").frames[:], VIDEO)
+
+
+@pytest.mark.parametrize("brightest", [1, 3000])
+def test_range_of_sixteen_bits_is_that_of_the_sorted_values(tmp_path, brightest):
+    """Also where objects cover less than a thousandth."""
+    video = np.random.default_rng(0).normal(9000, 800, (40, 60, 70)).clip(0).astype(np.uint16)
+    video[:, :8, :8] += np.uint16(brightest)
+    tifffile.imwrite(tmp_path / "a.tif", video, photometric="minisblack")
+    recording = read_recording(tmp_path / "a.tif")
+    sample = video[recording.sample_indices(32)]
+    np.testing.assert_allclose(recording.intensity_range, np.percentile(sample, (0.1, 99.9)))
+    assert recording.saturated_values == ()
+    flat = np.full((3, 60, 70), 500, np.uint16)
+    flat[1, 0, 0] = 900
+    tifffile.imwrite(tmp_path / "flat.tif", flat, photometric="minisblack")
+    assert read_recording(tmp_path / "flat.tif").intensity_range == (500, 900)

@@ -26,8 +26,19 @@ def test_data_set_and_truth_agree(tmp_path):
     np.testing.assert_array_equal(masks, culture.masks)
     np.testing.assert_array_equal(tracks, culture.tracks)
     np.testing.assert_array_equal(tifffile.imread(out / "cells_00001.ome.tif"), culture.cells)
+    with tifffile.TiffFile(out / "cells_00001.ome.tif") as cells:
+        assert 'PhysicalSizeX="1.0"' in cells.ome_metadata and 'TimeIncrement="10.0"' in cells.ome_metadata
     kinds = json.loads((out / "kinds_00001.json").read_text())
     assert {int(label): kind for label, kind in kinds.items()} == culture.kinds
+
+
+def test_scale_of_the_recordings_to_be_matched(tmp_path):
+    scale = {"pixel_size_um": 1.5, "frame_interval_min": 4.0}
+    out = write_simulated(tmp_path / "sim", size=32, num_frames=2, seed=5, progress=False, **scale)
+    np.testing.assert_array_equal(
+        decode_frames(load_patches(out)[0]["frames"]), simulate(size=32, num_frames=2, seed=5, **scale).video
+    )
+    assert read_ome_tiff(out / "video_00000.ome.tif")[1:] == (1.5, 4.0)
 
 
 def test_neurites_are_measured(tmp_path):

@@ -8,6 +8,7 @@ from scipy.ndimage import convolve
 from textures import end_point_error, rotate, texture, translate
 
 from cellvid_diffusers.flow import dis_flow, horn_schunck, warp
+from cellvid_diffusers.flow.horn_schunck import PIXELS_AT_A_TIME
 
 DIRECTIONS = {"right": (1, 0), "left": (-1, 0), "down": (0, 1), "down-right": (1, 1)}
 MODES = ["pyramid", "paper", "classic"]
@@ -163,12 +164,22 @@ def test_rounding_may_leave_the_unit_interval():
         (torch.zeros(2, 8, 8), {"num_iterations": 0}, "num_iterations must be at least 1, got 0"),
         (torch.zeros(2, 8, 8), {"num_levels": 0}, "num_levels must be at least 1, got 0"),
         (torch.zeros(2, 8, 8), {"num_levels": -1}, "num_levels must be at least 1, got -1"),
+        (torch.zeros(2, 8, 8), {"num_levels": 2.5}, "num_levels must be a whole number, got 2.5"),
+        (torch.zeros(2, 8, 8), {"num_iterations": 1.5}, "num_iterations must be a whole number, got 1.5"),
         (torch.zeros(2, 8, 8), {"mode": "paper", "smoothness": 3.0}, "smoothness is an option of mode pyramid or cl"),
     ],
 )
 def test_bad_input_is_named(video, options, message):
     with pytest.raises(ValueError, match=message):
         horn_schunck(video, **options)
+
+
+@pytest.mark.parametrize("mode", ["pyramid", "paper", "classic"])
+def test_a_long_clip_is_solved_a_run_of_pairs_at_a_time(mode, monkeypatch):
+    video = torch.rand(2, 6, 20, 24, generator=torch.Generator().manual_seed(0))
+    whole = horn_schunck(video, mode=mode)
+    monkeypatch.setitem(PIXELS_AT_A_TIME, "cpu", 2 * 20 * 24)
+    assert torch.equal(horn_schunck(video, mode=mode), whole)
 
 
 def test_a_batch_of_no_clips_has_no_flow():

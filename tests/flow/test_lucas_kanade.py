@@ -48,6 +48,17 @@ def test_floating_video_must_lie_in_the_unit_interval():
         lucas_kanade(255 * torch.rand(2, 32, 32))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("window", 1), ("num_levels", 0), ("min_distance", -1.0), ("detect_every", -1), ("max_tracks", 0)],
+)
+def test_options_out_of_range_are_named(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be at least .*, got {value}"):
+        lucas_kanade(torch.rand(2, 32, 32), **{name: value})
+    with pytest.raises(ValueError, match=r"quality must lie in \(0, 1\], got 0"):
+        lucas_kanade(torch.rand(2, 32, 32), quality=0)
+
+
 def test_real_cells_are_followed(shared_data):
     video = tifffile.imread(shared_data / "u373" / "u373_challenge01.tif", key=range(4))
     tracks = lucas_kanade(video)

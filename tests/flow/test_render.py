@@ -60,6 +60,14 @@ def test_flow_must_have_two_components(flow):
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="max_speed must be positive"):
         flow_to_rgb(np.zeros((8, 8, 2)), max_speed=0)
+    with pytest.raises(ValueError, match="max_speed must be positive, got nan"):
+        flow_to_rgb(np.zeros((8, 8, 2)), max_speed=float("nan"))
+    with pytest.raises(ValueError, match="flow must be finite"):
+        flow_to_rgb(np.full((8, 8, 2), np.nan))
+    with pytest.raises(ValueError, match="flow must be finite"):
+        draw_quiver(np.zeros((8, 8)), np.full((8, 8, 2), np.inf))
+    with pytest.raises(ValueError, match="spacing and zoom must be at least 1, got 0 and 4"):
+        draw_quiver(np.zeros((8, 8)), np.zeros((8, 8, 2)), spacing=0)
     with pytest.raises(ValueError, match="flow must be the frame's shape"):
         draw_quiver(np.zeros((8, 9)), np.zeros((8, 8, 2)))
 

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+SQUARE = 0.01
+"""Sides of a pixel that differ by a smaller share are taken as the same."""
+
 
 class RecordingError(ValueError):
     """What is wrong with a recording, in one line."""
@@ -32,3 +35,14 @@ class Source:
     num_planes: int = 1
     colour: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def side_of_square(x: float | None, y: float | None) -> float | None:
+    """Micrometres a pixel, from those along either axis; of one that is not known, it is taken to be the other's.
+
+    Raises:
+        RecordingError: If pixels are not square: areas, directions and flow would be wrong.
+    """
+    if x and y and abs(x / y - 1) > SQUARE:
+        raise RecordingError(f"pixels must be square, got {x:g} x {y:g} um: resample the recording")
+    return x or y

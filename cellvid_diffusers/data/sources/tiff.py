@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from .source import RecordingError, Source
+from .source import RecordingError, Source, side_of_square
 from .units import MICROMETRES, MINUTES
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf")
-SQUARE = 0.01
-"""Sides of a pixel that differ by a smaller share are taken as the same."""
 
 
 def open_tiff(path: Path) -> Source:
@@ -183,17 +181,6 @@ class _Layout:
         return tuple({"T": t, "C": c, "Z": z}.get(axis, 0) for axis in self.lead)
 
 
-def _side_of_square(x: float | None, y: float | None) -> float | None:
-    """Micrometres a pixel, from those along either axis; of one that is not known, it is taken to be the other's.
-
-    Raises:
-        RecordingError: If pixels are not square: areas, directions and flow would be wrong.
-    """
-    if x and y and abs(x / y - 1) > SQUARE:
-        raise RecordingError(f"pixels must be square, got {x:g} x {y:g} um: resample the recording")
-    return x or y
-
-
 def _interval_of_planes(pixels: ElementTree.Element) -> float | None:
     """Minutes between frames, the median, from the times that OME-XML states of each plane."""
     times = {
@@ -215,7 +202,7 @@ def tiff_metadata(tiff: tifffile.TiffFile) -> dict[str, Any]:
         for axis in "XY":
             unit = MICROMETRES.get(attributes.get(f"PhysicalSize{axis}Unit", "µm"))
             sides.append(unit and float(attributes.get(f"PhysicalSize{axis}", 0)) * unit)
-        found["pixel_size_um"] = _side_of_square(*sides)
+        found["pixel_size_um"] = side_of_square(*sides)
         if "TimeIncrement" in attributes:
             unit = MINUTES.get(attributes.get("TimeIncrementUnit", "s"))
             found["frame_interval_min"] = unit and float(attributes["TimeIncrement"]) * unit
@@ -226,7 +213,7 @@ def tiff_metadata(tiff: tifffile.TiffFile) -> dict[str, Any]:
         unit = MICROMETRES.get(str(notes.get("unit", "")).replace("\\u00B5", "µ"))
         resolutions = [tiff.pages.first.tags.get(f"{axis}Resolution") for axis in "XY"]
         sides = [unit * r.value[1] / r.value[0] if unit and r is not None and r.value[0] else None for r in resolutions]
-        found["pixel_size_um"] = _side_of_square(*sides)
+        found["pixel_size_um"] = side_of_square(*sides)
         unit = MINUTES.get(str(notes.get("tunit", "sec")).strip().lower())
         if unit and float(notes.get("finterval", 0)) > 0:
             found["frame_interval_min"] = float(notes["finterval"]) * unit

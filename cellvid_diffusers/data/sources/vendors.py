@@ -6,21 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from .source import RecordingError, Source
+from .source import RecordingError, Source, side_of_square
 from .units import MICROMETRES, MINUTES
 
 BIOIO_SUFFIXES = (".nd2", ".czi", ".lif", ".zarr")
 
 
 def open_bioio(path: Path) -> Source:
-    """ND2, CZI, LIF or OME-Zarr through bioio and its plugins, plane by plane; the first scene of the file."""
+    """ND2, CZI, LIF or OME-Zarr through bioio and its plugins, plane by plane."""
     try:
         from bioio import BioImage
     except ImportError:
         raise RecordingError(f"{path.suffix} files need bioio: pip install 'cellvid-diffusers[bioio]'") from None
     image = BioImage(path)
+    if len(image.scenes) > 1:
+        raise RecordingError(f"file must hold one scene, got {len(image.scenes)}: save each as a file of its own")
     found: dict[str, Any] = {}
-    units, size, interval = image.dimension_properties, image.physical_pixel_sizes.X, image.time_interval
+    units, interval = image.dimension_properties, image.time_interval
+    size = side_of_square(image.physical_pixel_sizes.X, image.physical_pixel_sizes.Y)
     if size and (unit := MICROMETRES.get(str(units.X.unit or "µm"))):
         found["pixel_size_um"] = round(float(size) * unit, 6)
     if isinstance(interval, timedelta):
