@@ -42,18 +42,19 @@ def read_per_second(clips, workers: int, count: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=480, help="side of the recording")
+    parser.add_argument("--frames", type=int, default=60, help="of the recording, at least 30")
     parser.add_argument("--reads", type=int, default=400, help="clips that each loader reads")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     size = arguments.size
     lines = [
         f"# {(__doc__ or '').strip()}\n",
-        f"60 frames of {size} x {size} in rows of 30 x 128 x 128, {os.cpu_count()} cores:\n",
+        f"{arguments.frames} frames of {size} x {size} in rows of 30 x 128 x 128, {os.cpu_count()} cores:\n",
     ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         recording = folder / "recording.tif"
-        tile = np.asarray(simulate(num_frames=60, size=160, seed=0).video)
+        tile = np.asarray(simulate(num_frames=arguments.frames, size=160, seed=0).video)
         repeats = -(-size // 160)
         tifffile.imwrite(recording, np.tile(tile, (1, repeats, repeats))[:, :size, :size], metadata={"axes": "TYX"})
         speeds = {}

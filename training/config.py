@@ -112,6 +112,13 @@ REPLACED_GROUPS = ("noise_patterns", "class_columns")
 """Groups that a later source replaces whole."""
 
 
+def list_options() -> str:
+    """All options with their defaults, as YAML."""
+    return f"Options and their defaults ({Path(__file__).name} says what they mean):\n\n" + yaml.safe_dump(
+        DEFAULTS, sort_keys=False, default_flow_style=None, width=100
+    )
+
+
 def load_config(argv: Sequence[str]) -> dict[str, Any]:
     """Read `--config FILE` (the smoke configuration without it) and the other options.
 

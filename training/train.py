@@ -33,7 +33,7 @@ from cellvid_diffusers.training_utils import (
 )
 from checks import check_config
 from components import build_lr_scheduler, build_model, build_optimizer, build_teacher, load_clips, main_clock
-from config import load_config
+from config import list_options, load_config
 from loss_log import LossLog, Progress
 from resuming import NoiseState, ScheduleState, drop_later, find_checkpoint, load_checkpoint, save_checkpoint
 from validation import learned_patterns, make_pipeline, write_samples
@@ -75,6 +75,9 @@ class Run:
 
 def main() -> None:
     """Read the configuration, train, and leave the processes together."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(f"{__doc__}\n{list_options()}")
+        return
     config = load_config(sys.argv[1:])
     keep_freed_memory()
     torch.backends.cudnn.benchmark = True  # every step has the same shapes

@@ -122,7 +122,7 @@ def _lines(report: PrepareReport, scales: Mapping[str, float]) -> list[str]:
         "- `culture`, `cell_type`, `density`, `maturity`, `day`, `pixel_size_um`, `frame_interval_min` (per stored",
         "  frame): null where unknown.",
         "",
-        "Splits are by recording, never by patch.",
+        "Splits are by recording, or by regions of one that do not overlap, never by patch.",
         "",
         "| recording | split | patches |",
         "|---|---|---|",

@@ -46,6 +46,7 @@ def test_page(tmp_path):
     ]
     command += ["--picture", tmp_path / "images" / "d.png", "--cultures", "5", "--field", "64", "--clips", "2"]
     command += ["--steps", "2", "--guidance", "1", "--max_train_steps", "2", "--train_batch_size", "2"]
+    command += ["--mixed_precision", "no"]
     run_benchmark(*command)
     page = (tmp_path / "d.md").read_text()
     assert "| simulated, held out |" in page and "| generated, guidance 1 |" in page and "(images/d.png)" in page

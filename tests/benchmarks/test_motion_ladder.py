@@ -7,29 +7,26 @@ import sys
 import pytest
 from launching import ROOT, run_benchmark
 
-from cellvid_diffusers.data import write_simulated
-
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from motion_ladder import result_of
 
 
 @pytest.mark.slow
-def test_first_rung_and_a_warm_started_one(tmp_path):
-    data, work, page = tmp_path / "data", tmp_path / "work", tmp_path / "ladder.md"
-    write_simulated(data, num_videos=40, size=48, num_frames=10, seed=0)
-    command = ["motion_ladder.py", "--real", data, "--work", work, "--out", page]
+def test_first_rung_and_a_warm_started_one(patches, tmp_path):
+    work, page = tmp_path / "work", tmp_path / "ladder.md"
+    command = ["motion_ladder.py", "--real", patches, "--work", work, "--out", page]
     command += ["--figure", tmp_path / "ladder.png", "--rungs", "1_video", "6_weights", "9_joint", "--clips", "16"]
     command += ["--samples", "4", "--ancestral-samples", "4", "--steps", "2"]
-    command += ["--dataset_name", data, "--class_columns", "{}", "--balance", "null", "--logging_steps", "1"]
-    command += ["--scale_by_cell_type", "false"]
+    command += ["--dataset_name", patches, "--class_columns", "{}", "--balance", "null", "--logging_steps", "1"]
+    command += ["--scale_by_cell_type", "false", "--mixed_precision", "no"]
     page.write_text("# Old\n\n## Notes\n\nWhat somebody wrote.\n")
     for _ in range(2):
         run_benchmark(*command)
         finished = {path: path.stat().st_mtime_ns for path in work.glob("*/ladder.json")}
         assert len(finished) == 3
     assert (work / "5_video-0" / "model_index.json").exists()
-    asked = argparse.Namespace(real=data, samples=4, ancestral_samples=4, steps=2, clips=17)
+    asked = argparse.Namespace(real=patches, samples=4, ancestral_samples=4, steps=2, clips=17)
     with pytest.raises(SystemExit, match="was trained on 16 clips, got --clips 17: name a new --work"):
         result_of(work / "1_video-0", "", asked, 0.0)
     log = (work / "6_weights-0" / "train_log.jsonl").read_text().splitlines()

@@ -3,16 +3,15 @@
 import pytest
 from launching import run_benchmark
 
-from cellvid_diffusers.data import write_simulated
-
 
 @pytest.mark.slow
-def test_page(tmp_path):
-    write_simulated(tmp_path / "data", num_videos=40, size=64, num_frames=10, seed=0)
+def test_page(patches, checkpoint, tmp_path):
     command = [
         "sampler.py",
+        "--checkpoint",
+        checkpoint,
         "--real",
-        tmp_path / "data",
+        patches,
         "--clips",
         "2",
         "--steps",

@@ -7,8 +7,6 @@ import pytest
 from launching import ROOT, run_benchmark
 from scipy.ndimage import gaussian_filter
 
-from cellvid_diffusers.data import write_simulated
-
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from baselines import between, extrapolate
@@ -37,9 +35,8 @@ def test_flow_warping_beats_blending(drifting):
 
 
 @pytest.mark.slow
-def test_page(tmp_path):
-    write_simulated(tmp_path / "data", num_videos=40, size=64, num_frames=10, seed=0)
-    command = ["tasks.py", "--real", tmp_path / "data", "--out", tmp_path / "tasks.md"]
+def test_page(patches, checkpoint, tmp_path):
+    command = ["tasks.py", "--checkpoint", checkpoint, "--real", patches, "--out", tmp_path / "tasks.md"]
     command += ["--figure", tmp_path / "images" / "tasks.png", "--clips", "2", "--futures", "2", "--steps", "2"]
     command += ["--videos", "4", "--roll-out", "20"]
     run_benchmark(*command)

@@ -8,7 +8,6 @@ import tifffile
 from launching import ROOT, run_benchmark
 from scipy.ndimage import gaussian_filter
 
-from cellvid_diffusers.data import write_simulated
 from cellvid_diffusers.io import write_ome_tiff
 from cellvid_diffusers.simulation import simulate
 
@@ -82,8 +81,7 @@ def test_a_share_has_every_kind():
 
 
 @pytest.mark.slow
-def test_page(tmp_path):
-    write_simulated(tmp_path / "data", num_videos=16, size=64, num_frames=10, seed=0)
+def test_page(patches, tmp_path):
     made = np.random.default_rng(0).integers(0, 255, (4, 10, 64, 64), dtype=np.uint8)
     (tmp_path / "clips").mkdir()
     for index, clip in enumerate(made):
@@ -93,7 +91,7 @@ def test_page(tmp_path):
         culture = simulate(num_frames=1, size=256, seed=1)
         tifffile.imwrite(tmp_path / "annotated" / "usiigaci_annotated" / f"{name}.tif", culture.video[0])
         tifffile.imwrite(tmp_path / "annotated" / "usiigaci_annotated" / f"{name}_masks.tif", culture.masks[0])
-    command = ["usefulness.py", "--train", tmp_path / "data", "--real", tmp_path / "data"]
+    command = ["usefulness.py", "--train", patches, "--real", patches]
     command += ["--clips", tmp_path / "clips", "--data_dir", tmp_path / "annotated"]
     command += ["--shares", "0.5", "1", "--seeds", "2", "--steps", "2"]
     command += ["--out", tmp_path / "usefulness.md", "--figure", tmp_path / "images" / "usefulness.png"]

@@ -254,6 +254,10 @@ class TestTraining:
         for step in (7, 8):
             assert len(list((tmp_path / f"checkpoint-{step}").glob("random_states_*.pkl"))) == 2
 
+    def test_help_lists_the_options(self):
+        told = run_script("training/train.py", "--help")
+        assert told.returncode == 0 and "train_batch_size: 8" in told.stdout and "config.py" in told.stdout
+
     @pytest.mark.parametrize(
         "options, message",
         [
