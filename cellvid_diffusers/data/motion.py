@@ -1,5 +1,6 @@
 """Flow of a recording, and the frame stride from it: slow cultures need frames further apart than fast ones."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,19 +114,20 @@ def write_flow(
         return frames if reference is None else equalize_flicker(frames, reference=reference)
 
     small: list[np.ndarray] = []
-    written, shown = 0, -(-(num_frames - 1) // PREVIEW_FRAMES)
+    every = -(-(num_frames - 1) // PREVIEW_FRAMES)
     with replacing(out / "flow.npy") as temporary:
         shape = (num_frames - 1, height, width, 2)
         fields = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-        for piece in flow_pieces(read, num_frames, height * width, method, stillness=stillness):
-            fields[written : written + len(piece)] = piece
-            small += [cv2.resize(f, side, interpolation=cv2.INTER_AREA) for f in piece[-written % shown :: shown]]
-            written += len(piece)
+        pieces = flow_pieces(read, num_frames, height * width, method, stillness=stillness)
+        for number, field in enumerate(itertools.chain.from_iterable(pieces)):
+            fields[number] = field
+            if number % every == 0:
+                small.append(cv2.resize(field, side, interpolation=cv2.INTER_AREA))
         fields.flush()
     speeds = [np.linalg.norm(field[::4, ::4], axis=-1) for field in small]  # enough for the scale of the colours
     fastest = speed_of_full_colour(np.stack(speeds))
     write_gif(out / "flow.gif", np.stack([flow_to_rgb(field, max_speed=fastest) for field in small]), scale=1)
-    return written
+    return num_frames - 1
 
 
 def moving_speed(

@@ -11,6 +11,9 @@ and all three go on to the next scale. The motion branches have no ResNet layers
 space and time and takes the time embedding.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -110,22 +113,23 @@ class PaperTower(nn.Module):
                 norm_num_groups=norm_num_groups,
             )
 
-        def three(make) -> nn.ModuleList:
+        def three(make: Callable[[], nn.Module]) -> nn.ModuleList:
+            """One for each of I, U and V."""
             return nn.ModuleList(make() for _ in range(3))
 
         self.patch_size, self.gradient_checkpointing = patch_size, False
         pad = stem_kernel_size // 2
-        self.stems = three(lambda: SpatialConv(patch_size**2, channels[0], stem_kernel_size, padding=pad))
+        self.stems = three(partial(SpatialConv, patch_size**2, channels[0], stem_kernel_size, padding=pad))
         self.stem_attention = AxialAttention(channels[0], "time", head_dim=attention_head_dim)
         self.down = nn.ModuleList(stage(channels[i], i) for i in range(last + 1))
         self.shrink = nn.ModuleList(
-            three(lambda i=i: SpatialConv(channels[i], channels[i + 1], 2, stride=2)) for i in range(last)
+            three(partial(SpatialConv, channels[i], channels[i + 1], 2, stride=2)) for i in range(last)
         )
         self.middle = stage(channels[-1], last)
         self.up = nn.ModuleList(stage(2 * channels[i], i) for i in range(last + 1))
-        self.grow = nn.ModuleList(three(lambda i=i: nn.Linear(channels[i + 1], 4 * channels[i])) for i in range(last))
-        self.norms_out = three(lambda: make_norm(norm_type, channels[0], norm_num_groups))
-        self.heads = three(lambda: SpatialConv(channels[0], patch_size**2, 3, padding=1))
+        self.grow = nn.ModuleList(three(partial(nn.Linear, channels[i + 1], 4 * channels[i])) for i in range(last))
+        self.norms_out = three(partial(make_norm, norm_type, channels[0], norm_num_groups))
+        self.heads = three(partial(SpatialConv, channels[0], patch_size**2, 3, padding=1))
 
     def forward(self, sample: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         """A clip `(B, 3, F, H, W)` and its embedding `(B, F, E)` -> a clip `(B, 3, F, H, W)`."""

@@ -31,7 +31,8 @@ class MotionUNet3DModel(UNet3DModel):
       zero. At step 0 the video branch is therefore the video-only baseline, exactly, and `load_weights_from` can start
       from one that is already trained.
     * `fusion="paper"`: the paper's Figure 1 to the letter (see `paper_tower.py`), in which motion is mixed into the
-      video from the first step on.
+      video from the first step on. Where it has attention is the figure's: `spatial_attention`, `temporal_layers` and
+      `initial_temporal_attention` change nothing.
 
     Parameters:
         fusion (`str`, defaults to `"gated"`): `"gated"` or `"paper"`.
@@ -129,6 +130,11 @@ class MotionUNet3DModel(UNet3DModel):
                 f"a video-only baseline (1 channel), otherwise of the same configuration, is wanted: {wrong[0]} differs"
             )
         self.load_state_dict(weights, strict=False)
+
+    def _differing(self, other: UNet3DModel, *, free: Sequence[str] = ()) -> list[str]:
+        if self.config.fusion == "paper":
+            free = (*free, "spatial_attention", "temporal_layers", "initial_temporal_attention")
+        return super()._differing(other, free=free)
 
     def denoise(self, sample: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         """Run the network proper: a clip `(B, 3, F, H, W)` and its embedding `(B, F, E)` -> a clip."""

@@ -179,7 +179,11 @@ def simulate(
 
 
 def _seed(per_mm2: float, world: World) -> list[Cell]:
-    """Cells placed at random without overlap, large ones first; those that find no room are made smaller."""
+    """Cells placed at random without overlap, large ones first.
+
+    Those that find no room are made smaller, and left out if that does not help: of very dense, very mature cultures a
+    seventh.
+    """
     rng, maturity = world.rng, world.maturity
     living = int(per_mm2 * (world.side_um / 1000) ** 2 + rng.random())
     shares = np.array([1 - maturity.progenitors - maturity.glia, maturity.progenitors, maturity.glia])

@@ -234,6 +234,16 @@ def test_weights_of_another_configuration_are_refused_though_they_fit(model_clas
         model.load_weights_from(other)
 
 
+def test_weights_of_the_papers_model_fit_whatever_its_attention_was_asked_to_be():
+    """It has attention where the figure has."""
+    small = {"block_out_channels": [8, 16], "attention_head_dim": 8, "fusion": "paper"}
+    everywhere = {"spatial_attention": [True, True], "temporal_layers": ["both", "both"]}
+    nowhere = {"spatial_attention": [False, False], "temporal_layers": ["conv", "conv"]}
+    one, other = (MotionUNet3DModel(**small, **attention) for attention in (everywhere, nowhere))
+    one.load_weights_from(other)
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+
+
 def test_baseline_of_the_gated_model_has_as_many_blocks():
     baseline = UNet3DModel(**EFFICIENT, in_channels=1, out_channels=1)
     with pytest.raises(ValueError, match="layers_per_block differs"):
