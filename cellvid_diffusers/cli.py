@@ -255,8 +255,10 @@ def flow(
     from .data import read_recording, write_flow
 
     opened = read_recording(recording, channel=channel, z=plane(z), downscale=downscale)
-    count = write_flow(opened, out, mode, equalize=equalize, stillness=stillness)
-    print(f"Wrote {count} flow fields to {out}")
+    blank = write_flow(opened, out, mode, equalize=equalize, stillness=stillness)
+    print(f"Wrote {len(opened.frames) - 1} flow fields to {out}")
+    if blank:
+        print(f"cellvid: frames {blank} show nothing: the flow to and from them is no motion", file=sys.stderr)
 
 
 @app.command()

@@ -196,6 +196,17 @@ def test_flow_takes_flicker_out(tmp_path):
     assert speed["--equalize"] < 0.2 * speed["--no-equalize"]
 
 
+def test_flow_names_frames_that_show_nothing(tmp_path):
+    video = np.array(simulate(num_frames=5, size=64, seed=0).video)
+    write_ome_tiff(tmp_path / "whole.ome.tif", video)
+    video[3] = np.random.default_rng(0).integers(2, 6, video[3].shape)
+    write_ome_tiff(tmp_path / "dark.ome.tif", video)
+    said = {name: run("flow", tmp_path / f"{name}.ome.tif", "--out", tmp_path / name) for name in ("whole", "dark")}
+    assert said["whole"].stderr == "" and "frames [3] show nothing" in said["dark"].stderr
+    fields = [np.load(tmp_path / name / "flow.npy")[:2] for name in said]
+    np.testing.assert_allclose(fields[0], fields[1], atol=0.1)
+
+
 def test_flow_of_a_faint_picture_that_shifts_as_a_whole(tmp_path):
     scene = cv2.GaussianBlur(np.random.default_rng(0).normal(128, 30, (96, 120)).astype(np.float32), (0, 0), 2.0)
     frames = np.rint([scene[:, 20 - 3 * t : 84 - 3 * t] for t in range(3)]).astype(np.uint8)

@@ -14,7 +14,7 @@ from ..flow.render import speed_of_full_colour
 from ..io import write_gif
 from ..io.atomic import replacing
 from .corrections import equalize_flicker, flicker_reference
-from .patches import BLOCK, block_contrast
+from .patches import BLOCK, blank_frames, block_contrast, typical_contrast
 from .readers import Recording
 
 FLOWS = ("pyramid", "paper", "dis", "none")
@@ -75,8 +75,8 @@ def video_flow(
 
 def write_flow(
     recording: Recording, out: Path, method: str, *, equalize: bool = True, stillness: float | None = None
-) -> int:
-    """Write the flow of a whole recording, a few frames at a time, and return the number of its fields.
+) -> list[int]:
+    """Write the flow of a whole recording, a few frames at a time.
 
     Parameters
     ----------
@@ -93,6 +93,11 @@ def write_flow(
         Of "pyramid", see `horn_schunck`: how much blank background is held still, on 8-bit values; 2 by default. At 0
         what moves as a whole, however faint, is followed.
 
+    Returns
+    -------
+    list of int
+        Frames that show nothing, as when the shutter stays closed: the flow to and from them is no motion.
+
     Raises
     ------
     ValueError
@@ -107,11 +112,18 @@ def write_flow(
     out.mkdir(parents=True, exist_ok=True)
     scale = max(1.0, max(height, width) / PREVIEW_SIDE)
     side = max(1, round(width / scale)), max(1, round(height / scale))
-    reference = flicker_reference(recording.read(recording.sample_indices(FLICKER_FRAMES))) if equalize else None
+    sample = recording.read(recording.sample_indices(FLICKER_FRAMES))
+    contrast = typical_contrast(sample)
+    reference = flicker_reference(sample[~blank_frames(sample, contrast)]) if equalize else None
+    blank: set[int] = set()
 
     def read(part: slice) -> np.ndarray:
         frames = recording.read(part)
-        return frames if reference is None else equalize_flicker(frames, reference=reference)
+        shows_nothing = blank_frames(frames, contrast)
+        blank.update((part.start + np.flatnonzero(shows_nothing)).tolist())
+        if reference is not None:  # a blank frame keeps its level: what there is to stretch is noise
+            frames[~shows_nothing] = equalize_flicker(frames[~shows_nothing], reference=reference)
+        return frames
 
     small: list[np.ndarray] = []
     every = -(-(num_frames - 1) // PREVIEW_FRAMES)
@@ -124,10 +136,11 @@ def write_flow(
             if number % every == 0:
                 small.append(cv2.resize(field, side, interpolation=cv2.INTER_AREA))
         fields.flush()
-    speeds = [np.linalg.norm(field[::4, ::4], axis=-1) for field in small]  # enough for the scale of the colours
+    seen = [field for k, field in enumerate(small) if not {k * every, k * every + 1} & blank] or small
+    speeds = [np.linalg.norm(field[::4, ::4], axis=-1) for field in seen]  # enough for the scale of the colours
     fastest = speed_of_full_colour(np.stack(speeds))
     write_gif(out / "flow.gif", np.stack([flow_to_rgb(field, max_speed=fastest) for field in small]), scale=1)
-    return num_frames - 1
+    return sorted(blank)
 
 
 def moving_speed(

@@ -76,6 +76,11 @@ def foreground_share(frames: np.ndarray, noise: float) -> float:
     return float(np.mean([block_contrast(frame) > 2 * noise for frame in frames]))
 
 
+def typical_contrast(frames: np.ndarray) -> float:
+    """Upper quartile of the standard deviations of a sample of frames: the shutter may fail for half of them."""
+    return float(np.percentile([frame.std() for frame in frames], 75))
+
+
 def blank_frames(frames: np.ndarray, contrast: float) -> np.ndarray:
     """Which of the frames `(F, H, W)` show nothing, as when the shutter stays closed: `(F,)`, bool.
 

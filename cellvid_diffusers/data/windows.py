@@ -14,7 +14,7 @@ from datasets import Features
 from .corrections import Corrections, flicker_reference, measure_drift, uneven_light
 from .dataset import encode_row
 from .motion import FLOWS, choose_stride, video_flow
-from .patches import blank_frames, noise_level, patch_grid, reject_reason, window_starts
+from .patches import blank_frames, noise_level, patch_grid, reject_reason, typical_contrast, window_starts
 from .readers import Recording, read_masks, read_recording
 from .sidecar import RecordingEntry
 
@@ -115,7 +115,7 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
     try:
         recording = open_entry(entry, path, downscale)
         sample = recording.read(recording.sample_indices(32))
-        contrast = float(np.percentile([frame.std() for frame in sample], 75))  # the shutter may fail for half of it
+        contrast = typical_contrast(sample)
         sample = sample[~blank_frames(sample, contrast)]
         corrections = _measure(recording, sample, contrast, options)
         noise = noise_level(replace(corrections, drift=None).apply(sample, ()))
