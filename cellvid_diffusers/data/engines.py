@@ -1,10 +1,12 @@
 """Who does the work: this process, several of this machine, or a Dask cluster. All call one function on each item."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
+from multiprocessing.context import BaseContext
 from typing import Any
 
 import cv2
@@ -38,10 +40,19 @@ def start_workers(*, workers: int = 1, engine: str = "local", scheduler: str | N
         with _dask_client(workers, scheduler) as client:
             yield partial(_with_dask, client)
     elif workers > 1:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, mp_context=_processes()) as pool:
             yield partial(_with_processes, pool)
     else:
         yield lambda work, items: ((index, _on_one_core(work, item)) for index, item in enumerate(items))
+
+
+def _processes() -> BaseContext:
+    """How processes are started: on Linux from a server that has imported torch and datasets for all of them."""
+    if sys.platform != "linux":
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["cellvid_diffusers.data"])
+    return context
 
 
 def _on_one_core(work: Callable[[Any], Any], item: Any) -> Any:
