@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,11 @@ class Run:
     def batch_of_all(self) -> int:
         """Clips that all processes see at a time."""
         return self.config["train_batch_size"] * self.accelerator.num_processes
+
+    @cached_property
+    def noise_patterns(self) -> dict[str, float]:
+        """Shares of the noise patterns that the model can learn."""
+        return {name: self.config["noise_patterns"][name] for name in learned_patterns(self.config)}
 
     def pipeline(self) -> CellVideoPipeline:
         """A pipeline of the weights as they are."""
@@ -232,7 +238,7 @@ def step_losses(run: Run, batch: dict[str, Any], position: int) -> torch.Tensor:
     where = (config["seed"], run.accelerator.process_index, position)
     generator = torch.Generator().manual_seed(hash(where) % 2**62)
     levels = draw_noise_levels(
-        {name: config["noise_patterns"][name] for name in learned_patterns(config)},
+        run.noise_patterns,
         size,
         frames,
         len(run.objective.alphas_cumprod),

@@ -106,11 +106,15 @@ class Corrections:
 
     def apply(self, frames: np.ndarray, indices: Sequence[int]) -> np.ndarray:
         """Frames `(n, H, W)` uint8 of these numbers in even light, without flicker and drift."""
+        return self.steady(self.correct_light(frames), indices)
+
+    def correct_light(self, frames: np.ndarray) -> np.ndarray:
+        """Frames `(n, H, W)` uint8 in even light and without flicker."""
         if self.light is not None:
             frames = flatten_light(frames, self.light)
         if self.reference is not None:
             frames = equalize_flicker(frames, reference=self.reference)
-        return self.steady(frames, indices)
+        return frames
 
     def steady(self, frames: np.ndarray, indices: Sequence[int]) -> np.ndarray:
         """Frames, or masks, of these numbers without drift."""

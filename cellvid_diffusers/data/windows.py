@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
         contrast = typical_contrast(sample)
         sample = sample[~blank_frames(sample, contrast)]
         corrections = _measure(recording, sample, contrast, options)
-        noise = noise_level(replace(corrections, drift=None).apply(sample, ()))
+        noise = noise_level(corrections.correct_light(sample))
         num_frames = entry.num_frames or options.num_frames
         stride = _stride(entry, recording, corrections, options, noise)
         length, height, width = recording.frames.shape
@@ -158,7 +158,7 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
 def _measure(recording: Recording, sample: np.ndarray, contrast: float, options: PrepareOptions) -> Corrections:
     """What the options ask to take out, from a sample of good frames, and of drift from all."""
     light = uneven_light(sample) if options.flatten else None
-    reference = flicker_reference(Corrections(light).apply(sample, ())) if options.equalize else None
+    reference = flicker_reference(Corrections(light).correct_light(sample)) if options.equalize else None
     every = (recording.read([t])[0] for t in range(len(recording.frames)))
     return Corrections(light, reference, measure_drift(every, contrast) if options.register else None)
 

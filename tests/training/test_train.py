@@ -41,12 +41,13 @@ def launch(
 ) -> subprocess.CompletedProcess:
     """Run the training script with tiny options over the smoke configuration: by a launcher, if it has a say."""
     words = ["--output_dir", out, *(word for key, value in {**TINY, **options}.items() for word in (f"--{key}", value))]
+    launcher: list[object] = []
     if processes > 1:  # accelerate's own launcher wants MPI for several processes without a GPU
         launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", processes]
     elif precision is not None:
         launcher = ["accelerate.commands.launch", "--cpu", "--num_machines", 1, "--num_processes", 1]
         launcher += ["--mixed_precision", precision, "--dynamo_backend", "no"]
-    if processes == 1 and precision is None:
+    if not launcher:
         result = run_script("training/train.py", *words)
     else:
         command = [str(word) for word in (sys.executable, "-m", *launcher, ROOT / "training" / "train.py", *words)]
