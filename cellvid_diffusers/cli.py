@@ -69,7 +69,7 @@ def generate(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Clips made at a time; changes no clip.")] = 4,
     seed: Seed = 0,
-    annotate: Annotated[bool, typer.Option("--annotate", help="Write cell masks, tracks and outlines too.")] = False,
+    annotate: Annotated[bool, typer.Option("--annotate", help="Write masks, tracks, outlines, tables too.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: a GPU where there is one.")] = None,
 ) -> None:
     """Synthesise clips with their flow: video_00000.ome.tif, flow_00000.npy and previews."""
@@ -274,8 +274,8 @@ def segment(
     ] = None,
     frame_interval_min: Annotated[float | None, typer.Option(help="Minutes between its frames; likewise.")] = None,
 ) -> None:
-    """Segment and track the cells of a recording: masks/ (Cell Tracking Challenge), rois.zip (ImageJ), cells.csv and
-    tracks.csv, in px and, where the scale is known, in µm and µm/min."""
+    """Segment and track the cells of a recording: masks/ (Cell Tracking Challenge), rois.zip (ImageJ), outlines.mp4,
+    cells.csv, neurites.csv and tracks.csv, in px and, where the scale is known, in µm and µm/min."""
     from .evaluation.annotation import annotate_recording
 
     count = annotate_recording(
@@ -311,7 +311,7 @@ def evaluate(
     max_clips: Annotated[int, typer.Option(min=4, help="Most clips of each side; a random choice of more.")] = 100,
     seed: Annotated[int, typer.Option(help="Seed of random choices and resampling.")] = 0,
 ) -> None:
-    """Say how real synthetic clips are, and how sure that is: report.html, report.json, cells.csv, tracks.csv."""
+    """Say how real synthetic clips are, and how sure that is: report.html, report.json, and tables."""
     from .evaluation import evaluate as evaluate_clips
 
     evaluate_clips(

@@ -43,8 +43,9 @@ def generate_clips(
         num_videos (`int`): Number of clips.
         batch_size (`int`): Clips made at a time; a clip is the same whatever it is.
         seed (`int`): Clip i is made with seed `seed + i`.
-        annotate (`bool`): Also segment and track the cells: `masks_00000/` in the layout of the Cell Tracking Challenge
-            and `rois_00000.zip` for ImageJ.
+        annotate (`bool`): Also segment and track the cells: `masks_00000/` in the layout of the Cell Tracking
+            Challenge, `rois_00000.zip` for ImageJ, `outlines_00000.mp4`, and tables `cells_00000.csv`,
+            `neurites_00000.csv` and `tracks_00000.csv`.
         device (`str`, *optional*): What torch calls it; a GPU where there is one.
         **arguments: Of [`CellVideoPipeline.__call__`]; classes may be lists with one for each clip.
     """
@@ -95,8 +96,8 @@ def clip_label(index: int, classes: dict[str, str | None]) -> str:
 def remove_clips(out: Path) -> None:
     """Remove what `generate_clips` has written to a folder before, by the names that it gives."""
     number = "[0-9]" * 5
-    for pattern in (f"video_{number}.*", f"flow_{number}.*", f"rois_{number}.zip"):
-        for path in out.glob(pattern):
+    for stem in ("video", "flow", "rois", "outlines", "cells", "neurites", "tracks"):
+        for path in out.glob(f"{stem}_{number}.*"):
             path.unlink()
     for folder in out.glob(f"masks_{number}"):
         shutil.rmtree(folder)
@@ -128,7 +129,11 @@ def write_clip(
     if annotate:
         from .evaluation.annotation import write_cells
 
-        write_cells(video, out / f"masks_{index:05d}", out / f"rois_{index:05d}.zip", pixel_size_um=pixel_size_um)
+        def numbered(name: str) -> Path:
+            stem, dot, suffix = name.partition(".")
+            return out / f"{stem}_{index:05d}{dot}{suffix}"
+
+        write_cells(video, numbered, pixel_size_um=pixel_size_um, frame_interval_min=frame_interval_min)
 
 
 def write_metadata(out: Path, index: int, known: dict[str, Any]) -> None:

@@ -55,6 +55,8 @@ class TestGenerate:
             flow = np.load(tmp_path / f"flow_{index:05d}.npy")
             assert flow.shape == (4, 32, 32, 2) and flow.dtype == np.float32
             assert read_ctc(tmp_path / f"masks_{index:05d}")[0].shape == (4, 32, 32)
+            for name in ("cells", "neurites", "tracks"):
+                assert (tmp_path / f"{name}_{index:05d}.csv").is_file()
         assert (tmp_path / "contact_sheet.png").is_file() and (tmp_path / "video_00000.gif").is_file()
         table = pd.read_csv(tmp_path / "metadata.csv")
         assert table["file_name"].tolist() == [f"video_{index:05d}.ome.tif" for index in range(3)]
@@ -76,7 +78,7 @@ class TestGenerate:
         generate(tmp_path, checkpoint)
         left = {path.name for path in tmp_path.iterdir()}
         assert {"video_00000.ome.tif", "video_notes.txt"} < left
-        assert not any("00001" in name or name.startswith(("masks", "rois")) for name in left)
+        assert not any("00001" in name or name.startswith(("masks", "rois", "cells")) for name in left)
 
     def test_without_the_repositorys_checkpoint_it_says_so(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -175,7 +177,11 @@ def test_segment(tmp_path):
     np.testing.assert_allclose(table["speed_um_per_min"], 0.2, atol=0.05)
     np.testing.assert_allclose(cells["area_um2"], cells["area_px2"])
     assert sorted(set(cells["time_min"])) == [0, 10, 20, 30]
+    assert cells["contrast"].max() < 1  # of full range
+    neurites = pd.read_csv(tmp_path / "out" / "neurites.csv")
+    assert {"frame", "track", "length_px", "length_um", "tip_x_px", "time_min"} <= set(neurites)
     assert (tmp_path / "out" / "rois.zip").stat().st_size > 0
+    assert (tmp_path / "out" / "outlines.mp4").stat().st_size > 0
     run("segment", tmp_path / "c.ome.tif", "--out", tmp_path / "out", "--pixel-size-um", 0.9)
     again = pd.read_csv(tmp_path / "out" / "cells.csv")
     np.testing.assert_allclose(again["area_um2"], 0.81 * again["area_px2"])

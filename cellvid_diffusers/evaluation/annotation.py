@@ -1,38 +1,77 @@
-"""The cells of somebody's own recording: masks, outlines and tables."""
+"""The cells of a video, generated or somebody's own: masks, outlines and tables."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
+from skimage.segmentation import find_boundaries
 
 from ..data import read_recording
-from ..io import write_ctc, write_imagej_rois
+from ..io import stretch_contrast, write_ctc, write_imagej_rois, write_mp4
+from ..io.preview import enlarge
 from .cells import measure_cells
 from .export import in_units
+from .neurites import trace_neurites
 from .segment import segment_cells
 from .tracks import link_cells, measure_tracks
 
+COLOURS = (255 * colormaps["Set1"](range(8))[:, :3]).round().astype(np.uint8)  # the ninth is grey
+
+
+def draw_outlines(video: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """
+    The outlines of cells over their video, each track in a colour of its own as far as eight colours go.
+
+    Args:
+        video (`np.ndarray` of shape `(F, H, W)`, uint8): Grey levels; shown at stretched contrast.
+        masks (`np.ndarray` of shape `(F, H, W)`, int): Labels of tracks.
+
+    Returns:
+        `np.ndarray` of shape `(F, H, W, 3)`, uint8: Small frames are enlarged, see `enlarge`.
+    """
+    picture = enlarge(stretch_contrast(video))[..., None].repeat(3, axis=-1)
+    for drawn, labels in zip(picture, enlarge(masks), strict=True):
+        edge = find_boundaries(labels, mode="inner")
+        drawn[edge] = COLOURS[labels[edge] % len(COLOURS)]
+    return picture
+
 
 def write_cells(
-    video: np.ndarray, masks_folder: Path, rois_file: Path, *, pixel_size_um: float | None = None
-) -> tuple[np.ndarray, pd.DataFrame]:
+    video: np.ndarray,
+    path: Callable[[str], Path],
+    *,
+    pixel_size_um: float | None = None,
+    frame_interval_min: float | None = None,
+) -> int:
     """
-    Segment and track the cells of a video, and write masks and outlines.
+    Segment and track the cells of a video, trace their neurites, and write what is found.
 
     Args:
         video (`np.ndarray` of shape `(F, H, W)`, uint8): Grey levels.
-        masks_folder (`Path`): For labels in the layout of the Cell Tracking Challenge.
-        rois_file (`Path`): For outlines, a zip archive of ImageJ.
-        pixel_size_um (`float`, *optional*): As for `segment_cells`.
+        path (`Callable`): Where to write `"masks"` (a folder of labels in the layout of the Cell Tracking Challenge),
+            `"rois.zip"` (outlines for ImageJ), `"outlines.mp4"` (see `draw_outlines`), `"cells.csv"` (a row for each
+            cell in each frame), `"neurites.csv"` (a row for each neurite in each frame) and `"tracks.csv"`. Names of
+            columns carry units; angles are in radians.
+        pixel_size_um (`float`, *optional*), frame_interval_min (`float`, *optional*): Add columns in µm and minutes;
+            the pixel size also serves `segment_cells`.
 
     Returns:
-        Masks `(F, H, W)` and a table of the tracks, from `link_cells`.
+        `int`: Number of tracks.
     """
     # The layout has no gaps in a track: a cell that is missed for a frame comes back as a new one.
     masks, tracks = link_cells(segment_cells(video, pixel_size_um=pixel_size_um), max_gap=0)
-    write_ctc(masks_folder, masks)
-    write_imagej_rois(rois_file, masks)
-    return masks, tracks
+    write_ctc(path("masks"), masks)
+    write_imagej_rois(path("rois.zip"), masks)
+    write_mp4(path("outlines.mp4"), draw_outlines(video, masks))
+    cells = measure_cells(masks, video)
+    neurites = pd.concat(map(trace_neurites, video, masks), keys=range(len(video)), names=["frame", None])
+    tables = {"cells": cells, "neurites": neurites.reset_index("frame"), "tracks": measure_tracks(cells, tracks)}
+    for name, table in tables.items():
+        table = in_units(table.rename(columns={"label": "track"}), pixel_size_um, frame_interval_min)
+        table.to_csv(path(f"{name}.csv"), index=False)
+    return len(tracks)
 
 
 def annotate_recording(
@@ -46,13 +85,11 @@ def annotate_recording(
     frame_interval_min: float | None = None,
 ) -> int:
     """
-    Segment and track the cells of a recording.
+    Segment and track the cells of a recording, and trace their neurites.
 
     Args:
         path (`Path`): Recording, as `cellvid_diffusers.data.read_recording` opens it; all of it is held in memory.
-        out (`Path`): Folder for `masks/` (labels in the layout of the Cell Tracking Challenge), `rois.zip` (outlines
-            for ImageJ), `cells.csv` (a row for each cell in each frame) and `tracks.csv`, with units in the names of
-            the columns.
+        out (`Path`): Folder for what `write_cells` writes.
         channel, z, downscale: As for `read_recording`.
         pixel_size_um (`float`, *optional*), frame_interval_min (`float`, *optional*): Of the file's own pixels and
             frames, where it does not state them, or wrongly.
@@ -69,11 +106,5 @@ def annotate_recording(
     recording = read_recording(path, channel=channel, z=z, downscale=downscale)
     pixel = recording.pixel_size_um if pixel_size_um is None else pixel_size_um * downscale
     interval = recording.frame_interval_min if frame_interval_min is None else frame_interval_min
-    video = recording.read(slice(None))
     out.mkdir(parents=True, exist_ok=True)
-    masks, tracks = write_cells(video, out / "masks", out / "rois.zip", pixel_size_um=pixel)
-    cells = measure_cells(masks, video.astype(np.float32))
-    tracks = measure_tracks(cells, tracks)
-    for name, table in (("cells", cells.rename(columns={"label": "track"})), ("tracks", tracks)):
-        in_units(table, pixel, interval).to_csv(out / f"{name}.csv", index=False)
-    return len(tracks)
+    return write_cells(recording.read(slice(None)), out.joinpath, pixel_size_um=pixel, frame_interval_min=interval)

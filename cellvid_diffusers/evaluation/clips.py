@@ -129,6 +129,8 @@ class ClipSet:
 def load_clips(side: str | Path, *, split: str | None = None, max_clips: int = 200, seed: int = 0) -> ClipSet:
     """Clips of a data set (folder or name on the Hub) or of a folder of TIFF stacks.
 
+    Files named `*_masks.tif`, as Cellpose writes them beside its pictures, are no clips.
+
     Parameters
     ----------
     side : path or str
@@ -167,7 +169,8 @@ def _chosen(count: int, max_clips: int, seed: int) -> np.ndarray:
 def _from_files(folder: Path, max_clips: int, seed: int) -> ClipSet:
     if not folder.is_dir():
         raise ValueError(f"each side must be a data set or a folder of TIFF stacks, got the file {folder}")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".tif", ".tiff") and p.name[0] != ".")
+    paths = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".tif", ".tiff") and p.name[0] != "."]
+    paths = [path for path in paths if not path.stem.endswith("_masks")]
     if not paths:
         raise ValueError(f"folder must hold data/*.parquet or TIFF stacks, got none in {folder}")
     frames, about = [], []

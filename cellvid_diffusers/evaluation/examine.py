@@ -29,6 +29,7 @@ from .report import write_report
 
 MIN_CLIPS = 4
 MAX_TRAIN_CLIPS = 2000
+Segment = Callable[[np.ndarray], np.ndarray]
 
 
 def evaluate(
@@ -42,6 +43,7 @@ def evaluate(
     omit_real_frames: bool = False,
     learned: bool = False,
     match_mix: bool = True,
+    segment: Segment | None = None,
     max_clips: int = 100,
     seed: int = 0,
     progress: bool = True,
@@ -54,7 +56,8 @@ def evaluate(
         A data set (folder or name on the Hub) or a folder of TIFF stacks; `real` should be held out of
         training.
     out : path
-        Folder for `report.html`, `report.json`, `details.json`, `cells.csv` and `tracks.csv`.
+        Folder for `report.html`, `report.json`, `details.json`, `cells.csv`, `neurites.csv` and
+        `tracks.csv`.
     train : path or str, optional
         What the model was trained on, for the search for copies. None: the `train` split of `real` if it
         has another one besides, else `real` itself.
@@ -68,6 +71,9 @@ def evaluate(
         Also FVD, KVD, FID and KID, whose networks have to be in the cache or downloadable.
     match_mix : bool
         Leave out synthetic clips until the cell types have the shares of the real side, see `thin_to_mix`.
+    segment : callable, optional
+        Finds the cells of a clip of either side, instead of `segment_cells`: `(F, H, W)` uint8 to integer labels of
+        that shape, 0 for background.
     max_clips : int
         Of each side; a random choice where there are more.
     seed : int
@@ -101,7 +107,7 @@ def evaluate(
         part = "train" if "train" in dataset_splits(train) else None
         memory = load_clips(train, split=part, max_clips=MAX_TRAIN_CLIPS, seed=seed)
     with _stepper(8 + len(CONTROLS) + learned, progress) as step:
-        details = examine(*sides, memory, mix=mix, learned=learned, seed=seed, step=step)
+        details = examine(*sides, memory, mix=mix, learned=learned, segment=segment, seed=seed, step=step)
         step("report")
         return write_report(Path(out), details, sides, memory, omit_real_frames=omit_real_frames)
 
@@ -142,6 +148,7 @@ def examine(
     *,
     mix: dict[str, Any],
     learned: bool = False,
+    segment: Segment | None = None,
     seed: int = 0,
     step: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Any]:
@@ -155,6 +162,8 @@ def examine(
         Training clips.
     mix : dict
         From `thin_to_mix`.
+    segment : callable, optional
+        As for `evaluate`.
     step : callable
         Is told the name of each step.
     """
@@ -182,7 +191,9 @@ def examine(
     tables = []
     for clips, other, name in ((real, synth, "real"), (synth, real, "synthetic")):
         step(f"cells of {name} clips")
-        tables.append(_without_loose_pieces(measure_clips(list(clips.frames), pixel_size_um=sizes_of(clips, other))))
+        masks = None if segment is None else list(map(segment, clips.frames))
+        measured = measure_clips(list(clips.frames), pixel_size_um=sizes_of(clips, other), masks=masks)
+        tables.append(_without_loose_pieces(measured))
     step("motion and statistics")
     motion = [pd.DataFrame([{"clip": i} | motion_measures(c) for i, c in enumerate(s.grey)]) for s in (real, synth)]
     details = {

@@ -9,6 +9,8 @@ import pandas as pd
 
 from .clips import ClipSet
 
+LENGTHS = {"perimeter", "x", "y", "localisation_noise", "length", "total_length", "base_y", "base_x", "tip_y", "tip_x"}
+
 
 def with_units(tables: Sequence[pd.DataFrame], sides: Sequence[ClipSet]) -> pd.DataFrame:
     """Both sides in one table, units in the column names; micrometres and minutes beside pixels where known."""
@@ -49,7 +51,7 @@ def _length_power(column: str) -> int:
     """Power of a length that a column holds: 0 none, 1 px, 2 px²."""
     if column == "area":
         return 2
-    return int(column in ("perimeter", "x", "y", "localisation_noise") or column.startswith("displacement"))
+    return int(column in LENGTHS or column.startswith("displacement"))
 
 
 def plain(value: Any) -> Any:

@@ -74,7 +74,7 @@ def measure_clip(
     neurites = trace_neurites(grey[middle], labels[middle])
     if pixel_size_um is not None:
         neurites["length_um"] = neurites["length"] * pixel_size_um
-    neurites.insert(0, "frame", middle)
+    neurites = neurites.assign(frame=middle, track=neurites["label"])
     tracks = measure_tracks(cells, tracks)
     return Measurements(cells.assign(track=cells["label"]), neurites, tracks, count_events(tracks), [labels])
 

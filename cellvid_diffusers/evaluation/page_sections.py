@@ -309,5 +309,5 @@ network; the floor is the root mean square over splits of the real groups into h
 a bootstrap that draws recordings, then videos, then cells. Equivalence: two one-sided Welch tests over
 units with a margin of 0.5 real standard deviations. Differences: permutation of whole units, Welch's t,
 Holm's correction over all measures. Directions: Watson's U² under the same permutation. Lengths:
-Kaplan-Meier and log-rank. Everything is in details.json, each cell in cells.csv and each track in
-tracks.csv.</p></div>"""
+Kaplan-Meier and log-rank. Everything is in details.json, each cell in cells.csv, each neurite in
+neurites.csv and each track in tracks.csv.</p></div>"""

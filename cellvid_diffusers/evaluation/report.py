@@ -1,7 +1,7 @@
 """One self-contained page that a biologist can read, and the same figures for machines.
 
 `report.html` needs no network and follows the reader's light or dark preference; `report.json` holds the
-verdicts, `details.json` everything behind them, `cells.csv` and `tracks.csv` every cell, with units in
+verdicts, `details.json` everything behind them, `cells.csv`, `neurites.csv` and `tracks.csv` every cell, with units in
 their column names.
 """
 
@@ -49,7 +49,7 @@ def write_report(
     )
     for name, content in (("report.json", report), ("details.json", details)):
         (out / name).write_text(json.dumps(plain(content), indent=1, allow_nan=False), encoding="utf-8")
-    for name in ("cells", "tracks"):
+    for name in ("cells", "neurites", "tracks"):
         with_units([getattr(t, name) for t in tables], sides).to_csv(out / f"{name}.csv", index=False)
     _, num_frames, height, width = sides[0].frames.shape
     page = TEMPLATE.read_text(encoding="utf-8")

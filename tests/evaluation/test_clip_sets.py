@@ -46,6 +46,7 @@ def test_each_clip_keeps_its_own_scale(tmp_path, make_clips):
     for i, (clip, size) in enumerate(zip(make_clips(4), (1.95, 1.74, 1.95, None), strict=True)):
         write_ome_tiff(folder / f"video_{i:05d}.ome.tif", clip, pixel_size_um=size, frame_interval_min=10)
     (folder / "._video_00000.ome.tif").write_bytes(b"what a Mac leaves on a stick")
+    tifffile.imwrite(folder / "video_00000.ome_cp_masks.tif", np.zeros((10, 48, 48), np.uint16))
     loaded = load_clips(folder)
     np.testing.assert_array_equal(loaded.pixel_sizes, [1.95, 1.74, 1.95, np.nan])
     assert loaded.pixel_size_um is None and loaded.frame_interval_min == 10

@@ -59,9 +59,10 @@ def test_a_file_in_place_of_the_report_is_told_first(tmp_path):
 
 
 def test_tables_carry_units(report):
-    cells, tracks = (pd.read_csv(report[0] / f"{name}.csv") for name in ("cells", "tracks"))
+    cells, neurites, tracks = (pd.read_csv(report[0] / f"{name}.csv") for name in ("cells", "neurites", "tracks"))
     assert {"side", "video", "frame", "area_px2", "perimeter_px"} <= set(cells.columns)
     assert set(cells["side"]) == {"real", "synthetic"}
+    assert {"side", "video", "frame", "track", "length_px"} <= set(neurites.columns)
     assert {"side", "video"} <= set(tracks.columns)
 
 
@@ -80,6 +81,18 @@ def test_recorded_frames_can_be_left_out(report, sides, tmp_path):
     full, bare = ((folder / "report.html").read_text() for folder in (report[0], tmp_path))
     assert full.count("data:image/png") == 8 + 8 + 16
     assert bare.count("data:image/png") == 8
+
+
+def test_cells_can_be_found_by_another_segmentation(sides, tmp_path):
+    def growing_square(video):
+        labels = np.zeros(video.shape, np.uint8)
+        for frame, size in enumerate(range(10, 10 + len(video))):
+            labels[frame, 10 : 10 + size, 10 : 10 + size] = 1
+        return labels
+
+    evaluate(*sides, tmp_path, segment=growing_square, progress=False)
+    cells = pd.read_csv(tmp_path / "cells.csv")
+    assert cells["area_px2"].tolist() == 2 * 10 * [size**2 for size in range(10, 20)]
 
 
 @pytest.mark.parametrize("deep, told", [(["synth"], "One side"), (["real", "synth"], "a range of their own each")])
