@@ -26,7 +26,7 @@ from .statistics import (
     watson_u2,
 )
 from .statistics.equivalence import MARGIN, tost_within
-from .statistics.permutation import MIN_UNITS, count_units, least_p, permutation_within
+from .statistics.permutation import MIN_UNITS, count_units, least_p, permutation_within, shared_strata
 from .statistics.survival import log_rank_permutation, median_length
 
 LEVEL = 0.05
@@ -38,11 +38,27 @@ RATE_MARGIN = 2.0
 class Side:
     """Where the clips of one side belong: `(N,)` outermost units (recordings or blocks) and strata, by clip.
 
-    Sides with the same strata (cell types) are compared within them.
+    Sides are compared within the strata (cell types) that both have: rows of others are left out (`within_strata`).
     """
 
     units: np.ndarray
     strata: np.ndarray
+
+
+def within_strata(
+    tables: Sequence[pd.DataFrame], sides: tuple[Side, Side]
+) -> tuple[list[pd.DataFrame], list[np.ndarray], list[np.ndarray]]:
+    """The rows of both tables (with column `clip`) in strata where both sides have at least two units, their units, and
+    their strata; all rows, as of one stratum, where there is none."""
+    clips = [t["clip"].to_numpy() for t in tables]
+    units, strata = ([getattr(s, name)[c] for s, c in zip(sides, clips, strict=True)] for name in ("units", "strata"))
+    shared = shared_strata(units, strata)
+    if len(shared) == 0:
+        return list(tables), units, [np.zeros(len(t)) for t in tables]
+    kept = [np.isin(kind, shared) for kind in strata]
+    tables = [t[here] for t, here in zip(tables, kept, strict=True)]
+    units, strata = ([of_side[here] for of_side, here in zip(each, kept, strict=True)] for each in (units, strata))
+    return tables, units, strata
 
 
 def compare_measure(
@@ -58,7 +74,8 @@ def compare_measure(
     """Effect size, Wasserstein distance over its floor, permutation and equivalence of one column.
 
     Effect and margin of equivalence are in standard deviations of the real values; where these are all
-    alike (no real clip holds a dead cell, say), in standard deviations of both sides together.
+    alike (no real clip holds a dead cell, say), in standard deviations of both sides together. All is compared within
+    strata and put together by their shares of the real values; ``mean_synth`` is the synthetic mean in these shares.
 
     Parameters
     ----------
@@ -74,7 +91,7 @@ def compare_measure(
         None where a side has fewer than three values, or all of both sides are alike. The verdict is given
         by `decide`, after Holm's correction.
     """
-    tables = [t.loc[t[column].notna(), ["clip", column]] for t in (real, synth)]
+    tables, units, strata = within_strata([t.loc[t[column].notna(), ["clip", column]] for t in (real, synth)], sides)
     values = [t[column].to_numpy(float) for t in tables]
     if min(map(len, values)) < 3:
         return None
@@ -83,25 +100,20 @@ def compare_measure(
         return None
     spread = float(scale.std(ddof=1))
     clips = [t["clip"].to_numpy() for t in tables]
-    units = [side.units[c] for side, c in zip(sides, clips, strict=True)]
-    strata = _common_strata([side.strata[c] for side, c in zip(sides, clips, strict=True)])
     parts = stratify(values, units, strata)
+    levels = [[u, c] for u, c in zip(units, clips, strict=True)]
+    effect = effect_size(
+        values[0], values[1], levels[0], levels[1], strata=strata, spread=spread, repeats=repeats, seed=seed
+    )
     cell_splits = [(a[clips[0]], b[clips[0]]) for a, b in splits]
     return {
         "mean_real": float(values[0].mean()),
-        "mean_synth": float(values[1].mean()),
+        "mean_synth": float(values[0].mean()) + effect["difference"],
         "count": [len(v) for v in values],
         "units": count_units(parts),
         "least_p": least_p(parts),
-        **effect_size(
-            *values,
-            *([u, c] for u, c in zip(units, clips, strict=True)),
-            strata=strata,
-            spread=spread,
-            repeats=repeats,
-            seed=seed,
-        ),
-        **w1_over_floor(values[0], values[1], cell_splits, seed=seed),
+        **effect,
+        **w1_over_floor(values[0], values[1], cell_splits, strata=strata, seed=seed),
         "p": permutation_within(parts, repeats=4 * repeats, seed=seed),
         "p_equivalence": tost_within(parts, margin=MARGIN * spread),
         "p_cells": float(stats.ttest_ind(*values, equal_var=False).pvalue),
@@ -150,18 +162,6 @@ def _of_sides(labels: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.char.add(f"{number} ", each.astype(str)) for number, each in enumerate(labels)])
 
 
-def _common_strata(strata: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Strata of both sides where they are the same."""
-    real, synth = strata
-    return (real, synth) if np.array_equal(np.unique(real), np.unique(synth)) else None
-
-
-def _strata_of(sides: tuple[Side, Side], tables: tuple[pd.DataFrame, pd.DataFrame]) -> np.ndarray:
-    """Stratum of each row of both tables; one for all where the sides' strata are not the same."""
-    strata = _common_strata([side.strata[t["clip"].to_numpy()] for side, t in zip(sides, tables, strict=True)])
-    return np.zeros(sum(map(len, tables))) if strata is None else np.concatenate(strata)
-
-
 def compare_directions(
     real: pd.DataFrame, synth: pd.DataFrame, sides: tuple[Side, Side], *, seed: int = 0
 ) -> dict | None:
@@ -170,14 +170,14 @@ def compare_directions(
     The p of the two-sample test is that of Watson's U2 under permutation of whole units; the textbook p,
     which takes neurites to be independent, stands beside it.
     """
-    if min(len(real), len(synth)) < 3:
+    tables, units, strata = within_strata([real, synth], sides)
+    if min(map(len, tables)) < 3:
         return None
-    angles = [t["direction"].to_numpy(float) for t in (real, synth)]
-    units = [side.units[t["clip"].to_numpy()] for side, t in zip(sides, (real, synth), strict=True)]
+    angles = [t["direction"].to_numpy(float) for t in tables]
     pooled = np.concatenate(angles)
     names, first, index = np.unique(_of_sides(units), return_index=True, return_inverse=True)
     is_synth = np.char.startswith(names, "1 ")
-    strata = _strata_of(sides, (real, synth))
+    kinds = np.concatenate(strata)
 
     def statistic(called: np.ndarray) -> float:
         return watson_u2(pooled[~called[index]], pooled[called[index]])[0]
@@ -186,7 +186,7 @@ def compare_directions(
     u2, p_u2 = watson_u2(*angles)
     v, p_v = kuiper(*angles)
     out: dict[str, Any] = {
-        "p": permute_labels(statistic, is_synth, strata=strata[first], repeats=500, seed=seed)[1] if enough else None,
+        "p": permute_labels(statistic, is_synth, strata=kinds[first], repeats=500, seed=seed)[1] if enough else None,
         "watson_u2": u2,
         "p_watson_independent": p_u2,
         "kuiper_v": v,
@@ -203,15 +203,15 @@ def compare_directions(
 
 def compare_lengths(real: pd.DataFrame, synth: pd.DataFrame, sides: tuple[Side, Side], *, seed: int = 0) -> dict | None:
     """Neurite lengths with those that leave the frame as censored: medians and the log-rank test."""
+    (real, synth), both, strata = within_strata([real, synth], sides)
     if min(len(real), len(synth)) < 3:
         return None
     lengths, censored = (np.concatenate([t[c].to_numpy() for t in (real, synth)]) for c in ("length", "censored"))
     is_synth = np.repeat([False, True], [len(real), len(synth)])
-    units = _of_sides([s.units[t["clip"].to_numpy()] for s, t in zip(sides, (real, synth), strict=True)])
-    strata = _strata_of(sides, (real, synth))
+    units, kinds = _of_sides(both), np.concatenate(strata)
     chi2, p = log_rank(lengths, censored, is_synth)
     return {
-        "p": log_rank_permutation(lengths, censored, is_synth, units, strata=strata, seed=seed),
+        "p": log_rank_permutation(lengths, censored, is_synth, units, strata=kinds, seed=seed),
         "log_rank": chi2,
         "p_log_rank_independent": p,
         "median_real": median_length(lengths[~is_synth], censored[~is_synth]),

@@ -98,6 +98,44 @@ def test_cell_types_are_compared_with_their_like(shift, expected):
     assert rows["d"]["verdict"] == expected if expected else rows["d"]["verdict"] != "equivalent"
 
 
+def of_types(rng, units, cells, means):
+    """Areas of cells, `cells[type]` a clip, and their side: six clips to each of `units[type]` units."""
+    kinds = np.array([kind for kind, count in units.items() for _ in range(6 * count)])
+    names = np.array([f"{kind}{number // 6}" for number, kind in enumerate(kinds)])
+    clip = np.concatenate([np.full(cells[kind], number) for number, kind in enumerate(kinds)])
+    area = np.array([means[kind] for kind in kinds[clip]]) + rng.normal(0, 10, len(clip))
+    return pd.DataFrame({"clip": clip, "area": area}), Side(names, kinds)
+
+
+@pytest.mark.parametrize("recordings", [2, 5])
+def test_more_cells_of_one_type_make_no_cell_larger(recordings):
+    rng, units, means = np.random.default_rng(0), {"a": recordings, "b": recordings}, {"a": 100, "b": 300}
+    real, one = of_types(rng, units, {"a": 10, "b": 10}, means)
+    synth, other = of_types(rng, units, {"a": 10, "b": 50}, means)
+    rows = {"area": compare_measure(real, synth, "area", (one, other), split_halves(one.units, one.strata))}
+    decide(rows)
+    assert rows["area"]["verdict"] == "equivalent"
+    assert abs(rows["area"]["effect"]) < 0.1 and rows["area"]["w1_ratio"] < 3
+
+
+def test_a_type_that_one_side_lacks_is_left_out():
+    rng, cells, means = np.random.default_rng(0), {"a": 9, "b": 9, "c": 9}, {"a": 100, "b": 300, "c": 900}
+    real, one = of_types(rng, {"a": 6, "b": 6, "c": 3}, cells, means)
+    synth, other = of_types(rng, {"a": 6, "b": 6}, cells, means)
+    rows = {"area": compare_measure(real, synth, "area", (one, other), split_halves(one.units, one.strata))}
+    decide(rows)
+    assert rows["area"]["verdict"] != "different" and rows["area"]["count"] == [2 * 6 * 6 * 9] * 2
+    assert abs(rows["area"]["effect"]) < 0.1 and rows["area"]["w1_ratio"] < 3
+
+
+def test_a_type_of_a_single_group_has_no_part_in_the_floor():
+    rng, cells, means = np.random.default_rng(0), {"a": 9, "b": 9}, {"a": 100, "b": 900}
+    real, one = of_types(rng, {"a": 6, "b": 1}, cells, means)
+    synth, other = of_types(rng, {"a": 6, "b": 3}, cells, means)
+    row = compare_measure(real, synth, "area", (one, other), split_halves(one.units, one.strata))
+    assert row["w1_ratio"] < 3
+
+
 def test_five_units_a_side_can_tell_an_obvious_difference_among_twenty_measures():
     rng = np.random.default_rng(0)
     clip = np.repeat(np.arange(5), 8)

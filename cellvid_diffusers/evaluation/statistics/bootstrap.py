@@ -57,7 +57,7 @@ def effect_size(
     real_levels: Sequence[np.ndarray],
     synth_levels: Sequence[np.ndarray],
     *,
-    strata: tuple[np.ndarray, np.ndarray] | None = None,
+    strata: Sequence[np.ndarray] | None = None,
     spread: float | None = None,
     level: float = 0.95,
     repeats: int = 1000,
@@ -66,6 +66,8 @@ def effect_size(
     """Difference of the means over the real standard deviation (Glass's delta), with a cluster-bootstrap
     interval.
 
+    With strata it is the mean of the differences within them, by their shares of the real values.
+
     Parameters
     ----------
     real, synth : (N,) and (M,)
@@ -73,7 +75,7 @@ def effect_size(
     real_levels, synth_levels : sequences of label arrays
         See `cluster_weights`.
     strata : (N,) and (M,) labels, optional
-        Clusters are drawn within them, as many as there are.
+        The same on both sides. Clusters are drawn within them, as many as there are.
     spread : float, optional
         What to divide by instead of the real standard deviation.
 
@@ -82,29 +84,39 @@ def effect_size(
     dict
         ``effect``, ``interval``; ``difference`` in the unit of the values.
     """
-    sides = []
-    kinds = [np.zeros(len(side)) for side in (real, synth)] if strata is None else strata
-    for values, labels, kind, offset in ((real, real_levels, kinds[0], 0), (synth, synth_levels, kinds[1], 1)):
-        weights = np.empty((repeats, len(values)))
-        for number, stratum in enumerate(np.unique(kind)):
+    kinds = _one_stratum(real, synth) if strata is None else strata
+    difference, drawn = 0.0, np.zeros(repeats)
+    for number, stratum in enumerate(np.unique(kinds[0])):
+        share = float(np.mean(kinds[0] == stratum))
+        for sign, values, levels, kind in ((-1, real, real_levels, kinds[0]), (1, synth, synth_levels, kinds[1])):
             here = kind == stratum
-            within = [of_level[here] for of_level in labels]
-            weights[:, here] = cluster_weights(within, repeats=repeats, seed=2 * (seed + 1000 * number) + offset)
-        sides.append((weights * values).sum(1) / weights.sum(1))
+            stream = 2 * (seed + 1000 * number) + (sign > 0)
+            weights = cluster_weights([of_level[here] for of_level in levels], repeats=repeats, seed=stream)
+            difference += sign * share * float(values[here].mean())
+            drawn += sign * share * (weights @ values[here]) / weights.sum(1)
     spread = np.std(real, ddof=1) if spread is None else spread
-    difference = float(np.mean(synth) - np.mean(real))
-    low, high = np.quantile((sides[1] - sides[0]) / spread, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(drawn / spread, [(1 - level) / 2, (1 + level) / 2])
     return {"effect": difference / spread, "interval": [float(low), float(high)], "difference": difference}
 
 
+def _one_stratum(*sides: np.ndarray) -> tuple[np.ndarray, ...]:
+    return tuple(np.zeros(len(side)) for side in sides)
+
+
 def w1_over_floor(
-    real: np.ndarray, synth: np.ndarray, splits: Sequence[tuple[np.ndarray, np.ndarray]], *, seed: int = 0
+    real: np.ndarray,
+    synth: np.ndarray,
+    splits: Sequence[tuple[np.ndarray, np.ndarray]],
+    *,
+    strata: Sequence[np.ndarray] | None = None,
+    seed: int = 0,
 ) -> dict:
     """Wasserstein-1 distance of synthetic cells from real ones, over that of real ones from real ones.
 
     W1 of two samples of one distribution is above zero, the more so the fewer they are.  So both are
     measured at the same sizes: for each split of the real groups into halves A and B, W1(A, as many
-    synthetic cells as B has) stands beside W1(A, B).
+    synthetic cells as B has) stands beside W1(A, B). With strata both are means of the distances within them, by their
+    shares of the real values that are in a half.
 
     Parameters
     ----------
@@ -112,6 +124,8 @@ def w1_over_floor(
         One value per cell.
     splits : sequence of pairs of (N,) weights
         Halves of the real side that share no group; weight 0 leaves a cell out.
+    strata : (N,) and (M,) labels, optional
+        The same on both sides.
 
     Returns
     -------
@@ -121,22 +135,32 @@ def w1_over_floor(
         values lie in one group there is no floor: it and the ratio are NaN, and the share is 0.
     """
     rng = np.random.default_rng(seed)
-    near, far = [], []
+    kinds = _one_stratum(real, synth) if strata is None else strata
+    parts = [(kinds[0] == stratum, synth[kinds[1] == stratum]) for stratum in np.unique(kinds[0])]
+    pairs = []
     for a, b in splits:
-        if not (a.any() and b.any()):
-            continue
-        count = min(np.count_nonzero(b), len(synth))
-        draw = synth[rng.permutation(len(synth))[:count]]
-        kept = rng.permutation(np.flatnonzero(b))[:count]
-        near.append(wasserstein_distance(real, real[kept], a, b[kept]))
-        far.append(wasserstein_distance(real, draw, a))
-    if not near:
+        within = [(here, others) for here, others in parts if a[here].any() and b[here].any()]
+        if within:
+            found = [_near_and_far(real[here], a[here], b[here], others, rng) for here, others in within]
+            pairs.append(np.average(found, axis=0, weights=[here.sum() for here, _ in within]))
+    if not pairs:
         return {"w1": wasserstein_distance(real, synth), "w1_floor": np.nan, "w1_ratio": np.nan, "beyond_floor": 0.0}
-    floor, w1 = float(np.mean(near)), float(np.mean(far))
-    beyond = float(np.mean(np.array(far) > np.array(near)))
+    near, far = np.transpose(pairs)
+    floor, w1 = float(near.mean()), float(far.mean())
+    beyond = float(np.mean(far > near))
     return {
         "w1": w1,
         "w1_floor": floor,
         "w1_ratio": w1 / floor if floor > 0 else np.nan,
         "beyond_floor": beyond,
     }
+
+
+def _near_and_far(
+    real: np.ndarray, a: np.ndarray, b: np.ndarray, synth: np.ndarray, rng: np.random.Generator
+) -> tuple[float, float]:
+    """W1 from half `a` to half `b` and to synthetic cells, of as many cells each."""
+    count = min(np.count_nonzero(b), len(synth))
+    draw = synth[rng.permutation(len(synth))[:count]]
+    kept = rng.permutation(np.flatnonzero(b))[:count]
+    return wasserstein_distance(real, real[kept], a, b[kept]), wasserstein_distance(real, draw, a)

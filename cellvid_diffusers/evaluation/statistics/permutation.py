@@ -75,7 +75,7 @@ def permutation_test(
     real_units, synth_units : (N,) and (M,) labels
         The outermost cluster: recording, else video.
     strata : (N,) and (M,) labels, optional
-        The unit's stratum, for each cell; see `stratify`.
+        The unit's stratum, for each cell, the same ones on both sides.
 
     Returns
     -------
@@ -135,24 +135,33 @@ def stratify(
     Parameters
     ----------
     values, units, strata : (real, synth) arrays of shape (N,) and (M,)
-        One value per cell, the outermost cluster (recording, else video) that it belongs to, and that one's stratum;
-        without strata all units are one.
-
-    Returns
-    -------
-    list of (real means, synthetic means, share)
-        All units as one stratum where the sides have different strata, or one with fewer than two units on a side.
+        One value per cell, the outermost cluster (recording, else video) that it belongs to, and that one's stratum,
+        the same ones on both sides (see `shared_strata`); without strata all units are one.
     """
-    if strata is not None and np.array_equal(np.unique(strata[0]), np.unique(strata[1])):
-        parts = []
-        for name in np.unique(strata[0]):
-            here = [of_side == name for of_side in strata]
-            means = [unit_means(v[h], u[h]) for v, u, h in zip(values, units, here, strict=True)]
-            parts.append((means[0], means[1], float(here[0].mean())))
-        if min(min(len(real), len(synth)) for real, synth, _ in parts) > 1:
-            return parts
-    real, synth = (unit_means(v, u) for v, u in zip(values, units, strict=True))
-    return [(real, synth, 1.0)]
+    if strata is None:
+        real, synth = (unit_means(v, u) for v, u in zip(values, units, strict=True))
+        return [(real, synth, 1.0)]
+    parts = []
+    for name in np.unique(strata[0]):
+        here = [of_side == name for of_side in strata]
+        real, synth = (unit_means(v[h], u[h]) for v, u, h in zip(values, units, here, strict=True))
+        parts.append((real, synth, float(here[0].mean())))
+    return parts
+
+
+def shared_strata(units: Sequence[np.ndarray], strata: Sequence[np.ndarray]) -> np.ndarray:
+    """Names of the strata that can be compared: both sides have at least two units in them.
+
+    Parameters
+    ----------
+    units, strata : (real, synth) arrays of shape (N,) and (M,)
+        As for `stratify`.
+    """
+    found = [
+        {name for name in np.unique(kind) if len(np.unique(unit[kind == name])) > 1}
+        for unit, kind in zip(units, strata, strict=True)
+    ]
+    return np.array(sorted(found[0] & found[1]), dtype=np.asarray(strata[0]).dtype)
 
 
 def unit_means(values: np.ndarray, units: np.ndarray) -> np.ndarray:
