@@ -11,7 +11,7 @@ from datasets import get_dataset_split_names
 
 from ..data import decode_flow, decode_frames, load_patches, read_recording
 from ..data.readers import scale_to_bytes
-from .halves import group_clips
+from .halves import Grouping, group_clips, lies_in_one
 
 UNKNOWN = "unknown"
 
@@ -87,13 +87,19 @@ class ClipSet:
                     units[here] = [f"{culture} ({kind})" for culture in known]
         return units.astype(str)
 
-    def groups(self) -> tuple[np.ndarray, np.ndarray, str]:
+    def groups(self) -> Grouping:
         """Independent groups of the clips, strata `(N,)` to split within, and a sentence for the report.
 
         See `group_clips`.
         """
         size = self.frames.shape[1:]
         return group_clips(self.units, kinds=self.cell_types, positions=self.positions, times=self.times, size=size)
+
+    def apart(self) -> tuple["ClipSet", Grouping]:
+        """Those of the clips that lie in one group each, and their `groups`."""
+        groups, strata, how = self.groups()
+        kept = np.flatnonzero(lies_in_one(groups))
+        return self.take(kept), (groups[kept], strata[kept], how)
 
     def take(self, index: np.ndarray | Sequence[int]) -> "ClipSet":
         """Some of the clips."""

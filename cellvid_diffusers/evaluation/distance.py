@@ -27,7 +27,7 @@ from scipy.stats import wasserstein_distance
 
 from .controls import CONTROLS
 from .features import FAMILIES, Features, as_grey_levels, clip_features
-from .halves import check_halves, split_halves
+from .halves import check_halves, lies_in_one, split_halves
 from .statistics.equivalence import MARGIN
 
 LEAST_SCALE = 0.004
@@ -152,11 +152,11 @@ class Yardstick:
 
     def distance_of_shift(self, shift: float) -> float:
         """Distance of the real clips from themselves, every feature off by `shift` deviations, up or down by chance."""
-        rng, one = np.random.default_rng(self.seed), np.ones(len(self.real))
+        rng = np.random.default_rng(self.seed)
         off = [self.real + shift * rng.choice([-1.0, 1.0], self.real.shape[1]) for _ in range(8)]
-        return float(
-            np.mean([energy_distance(self.within, cdist(self.real, each), self.within, one, one) for each in off])
-        )
+        others = ~np.eye(len(self.real), dtype=bool)  # a clip is nearer to its own shifted self than to others
+        across = np.mean([cdist(self.real, each)[others].mean() for each in off])
+        return float(2 * (across - self.within[others].mean()))
 
     def telltale(self, y: np.ndarray, *, top: int = 5) -> list[dict]:
         """The features that differ most: Wasserstein-1 and shift of the median, in real's deviations."""
@@ -277,6 +277,8 @@ def compare_clips(
         if labels.shape != (count,):
             raise ValueError(f"{name} must have a label for each of the {count} clips, got shape {labels.shape}")
 
+    kept = lies_in_one(groups)
+    real, groups, strata = real[kept], groups[kept], strata[kept]
     progress("features of the real clips")
     yardsticks = build_yardsticks(real, groups, strata, seed=seed)
     check_halves(yardsticks["motion"].splits, groups)
@@ -285,7 +287,7 @@ def compare_clips(
     distances = {k: y.measure(features[k], units, repeats=repeats) for k, y in yardsticks.items()}
     table = run_controls(real, yardsticks, seed=seed, progress=progress) if controls else {}
     mark_trust(distances, table)
-    splits = len(next(iter(yardsticks.values())).splits)
+    splits = next(iter(yardsticks.values())).distinct
     return {
         "distances": distances,
         "controls": table,

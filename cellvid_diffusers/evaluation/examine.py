@@ -18,7 +18,7 @@ from .controls import CONTROLS
 from .coverage import coverage
 from .distance import build_yardsticks, mark_trust, run_controls
 from .features import clip_features
-from .halves import check_halves, group_clips
+from .halves import Grouping, check_halves, group_clips
 from .learned import learned_distances
 from .measure import Measurements, measure_clips
 from .measures import Side
@@ -92,6 +92,7 @@ def evaluate(
         raise ValueError(f"out must be a folder, got the file {out}")
     loaded = [load_clips(s, split=p, max_clips=max_clips, seed=seed) for s, p in ((real, split), (synth, None))]
     real_clips, synth_clips = match_sizes(*loaded, crop=crop)
+    real_clips, grouping = real_clips.apart()
     synth_clips, mix = thin_to_mix(real_clips, synth_clips, keep=not match_mix)
     if len(synth_clips) < MIN_CLIPS:
         raise ValueError(
@@ -107,7 +108,8 @@ def evaluate(
         part = "train" if "train" in dataset_splits(train) else None
         memory = load_clips(train, split=part, max_clips=MAX_TRAIN_CLIPS, seed=seed)
     with _stepper(8 + len(CONTROLS) + learned, progress) as step:
-        details = examine(*sides, memory, mix=mix, learned=learned, segment=segment, seed=seed, step=step)
+        options: dict[str, Any] = {"learned": learned, "segment": segment, "seed": seed, "step": step}
+        details = examine(*sides, memory, grouping=grouping, mix=mix, **options)
         step("report")
         return write_report(Path(out), details, sides, memory, omit_real_frames=omit_real_frames)
 
@@ -146,6 +148,7 @@ def examine(
     synth: ClipSet,
     memory: ClipSet | None,
     *,
+    grouping: Grouping,
     mix: dict[str, Any],
     learned: bool = False,
     segment: Segment | None = None,
@@ -160,6 +163,8 @@ def examine(
         Of one size, from `match_sizes`.
     memory : ClipSet or None
         Training clips.
+    grouping : (groups, strata, how)
+        Of the real clips, from `ClipSet.apart`.
     mix : dict
         From `thin_to_mix`.
     segment : callable, optional
@@ -171,7 +176,7 @@ def examine(
     if learned:  # first, since a network that cannot be had ends the evaluation
         step("learned distances")
         quoted = {"learned": learned_distances(real.frames, synth.frames)}
-    groups, strata, how = real.groups()
+    groups, strata, how = grouping
     units = group_clips(synth.units, positions=synth.positions, times=synth.times, size=synth.frames.shape[1:])[0]
     # Real blocks are few and clips many: unless compared within cell types, the units of the sides differ in their mix.
     kinds = (strata, synth.cell_types) if mix["matched"] else tuple(np.full(len(s), "all") for s in (real, synth))

@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 BETWEEN = "between"
-"""Group of the clips of an only recording that lie in both halves of it; they go into no half (`group_clips`)."""
+"""Group of the clips of an only recording that lie in two of its blocks (`group_clips`, `lies_in_one`)."""
+
+Grouping = tuple[np.ndarray, np.ndarray, str]
+"""Groups and strata `(N,)` of clips, and a sentence that says what they are."""
 
 SHARED = 1 / 8
 """Share of a clip's side, or of its frames, that clips of two blocks may have in common."""
@@ -25,7 +28,7 @@ def group_clips(
     positions: np.ndarray | None = None,
     times=None,
     size: Sequence[int] = (0, 0, 0),
-) -> tuple[np.ndarray, np.ndarray, str]:
+) -> Grouping:
     """Groups that are independent of each other as far as the data allow, and the strata to split within.
 
     Parameters
@@ -53,7 +56,7 @@ def group_clips(
     """
     labels = np.asarray(recordings).astype(str)
     strata = np.full(len(labels), "all") if kinds is None else np.asarray(kinds).astype(str)
-    groups, alone = labels.astype(object), []
+    groups, alone, between = labels.astype(object), [], 0
     for kind in np.unique(strata):
         members = strata == kind
         if len(np.unique(labels[members])) > 1:
@@ -62,16 +65,23 @@ def group_clips(
         corners = [] if positions is None else list(zip(np.asarray(positions)[members].T, size[1:], strict=True))
         corners += [] if times is None else [(np.asarray(times)[members], size[0])]
         halves = [_halves(*each) for each in corners] or [np.arange(members.sum())]
-        blocks = ["/".join(map(str, block)) for block in zip(*halves, strict=True)]
-        groups[members] = [f"{alone[-1]}/{BETWEEN if '-1' in block else block}" for block in blocks]
+        blocks = [BETWEEN if -1 in block else "/".join(map(str, block)) for block in zip(*halves, strict=True)]
+        groups[members] = [f"{alone[-1]}/{block}" for block in blocks]
+        between += blocks.count(BETWEEN)
     how = "Real against real: halves that share no recording."
     if alone:
+        left_out = f" ({between} of the clips lie in two and are left out)" if between else ""
         how = (
-            f"Only one recording of its kind: {', '.join(alone)}. There the halves share no block of space and time "
-            "(clips that lie in two are left out), but they share the culture, so that the floor is lower, and every "
-            "ratio higher, than new recordings would give."
+            f"Only one recording of its kind: {', '.join(alone)}. There the halves share no block of space and time"
+            f"{left_out}, but they share the culture, so that the floor is lower, and every ratio higher, than new "
+            "recordings would give."
         )
     return groups.astype(str), strata, how
+
+
+def lies_in_one(groups: np.ndarray) -> np.ndarray:
+    """Which clips lie in a single group, `(N,)` bool: what lies in two blocks is independent of neither."""
+    return ~np.char.endswith(groups.astype(str), f"/{BETWEEN}")
 
 
 def _halves(corners: np.ndarray, length: int) -> np.ndarray:
@@ -96,23 +106,27 @@ def split_halves(
     """Ways to cut the groups into two halves, within each stratum, as pairs of `(N,)` weights.
 
     Each stratum weighs the same on both sides, as much as it has clips.  All ways where there are few, else
-    a random choice.  A stratum with a single group cannot be split and stays out, as do clips `BETWEEN`; halves of
-    a single clip do, too, unless there are no others.
+    a random choice.  A group that several strata hold lies in one half with all of them.  A stratum with a single
+    group cannot be split and stays out, as do clips `BETWEEN`; halves of a single clip do, too, unless there are no
+    others.
     """
-    halved = ~np.char.endswith(groups.astype(str), f"/{BETWEEN}")
-    names = [sorted(set(groups[(strata == s) & halved])) for s in np.unique(strata)]
-    names = [n for n in names if len(n) > 1]
-    if not names:
+    halved = lies_in_one(groups)
+    members = [halved & (strata == stratum) for stratum in np.unique(strata)]
+    members = [here for here in members if len(set(groups[here])) > 1]
+    if not members:
         raise ValueError(f"the real side needs at least two groups to compare real with real, got {np.unique(groups)}")
+    names = [sorted(family) for family in _families([set(groups[here]) for here in members])]
 
     def weights(parts: Sequence[set]) -> tuple[np.ndarray, np.ndarray]:
+        first = np.isin(groups, list(set().union(*parts)))
         sides = np.zeros((2, len(groups)))
-        for members, part in zip(names, parts, strict=True):
-            here = np.isin(groups, members)
-            first = np.isin(groups, list(part))
-            for side, chosen in zip(sides, (first, here & ~first), strict=True):
-                side[chosen] = here.sum() / chosen.sum()
+        for here in members:
+            for side, chosen in zip(sides, (here & first, here & ~first), strict=True):
+                side[chosen] = here.sum() / max(1, chosen.sum())
         return sides[0], sides[1]
+
+    def is_whole(halves: tuple[np.ndarray, np.ndarray]) -> bool:
+        return all(half[here].any() for half in halves for here in members)
 
     ways = [[set(c) for c in islice(combinations(n, len(n) // 2), 10 * max_splits)] for n in names]
     if np.prod([float(len(w)) for w in ways]) <= 2 * max_splits:
@@ -120,7 +134,19 @@ def split_halves(
     else:
         rng = np.random.default_rng(seed)
         splits = [weights([set(rng.permutation(n)[: len(n) // 2]) for n in names]) for _ in range(max_splits)]
+    splits = [halves for halves in splits if is_whole(halves)]
+    if not splits:
+        raise ValueError("the real groups cannot be halved with every stratum in both halves")
     return [halves for halves in splits if min(map(np.count_nonzero, halves)) > 1] or splits
+
+
+def _families(sets: list[set]) -> list[set]:
+    """Unions of the sets that have members in common."""
+    families: list[set] = []
+    for each in sets:
+        joined = each.union(*(family for family in families if family & each))
+        families = [family for family in families if not family & each] + [joined]
+    return families
 
 
 def check_halves(splits: Sequence[tuple[np.ndarray, np.ndarray]], groups: np.ndarray) -> None:

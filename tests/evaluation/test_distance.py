@@ -10,7 +10,7 @@ from cellvid_diffusers.evaluation.distance import (
     mark_trust,
 )
 from cellvid_diffusers.evaluation.features import clip_features
-from cellvid_diffusers.evaluation.halves import check_halves, group_clips, split_halves
+from cellvid_diffusers.evaluation.halves import check_halves, group_clips, lies_in_one, split_halves
 
 
 def distance(a, b):
@@ -128,7 +128,7 @@ def test_blocks_of_a_recording_share_an_eighth_at_most():
     corners = np.array([(t, y, x) for t in (0, 10, 20, 27) for y in (0, 2) for x in (0, 64, 132, 200)])
     size = 10, 128, 128
     groups, strata, _ = group_clips(["c"] * len(corners), positions=corners[:, 1:], times=corners[:, 0], size=size)
-    assert len(set(groups)) == 4 + 1
+    assert len(set(groups)) == 4 + 1 and (~lies_in_one(groups)).sum() > 0
     for a, b in split_halves(groups, strata):
         for one in corners[a > 0]:
             apart = np.abs(corners[b > 0] - one) >= 7 / 8 * np.array(size)
@@ -156,6 +156,28 @@ def test_halves_share_no_group_and_keep_the_weight_of_each_stratum():
         for weights in (a, b):
             assert weights[strata == "x"].sum() == pytest.approx(6)
             assert weights[strata == "y"].sum() == pytest.approx(22)
+
+
+def test_a_group_that_two_strata_hold_lies_in_one_half():
+    groups = np.repeat(["r0", "r1", "r2", "r3"], 8)
+    strata = np.tile(["sparse", "dense"], 16)
+    splits = split_halves(groups, strata)
+    assert len(splits) == 6
+    for a, b in splits:
+        assert not set(groups[a > 0]) & set(groups[b > 0]) and (a + b > 0).all()
+
+
+@pytest.mark.parametrize("count", [6, 30])
+def test_the_margin_does_not_shrink_with_the_number_of_clips(count):
+    """Half a deviation in each of 30 features, against the distance of normals that are as far apart."""
+    rng = np.random.default_rng(0)
+    values = []
+    for _ in range(20):
+        real = {str(k): column for k, column in enumerate(rng.normal(size=(30, count)))}
+        yardstick = Yardstick(real, np.arange(count).astype(str), np.full(count, "all"), max_splits=5)
+        values.append(yardstick.distance_of_shift(0.5 / np.mean(yardstick.scale)))
+    wide, far = rng.normal(size=(400, 30)), rng.normal(0.5, 1, (400, 30))
+    assert np.mean(values) == pytest.approx(distance(wide, far), rel=0.25)
 
 
 @pytest.mark.parametrize(
