@@ -12,9 +12,9 @@ stopped; what was measured beside other held-out clips, or in other steps, is me
 number of training clips, or for another held-out set, need a `--work` of their own. Appearance, spectrum and motion:
 distance to the held-out clips over the real-vs-real floor, 95 % interval in brackets (over the clips; over seeds where
 there are several, the range). Explained: share of the motion seen in the generated frames that the flow generated with
-them accounts for (1 all, 0 no better than no flow, below 0 worse). What the page says in its notes is kept, and so are
-the rungs that earlier calls have finished. Generated clips have the cell types of the held-out ones in the same mix:
-the two lie far apart, and another mix would be a distance of its own.
+them accounts for, over all clips (1 all, 0 no better than no flow, below 0 worse). What the page says in its notes is
+kept, and so are the rungs that earlier calls have finished. Generated clips have the cell types of the held-out ones in
+the same mix: the two lie far apart, and another mix would be a distance of its own.
 
 "Ancestral": sampled as the paper does, with ten times as many steps and a quarter of the clips, where noise is
 predicted as in the paper. "Finished": one more prediction takes off the noise that the sampler leaves
@@ -167,8 +167,7 @@ def measure(real_clips: Path, frames: np.ndarray, flow: np.ndarray | None, pictu
     distances = distances_to(real, frames)
     agreement = None
     if flow is not None:
-        each = [flow_agreement(clip.astype(np.float32), motion) for clip, motion in zip(frames, flow, strict=True)]
-        agreement = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+        agreement = flow_agreement(frames, flow)
     contact_sheet(list(frames[:: max(1, len(frames) // 4)][:4]), path=picture)
     return {
         "distances": {family: {k: distances[family][k] for k in ("ratio", "interval")} for family in FAMILIES},

@@ -58,7 +58,9 @@ def compare_events(
     dict
         Event -> ``real`` and ``synth`` (per 100 cells and frame), ``ratio`` of the two and its ``interval`` by cluster
         bootstrap over units and clips. Half an event is added to either count in the ratio, so that none is no
-        division by zero. Both are None where a side has no cells.
+        division by zero; of a side without any, where the bootstrap has nothing to draw from, the number is drawn from
+        an exponential distribution, so that its upper end is the exact one of none seen (3.7). Ratio and interval are
+        None where neither side has an event, or one has no cells.
     """
     tables = real, synth
     exposures = [t["cell_frames"].to_numpy(float) for t in tables]
@@ -71,10 +73,14 @@ def compare_events(
         counts = [t[event].to_numpy(float) for t in tables]
         rates = [100 * c.sum() / max(e.sum(), 1.0) for c, e in zip(counts, exposures, strict=True)]
         out[event] = dict(zip(("real", "synth"), map(float, rates), strict=True)) | {"ratio": None, "interval": None}
-        if all(e.any() for e in exposures):
+        if all(e.any() for e in exposures) and any(c.any() for c in counts):
             ratio = _rate_ratio([c.sum(keepdims=True) for c in counts], [e.sum(keepdims=True) for e in exposures])
+            rng = np.random.default_rng(seed)
             drawn = _rate_ratio(
-                [w @ c for w, c in zip(weights, counts, strict=True)],
+                [
+                    w @ c if c.any() else rng.exponential(size=repeats) - 0.5
+                    for w, c in zip(weights, counts, strict=True)
+                ],
                 [w @ e for w, e in zip(weights, exposures, strict=True)],
             )
             interval = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])

@@ -236,8 +236,8 @@ def _without_loose_pieces(tables: Measurements) -> Measurements:
 
 
 def _mean_agreement(synth: ClipSet) -> dict[str, float] | None:
-    rows = [flow_agreement(c, np.asarray(f)) for c, f in zip(synth.grey, synth.flow, strict=True) if f is not None]
-    return pd.DataFrame(rows).mean().to_dict() if rows else None
+    known = [(clip, flow) for clip, flow in zip(synth.grey, synth.flow, strict=True) if flow is not None]
+    return flow_agreement(*zip(*known, strict=True)) if known else None
 
 
 def _describe(clips: ClipSet, side: Side) -> dict[str, Any]:

@@ -165,7 +165,8 @@ def _describe_motion(clip: np.ndarray) -> dict[str, float]:
     out["steadiness of flow"] = np.mean(flow[1:] * flow[:-1]) / energy
     out["steadiness of flow, two frames"] = np.mean(flow[2:] * flow[:-2]) / energy
     out["roughness of flow"] = 0.5 * np.log((np.mean(np.diff(flow, axis=3) ** 2) + STILL**2) / energy)
-    out["residue after warping"] = _log_rms(warp_error(clip, flow)) - _log_rms(np.diff(clip, axis=0))
+    residue = warp_error(clip, flow)
+    out["residue after warping"] = _log_rms(residue[~np.isnan(residue)]) - _log_rms(np.diff(clip, axis=0))
     for name, lag in (("half the clip", last // 2), ("the clip", last)):
         far = np.hypot(*estimate_flow(clip[[0, lag]])[0])
         out |= {f"displacement over {name}, {q} % quantile": np.log(v + STILL) for q, v in _quantiles(far, (50, 90))}

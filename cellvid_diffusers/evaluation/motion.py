@@ -8,6 +8,8 @@ References
 T. Kroeger et al., Fast optical flow using dense inverse search (2016), https://arxiv.org/abs/1603.03590
 """
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 
@@ -31,7 +33,7 @@ def warp_error(clip: np.ndarray, flow: np.ndarray) -> np.ndarray:
     Returns
     -------
     (F - 1, H, W) float32
-        In the unit of the clip; zero where the flow leads out of the frame.
+        In the unit of the clip; NaN where the flow leads out of the frame.
     """
     _, h, w = clip.shape
     y, x = np.mgrid[:h, :w].astype(np.float32)
@@ -39,8 +41,14 @@ def warp_error(clip: np.ndarray, flow: np.ndarray) -> np.ndarray:
     for k, (u, v) in enumerate(flow):
         warped = cv2.remap(clip[k + 1], x + u, y + v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         inside = (x + u >= 0) & (x + u <= w - 1) & (y + v >= 0) & (y + v <= h - 1)
-        out[k] = np.where(inside, warped - clip[k], 0)
+        out[k] = np.where(inside, warped - clip[k], np.nan)
     return out
+
+
+def root_mean_square(error: np.ndarray) -> float:
+    """Of what is known: NaN is left out, and comes back if nothing is left."""
+    known = error[~np.isnan(error)]
+    return float(np.sqrt(np.mean(known**2))) if len(known) else float("nan")
 
 
 def motion_measures(clip: np.ndarray) -> dict[str, float]:
@@ -62,36 +70,50 @@ def motion_measures(clip: np.ndarray) -> dict[str, float]:
     far = estimate_flow(clip[[0, -1]])[0]
     weight = texture(clip)
     return {
-        "warp_error": float(np.sqrt(np.mean(warp_error(clip, flow) ** 2))),
+        "warp_error": root_mean_square(warp_error(clip, flow)),
         "frame_difference": float(np.sqrt(np.mean(np.diff(clip, axis=0) ** 2))),
         "speed": float(np.average(np.hypot(flow[:, 0], flow[:, 1]), weights=weight[:-1])),
         "net_displacement": float(np.average(np.hypot(*far), weights=weight[0])),
     }
 
 
-def flow_agreement(clip: np.ndarray, flow: np.ndarray) -> dict[str, float]:
-    """Agreement of the flow that came with a clip with the flow estimated from its frames.
+def flow_agreement(clips: Iterable[np.ndarray], flows: Iterable[np.ndarray]) -> dict[str, float]:
+    """Agreement of the flow that came with clips with the flow estimated from their frames.
 
     Parameters
     ----------
-    clip : (F, H, W)
+    clips : (N, F, H, W)
         Grey levels, 0 to 255, of any dtype.
-    flow : (F or F - 1, H, W, 2)
+    flows : (N, F or F - 1, H, W, 2)
         px/frame; frame k's flow goes to frame k + 1.
 
     Returns
     -------
     dict
-        Means over textured pixels (a flat background has no motion to agree on): ``endpoint_error``
+        Means over textured pixels (a flat background has no motion to agree on) of all clips: ``endpoint_error``
         (px/frame), ``endpoint_error_of_no_motion`` (what predicting zero would give), ``explained`` (share
         of the squared estimated flow that the given one accounts for: 1 perfect, 0 no better than none,
-        below 0 worse), ``cosine`` of the two fields, and ``warp_error`` of the given flow in grey levels.
+        below 0 worse), ``cosine`` of the two fields, and ``warp_error`` of the given flow in grey levels. The last
+        three are of all clips as if they were one: a clip that stands still has hardly a say.
 
     Raises
     ------
     ValueError
         If the shapes do not match, or the clip is one in [0, 1].
     """
+    per_clip = [_compare_flow(clip, flow) for clip, flow in zip(clips, flows, strict=True)]
+    mean = {name: float(np.nanmean([each[name] for each in per_clip])) for name in per_clip[0]}
+    return {
+        "endpoint_error": mean["endpoint_error"],
+        "endpoint_error_of_no_motion": mean["endpoint_error_of_no_motion"],
+        "explained": 1 - mean["error"] / (mean["power"] + 1e-6),
+        "cosine": mean["product"] / np.sqrt(mean["power"] * mean["given_power"] + 1e-12),
+        "warp_error": np.sqrt(mean["squared_warp_error"]),
+    }
+
+
+def _compare_flow(clip: np.ndarray, flow: np.ndarray) -> dict[str, float]:
+    """Means of errors and squares of one clip, from which `flow_agreement` is made."""
     if flow.shape[-1] != 2 or flow.shape[1:3] != clip.shape[1:] or len(flow) < len(clip) - 1:
         raise ValueError(f"flow must have shape {(len(clip), *clip.shape[1:], 2)}, got {flow.shape}")
     clip = clip.astype(np.float32)
@@ -104,13 +126,14 @@ def flow_agreement(clip: np.ndarray, flow: np.ndarray) -> dict[str, float]:
     def mean(field: np.ndarray) -> float:
         return float(np.average(field, weights=weight))
 
-    power, error = mean((seen**2).sum(1)), mean(((given - seen) ** 2).sum(1))
     return {
         "endpoint_error": mean(np.hypot(*np.moveaxis(given - seen, 1, 0))),
         "endpoint_error_of_no_motion": mean(np.hypot(*np.moveaxis(seen, 1, 0))),
-        "explained": 1 - error / (power + 1e-6),
-        "cosine": mean((given * seen).sum(1)) / np.sqrt(power * mean((given**2).sum(1)) + 1e-12),
-        "warp_error": float(np.sqrt(np.mean(warp_error(clip, given) ** 2))),
+        "error": mean(((given - seen) ** 2).sum(1)),
+        "power": mean((seen**2).sum(1)),
+        "given_power": mean((given**2).sum(1)),
+        "product": mean((given * seen).sum(1)),
+        "squared_warp_error": root_mean_square(warp_error(clip, given)) ** 2,
     }
 
 

@@ -277,10 +277,10 @@ def giveaways(details) -> str:
     if "learned" in details:
         learned = "<p class=soft>" + ", ".join(f"{k.upper()} {v:.4g}" for k, v in details["learned"].items()) + "</p>"
     return f"""<h2>What gives the synthetic clips away</h2>
-<p>A simple classifier tries to tell them from real clips of recordings it has not seen; 0.5 is guessing, 1
-never fails. Density says how plausible synthetic clips are, coverage how much of the real variety they
-reach (1 is best).</p> <div class="card"><table><tr><th>by</th><th class="n">recognised</th><th>synthetic
-clips have</th><th class="n">density</th> <th class="n">coverage</th></tr>{rows}</table>{learned}</div>"""
+<p>A simple classifier tries to tell them from real clips of recordings, or blocks of one, that it has not
+seen; 0.5 is guessing, 1 never fails. Density says how plausible synthetic clips are, coverage how much of the
+real variety they reach (1 is best).</p> <div class="card"><table><tr><th>by</th><th class="n">recognised</th>
+<th>synthetic clips have</th><th class="n">density</th> <th class="n">coverage</th></tr>{rows}</table>{learned}</div>"""
 
 
 def flow(details) -> str:

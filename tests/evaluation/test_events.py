@@ -43,9 +43,21 @@ def test_clips_of_one_recording_are_no_independent_witnesses():
         assert np.ptp(together[event]["interval"]) > 1.5 * np.ptp(alone[event]["interval"])
 
 
+@pytest.mark.parametrize("seen, exact", [(5, 0.92), (12, 2.8)])
+def test_what_a_side_does_not_show_may_be_rare_there(seen, exact):
+    """Given `seen` events on one side and none on the other, the interval of their ratio has no upper end; its lower
+    end is exact by the conditional binomial."""
+    about = {"clip": np.arange(40), "cell_frames": 9}
+    none, some = (pd.DataFrame(about | {event: np.arange(40) < count for event in EVENTS}) for count in (0, seen))
+    for found in compare_events(none, some, own_units(none, some)).values():
+        assert found["interval"][0] == pytest.approx(exact, rel=0.4) and found["interval"][1] > 20 * seen
+    for found in compare_events(some, none, own_units(some, none)).values():
+        assert found["interval"][1] == pytest.approx(1 / exact, rel=0.6) and found["interval"][0] < 1 / (20 * seen)
+
+
 def test_no_event_is_no_division_by_zero_and_no_cell_no_ratio():
     none, empty = (pd.DataFrame(dict.fromkeys(EVENTS, [0] * 4) | {"clip": range(4), "cell_frames": n}) for n in (10, 0))
     for found in compare_events(none, none, own_units(none, none)).values():
-        assert found == {"real": 0, "synth": 0, "ratio": 1, "interval": [1, 1]}
+        assert found == {"real": 0, "synth": 0, "ratio": None, "interval": None}
     for found in compare_events(none, empty, own_units(none, empty)).values():
         assert found["ratio"] is None and found["interval"] is None
