@@ -15,6 +15,9 @@ from skimage.measure import find_contours
 from .calibration import THRESHOLDS
 
 DEAD = THRESHOLDS["dead"]
+LOST = 0.1
+"""Share of a cell's area (at least `LOST_PX`) outside its outline: arms as thin as a pixel are lost in the blur."""
+LOST_PX = 5
 COLUMNS = {
     "frame": int,
     "label": int,
@@ -123,7 +126,7 @@ def measure_shape(region: np.ndarray) -> dict[str, float]:
 
 
 def perimeter(region: np.ndarray, *, smoothing: float = 1.0) -> float:
-    """Length of the outer outline of a mask, in px.
+    """Length of the outer outline of a mask, in px; of all its parts, where it has several.
 
     Parameters
     ----------
@@ -136,15 +139,20 @@ def perimeter(region: np.ndarray, *, smoothing: float = 1.0) -> float:
     -------
     float
     """
-    margin = int(np.ceil(4 * smoothing))
-    filled = np.pad(region.astype(np.float32), margin)
-    soft = cv2.GaussianBlur(filled, (0, 0), smoothing)
-    outlines = [np.array(c) for c in find_contours(soft, min(0.5, float(soft.max()) / 2))]
-    length, enclosed = max((_length_and_area(outline) for outline in outlines), key=lambda each: each[1])
-    area = float(ndimage.binary_fill_holes(region).sum())
+    filled = np.asarray(ndimage.binary_fill_holes(region), np.float32)
+    area = float(filled.sum())
+    length, enclosed = _length_and_area(filled, smoothing)
+    if area - enclosed > max(LOST_PX, LOST * area):
+        length, enclosed = _length_and_area(filled.repeat(2, axis=0).repeat(2, axis=1), smoothing)
+        length, enclosed = length / 2, enclosed / 4
     return length * np.sqrt(area / enclosed)
 
 
-def _length_and_area(outline: np.ndarray) -> tuple[float, float]:
-    y, x = outline.T
-    return float(np.hypot(np.diff(y), np.diff(x)).sum()), abs(float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]))) / 2
+def _length_and_area(filled: np.ndarray, smoothing: float) -> tuple[float, float]:
+    """Of the outlines at half height of a blurred mask."""
+    soft = cv2.GaussianBlur(np.pad(filled, int(np.ceil(4 * smoothing))), (0, 0), smoothing)
+    length = area = 0.0
+    for y, x in (outline.T for outline in find_contours(soft, min(0.5, float(soft.max()) / 2))):
+        length += float(np.hypot(np.diff(y), np.diff(x)).sum())
+        area += abs(float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]))) / 2
+    return length, area

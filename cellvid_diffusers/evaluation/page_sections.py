@@ -252,7 +252,7 @@ copies.</p> {pictures}</div>"""
 
 
 def _pair(clip: np.ndarray, train: np.ndarray, match: Match) -> str:
-    k = int(np.clip(len(clip) // 2, -match.offset, len(train) - match.offset - 1)) if match.offset else len(clip) // 2
+    k = int(np.clip(len(clip) // 2, max(0, -match.offset), len(train) - match.offset - 1))
     turned = transform(clip, match.angle, match.flip)[k]
     h, w = clip.shape[1:]
     framed = np.pad(train[k + match.offset], ((h, h), (w, w)), mode="reflect")  # the shift may lead out of the frame

@@ -1,9 +1,10 @@
 """Cells linked over time, and how far they move once the flicker of their outlines is taken out.
 
 Links are found frame by frame as a linear assignment: first by overlap, where nothing overlaps by distance. A cell may
-be missed for some frames, or lie within its neighbour's outline for as long; a piece that is apart from a cell for no
-more than as many, and in it before and after, was never a cell of its own. Where tracks begin and end inside the frame
-tells what the paper complains of: cells that merge, part, appear and vanish.
+be missed for some frames, or lie within its neighbour's outline for as long, but takes no place from one that was seen
+in the frame before; a piece that is apart from a cell for no more than as many, and in it before and after, was never a
+cell of its own. Where tracks begin and end inside the frame tells what the paper complains of: cells that merge, part,
+appear and vanish.
 
 References
 ----------
@@ -22,6 +23,8 @@ from scipy.optimize import linear_sum_assignment
 from skimage.segmentation import relabel_sequential
 
 LAGS = (1, 2, 4, 8)
+MOST_COST = 2.0
+"""Of a link (`_costs`), above which no link is made at all."""
 MIN_FRAMES_MSD = 30
 COLUMNS = {
     "track": int,
@@ -68,9 +71,10 @@ def link_cells(
     for frame, regions in enumerate(labels):
         regions = relabel_sequential(regions.astype(np.int32))[0]
         found = _outlines(regions, frame)
+        tracks = np.full(len(found), -1)
         known = [track for track, outline in enumerate(outlines) if frame - outline.frame <= max_gap + 1]
         costs = _costs([outlines[track] for track in known], found, regions, max_distance)
-        tracks = np.full(len(found), -1)
+        costs[[outlines[track].frame == frame - 1 for track in known]] -= MOST_COST
         for row, column in _assign(costs):
             tracks[column] = known[row]
         fresh = np.flatnonzero(tracks < 0)
@@ -116,7 +120,7 @@ def _costs(known: list[Outline], found: list[Outline], regions: np.ndarray, max_
 
 
 def _assign(costs: np.ndarray) -> list[tuple[int, int]]:
-    rows, columns = linear_sum_assignment(np.where(np.isfinite(costs), costs, 10.0))
+    rows, columns = linear_sum_assignment(np.where(np.isfinite(costs), costs, 5 * MOST_COST))
     return [(r, c) for r, c in zip(rows, columns, strict=True) if np.isfinite(costs[r, c])]
 
 

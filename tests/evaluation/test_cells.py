@@ -42,6 +42,17 @@ def test_the_perimeter_does_not_depend_on_the_angle_as_that_of_crofton_does():
     assert np.mean(ours) == pytest.approx(np.mean(theirs), rel=0.02)
 
 
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_thin_arms_and_second_parts_have_an_outline(width):
+    disc = np.zeros((80, 160), bool)
+    disc[25:56, 25:56] = ellipse(10, 10, 0)
+    armed, double = disc.copy(), disc | np.roll(disc, 70, axis=1)
+    armed[40 : 40 + width, 40:105] = True
+    assert perimeter(armed) == pytest.approx(perimeter(disc) + 2 * 55, rel=0.06)
+    assert perimeter(double) == pytest.approx(2 * perimeter(disc))
+    assert measure_shape(armed)["circularity"] < 0.3
+
+
 @pytest.mark.parametrize("angle", [0.0, 0.4, 1.2, 2.5])
 def test_shape_agrees_with_scikit_image(angle):
     mask = ellipse(18, 7, angle)

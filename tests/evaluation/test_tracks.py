@@ -54,6 +54,14 @@ def test_missed_frames_are_bridged_and_a_longer_gap_is_not(max_gap):
         assert len(tracks) == count
 
 
+@pytest.mark.parametrize("step", [4, 5, 7])
+def test_a_cell_that_vanished_does_not_take_over_one_that_comes_to_its_place(step):
+    gone, walker = np.full((7, 2), np.nan), straight((30, 10), (0, step), 7)
+    gone[0] = 30, 10 + 2.5 * step
+    tracks = link_cells(discs([gone, walker], radius=4))[1]
+    assert sorted(tracks["num_frames"]) == [1, 7]
+
+
 def test_merges_splits_appearances_and_disappearances_are_counted():
     a, b = straight((20, 20), (0, 0), 10), straight((20, 34), (0, 0), 10)
     labels = discs([a, b], radius=6)
@@ -74,6 +82,8 @@ def test_touching_cells_that_share_an_outline_for_moments_neither_merge_nor_spli
     a, b = straight((20, 20), (0, 0), 10), straight((20, 34), (0, 0), 10)
     labels = discs([a, b], radius=6)
     labels[5 : 5 + frames, 14:27, 14:41] = 1
+    tracked = link_cells(labels)[0]
+    assert [tracked[9][20, 20], tracked[9][20, 34]] == [tracked[0][20, 20], tracked[0][20, 34]]
     counts = count_events(link_cells(labels)[1]).iloc[0]
     assert not counts[["appearances", "disappearances", "merges", "splits"]].any()
 
