@@ -60,6 +60,8 @@ def _of_scales(real: dict[str, Any], synth: dict[str, Any]) -> Iterator[str]:
                     f"The sides differ in their {name} ({words[0]} and {words[1]} {unit}), and all is compared in px "
                     "and frames: bring them to one scale first."
                 )
+        elif real[key] or synth[key]:
+            yield f"Only one side tells its {name}: all is compared in px and frames, as if the other's were the same."
     if real["rescaled"] and synth["rescaled"]:
         yield (
             "The sides' grey levels are scaled to a range of their own each, since they were not 8-bit: contrast and "
@@ -115,6 +117,11 @@ def _of_copies(memorisation: dict[str, Any]) -> Iterator[str]:
         yield (
             f"Held-out real clips reach a correlation of {COPY} with training clips as well: cells of this kind look "
             "alike, or the recordings are not independent, and copies cannot be told for certain."
+        )
+    if memorisation["searched"] < memorisation["available"]:
+        yield (
+            f"Copies were searched for in {memorisation['searched']} of {memorisation['available']} training clips, a "
+            "random choice: copies of the others are not seen."
         )
     if not memorisation["training_given"]:
         yield "No training set was given, so copies were searched for among the real clips only."

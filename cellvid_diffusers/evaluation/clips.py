@@ -10,7 +10,7 @@ import pandas as pd
 from datasets import get_dataset_split_names
 
 from ..data import decode_flow, decode_frames, load_patches, read_recording
-from ..data.readers import scale_to_bytes
+from ..data.readers import recording_name, scale_to_bytes
 from .halves import Grouping, group_clips, lies_in_one
 
 UNKNOWN = "unknown"
@@ -154,6 +154,30 @@ def load_clips(side: str | Path, *, split: str | None = None, max_clips: int = 2
     return _from_dataset(side, split, max_clips, seed)
 
 
+def load_training_clips(side: str | Path, *, max_clips: int = 2000, seed: int = 0) -> tuple[list[np.ndarray], int]:
+    """What a model was trained on, to search for copies: clips as long as they are stored.
+
+    Parameters
+    ----------
+    side : path or str
+        As for `load_clips`; of a data set, the split `train` where it has one.
+    max_clips : int
+        Where there are more, a random choice.
+
+    Returns
+    -------
+    clips : list of (F, H, W) uint8
+    count : int
+        How many there are to choose from.
+    """
+    splits = dataset_splits(side)
+    if not splits:
+        clips = load_clips(side, max_clips=max_clips, seed=seed)
+        return list(clips.frames), len(_stacks(Path(side)))
+    rows = load_patches(side, split=_split_of(side, "train" if "train" in splits else None))
+    return [decode_frames(row["frames"]) for row in rows.select(_chosen(len(rows), max_clips, seed))], len(rows)
+
+
 def dataset_splits(side: str | Path) -> list[str]:
     """Names of the splits of a data set, a folder or a name on the Hub; empty for a folder of files."""
     _check_exists(side)
@@ -172,11 +196,15 @@ def _chosen(count: int, max_clips: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(count)[:max_clips])
 
 
-def _from_files(folder: Path, max_clips: int, seed: int) -> ClipSet:
+def _stacks(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ValueError(f"each side must be a data set or a folder of TIFF stacks, got the file {folder}")
-    paths = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".tif", ".tiff") and p.name[0] != "."]
-    paths = [path for path in paths if not path.stem.endswith("_masks")]
+    files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in (".tif", ".tiff") and p.name[0] != "."]
+    return [path for path in files if not path.stem.endswith("_masks")]
+
+
+def _from_files(folder: Path, max_clips: int, seed: int) -> ClipSet:
+    paths = _stacks(folder)
     if not paths:
         raise ValueError(f"folder must hold data/*.parquet or TIFF stacks, got none in {folder}")
     frames, about = [], []
@@ -229,16 +257,23 @@ def _cell_types_beside(folder: Path, names: list[str]) -> np.ndarray:
     table = pd.read_csv(path, dtype=str) if path.exists() else pd.DataFrame()
     if not {"file_name", "cell_type"} <= set(table):
         return np.full(len(names), UNKNOWN)
-    known = dict(zip(table["file_name"].str.removesuffix(".ome.tif"), table["cell_type"].fillna(UNKNOWN), strict=True))
+    listed = [recording_name(Path(name)) for name in table["file_name"]]
+    known = dict(zip(listed, table["cell_type"].fillna(UNKNOWN), strict=True))
     return np.array([known.get(name, UNKNOWN) for name in names])
 
 
-def _from_dataset(side: str | Path, split: str | None, max_clips: int, seed: int) -> ClipSet:
+def _split_of(side: str | Path, split: str | None) -> str:
+    """The split that is asked for, or else the first of test, validation and train that there is."""
     splits = dataset_splits(side)
     if split is None:
-        split = next((s for s in ("test", "validation", "train") if s in splits), "train")
-    elif splits and split not in splits:
+        return next((s for s in ("test", "validation", "train") if s in splits), "train")
+    if splits and split not in splits:
         raise ValueError(f"split must be one of {', '.join(splits)}, got {split}")
+    return split
+
+
+def _from_dataset(side: str | Path, split: str | None, max_clips: int, seed: int) -> ClipSet:
+    split = _split_of(side, split)
     rows = load_patches(side, split=split)
     rows = rows.select(_chosen(len(rows), max_clips, seed))
     loaded = list(rows)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from .caveats import caveats
 from .classifier import classifier_test
-from .clips import ClipSet, dataset_splits, load_clips
+from .clips import ClipSet, dataset_splits, load_clips, load_training_clips
 from .compare import compare_all, paper_table2
 from .controls import CONTROLS
 from .coverage import coverage
@@ -28,7 +28,6 @@ from .motion import flow_agreement, motion_measures
 from .report import write_report
 
 MIN_CLIPS = 4
-MAX_TRAIN_CLIPS = 2000
 Segment = Callable[[np.ndarray], np.ndarray]
 
 
@@ -103,13 +102,10 @@ def evaluate(
     if train is None and split != "train":
         splits = dataset_splits(real)
         train = real if "train" in splits and len(splits) > 1 else None
-    memory = None
-    if train is not None:
-        part = "train" if "train" in dataset_splits(train) else None
-        memory = load_clips(train, split=part, max_clips=MAX_TRAIN_CLIPS, seed=seed)
+    memory, available = (None, 0) if train is None else load_training_clips(train, seed=seed)
     with _stepper(8 + len(CONTROLS) + learned, progress) as step:
         options: dict[str, Any] = {"learned": learned, "segment": segment, "seed": seed, "step": step}
-        details = examine(*sides, memory, grouping=grouping, mix=mix, **options)
+        details = examine(*sides, memory, grouping=grouping, mix=mix, available=available, **options)
         step("report")
         return write_report(Path(out), details, sides, memory, omit_real_frames=omit_real_frames)
 
@@ -146,10 +142,11 @@ def match_sizes(real: ClipSet, synth: ClipSet, *, crop: bool = False) -> tuple[C
 def examine(
     real: ClipSet,
     synth: ClipSet,
-    memory: ClipSet | None,
+    memory: list[np.ndarray] | None,
     *,
     grouping: Grouping,
     mix: dict[str, Any],
+    available: int = 0,
     learned: bool = False,
     segment: Segment | None = None,
     seed: int = 0,
@@ -161,12 +158,14 @@ def examine(
     ----------
     real, synth : ClipSet
         Of one size, from `match_sizes`.
-    memory : ClipSet or None
+    memory : list of (F, H, W) uint8, or None
         Training clips.
     grouping : (groups, strata, how)
         Of the real clips, from `ClipSet.apart`.
     mix : dict
         From `thin_to_mix`.
+    available : int
+        Training clips that `memory` was drawn from.
     segment : callable, optional
         As for `evaluate`.
     step : callable
@@ -191,7 +190,7 @@ def examine(
     mark_trust(distances, controls)
     standard = {k: (y.real, y.standardise(fakes[k])) for k, y in yardsticks.items()}
     step("search for copies")
-    known = None if memory is None else memory.grey
+    known = None if memory is None else [clip.astype(np.float32) for clip in memory]
     copies, pairs = search_copies(real.grey, synth.grey, known, groups, seed=seed)
     tables = []
     for clips, other, name in ((real, synth, "real"), (synth, real, "synthetic")):
@@ -209,7 +208,7 @@ def examine(
             k: classifier_test(*pair, yardsticks[k].names, real_groups=groups, synth_groups=units, seed=seed)
             for k, pair in standard.items()
         },
-        "memorisation": copies,
+        "memorisation": copies | {"searched": 0 if memory is None else len(memory), "available": available},
         "pairs": pairs,
         "tables": tables,
         "flow_agreement": _mean_agreement(synth),

@@ -33,6 +33,8 @@ def as_grey_levels(clips: np.ndarray) -> np.ndarray:
     if not np.isfinite(clips).all():
         bad = np.flatnonzero(~np.isfinite(clips).all((1, 2, 3)))
         raise ValueError(f"frames must be finite, got NaN or infinity in clips {bad[:5].tolist()}")
+    if not np.issubdtype(clips.dtype, np.floating):
+        raise ValueError(f"clips must be uint8, or floats in [0, 1], got {clips.dtype}")
     if clips.min() < -1e-3 or clips.max() > 1 + 1e-3:
         raise ValueError(f"float frames must lie in [0, 1], got [{clips.min():.4g}, {clips.max():.4g}]")
     return 255 * clips.astype(np.float32)

@@ -119,7 +119,9 @@ def measure_clips(
                 check_masks(masks[number], np.shape(video))
         except ValueError as error:
             raise ValueError(f"clip {number}: {error}") from None
-    sizes = [pixel_size_um] * len(videos) if isinstance(pixel_size_um, float | int | None) else list(pixel_size_um)
+    sizes = (
+        [pixel_size_um] * len(videos) if pixel_size_um is None or np.isscalar(pixel_size_um) else list(pixel_size_um)
+    )
     if len(sizes) != len(videos):
         raise ValueError(f"pixel_size_um must be one, or as many as clips, {len(videos)}, got {len(sizes)}")
     clips = _Clips(videos, sizes, masks)

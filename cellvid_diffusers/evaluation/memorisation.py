@@ -13,6 +13,7 @@ same search: cells of one kind resemble each other, and only what goes beyond th
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -65,7 +66,7 @@ def transform(clip: np.ndarray, angle: float, flip: bool) -> np.ndarray:
 
 
 def nearest_training_clips(
-    clips: np.ndarray, train: np.ndarray, *, exclude: np.ndarray | None = None, candidates: int = 96
+    clips: np.ndarray, train: Sequence[np.ndarray], *, exclude: np.ndarray | None = None, candidates: int = 96
 ) -> list[Match]:
     """The nearest training clip of each clip.
 
@@ -73,14 +74,27 @@ def nearest_training_clips(
     ----------
     clips : (N, F, H, W) float32
         Any intensity unit; square frames, or only upright and half-turned orientations are tried.
-    train : (M, F', H', W') float32
-        May be longer and larger than the clips.
+    train : M of (F', H', W') float32
+        May be longer and larger than the clips, and differ in their length.
     exclude : (N, M) bool, optional
         Pairs not to compare, such as a clip with itself or with others of its own recording.
     candidates : int
         How many training frames of the coarse search are aligned at full resolution; an eighth of them in finer
         steps of angle.
     """
+    found = []
+    for length in sorted({len(each) for each in train}):
+        here = [k for k, each in enumerate(train) if len(each) == length]
+        pairs = None if exclude is None else exclude[:, here]
+        matches = _nearest_of_one_length(clips, np.stack([train[k] for k in here]), pairs, candidates)
+        found.append([replace(match, train=here[match.train]) for match in matches])
+    return [max(each, key=lambda match: match.similarity) for each in zip(*found, strict=True)]
+
+
+def _nearest_of_one_length(
+    clips: np.ndarray, train: np.ndarray, exclude: np.ndarray | None, candidates: int
+) -> list[Match]:
+    """`nearest_training_clips` among clips that are all as long."""
     if any(t < c for t, c in zip(train.shape[2:], clips.shape[2:], strict=True)):
         raise ValueError(f"training clips must be as large as the clips, got {train.shape[2:]} for {clips.shape[2:]}")
     if clips.shape[1] > train.shape[1]:
@@ -108,7 +122,7 @@ def _nearest_of_pieces(clips, train, exclude, candidates) -> list[Match]:
     found = []
     for start in sorted(starts):
         piece = clips[:, start : start + length]
-        matches = nearest_training_clips(piece, train, exclude=exclude, candidates=candidates)
+        matches = _nearest_of_one_length(piece, train, exclude, candidates)
         found.append([replace(match, offset=match.offset - start) for match in matches])
     return [max(each, key=lambda match: match.similarity) for each in zip(*found, strict=True)]
 
@@ -246,7 +260,7 @@ def _align(clip, train, offset, shift, scale, oblique) -> tuple[float, tuple[int
 def search_copies(
     real: np.ndarray,
     synth: np.ndarray,
-    train: np.ndarray | None,
+    train: Sequence[np.ndarray] | None,
     real_groups: np.ndarray,
     *,
     closest: int = 8,
@@ -258,7 +272,7 @@ def search_copies(
     ----------
     real, synth : (N, F, H, W) and (M, F, H, W) float32
         Grey levels.
-    train : (K, F', H', W') float32 or None
+    train : K of (F', H', W') float32, or None
         None: `real` takes its place, and each real clip is held against those of other groups.
     real_groups : (N,) labels
     closest : int
@@ -271,7 +285,7 @@ def search_copies(
         the share recognised of up to 20 planted copies (`_planted_copies`).
     pairs : list of (index of synthetic clip, Match)
     """
-    known = real if train is None else train
+    known = list(real if train is None else train)
     exclude = None if train is not None else real_groups[:, None] == real_groups[None]
     ours = nearest_training_clips(synth, known)
     theirs = nearest_training_clips(real, known, exclude=exclude)
@@ -288,16 +302,17 @@ def search_copies(
     return summary, [(int(i), ours[i]) for i in order]
 
 
-def _planted_copies(train: np.ndarray, size: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def _planted_copies(train: Sequence[np.ndarray], size: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """Copies of up to 20 training clips, `size` (F, H, W) large, from any frame on, mirrored or not, with new noise:
     every other one cut from any place and turned by right angles, the rest, if square, by any angle and cut from the
     middle."""
-    places = [have - want for have, want in zip(train.shape[1:], size, strict=True)]
     square = size[1] == size[2]  # others are searched for upright and upside down alone
+    length = min(size[0], *(len(each) for each in train))
     copies = []
     for k, index in enumerate(rng.permutation(len(train))[:20]):
+        places = [have - want for have, want in zip(train[index].shape, (length, *size[1:]), strict=True)]
         t, y, x = (int(rng.integers(max(0, place) + 1)) for place in places)
-        clip, mirrored = train[index, t : t + size[0]], bool(rng.integers(2))
+        clip, mirrored = train[index][t : t + length], bool(rng.integers(2))
         if k % 2 and square:
             y, x = (place // 2 for place in places[1:])
             clip = transform(clip, rng.uniform(0, 360), mirrored)[:, y : y + size[1], x : x + size[2]]

@@ -23,7 +23,7 @@ def number(value) -> str:
     """Three digits; a dash for what is unknown."""
     if value is None or not np.isfinite(value):
         return "–"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
 def interval(ends: Sequence[float] | None) -> str:

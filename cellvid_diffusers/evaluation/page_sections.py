@@ -232,11 +232,13 @@ class="n synth">synthetic</th><th class="n">ratio</th><th class="n">interval</th
 def memorisation(details, sides, memory, pairs, omit_real_frames) -> str:
     """Share of copies, and the closest pairs as pictures."""
     found = details["memorisation"]
-    against = "the training clips" if memory is not None else "the real clips, as no training set was given"
+    against = "the real clips, as no training set was given"
+    if memory is not None:
+        against = f"{len(memory)} of {found['available']} training clips"
     pictures = ""
     if not omit_real_frames:
-        known = sides[0] if memory is None else memory
-        pictures = "".join(_pair(sides[1].frames[i], known.frames[m.train], m) for i, m in pairs)
+        known = sides[0].frames if memory is None else memory
+        pictures = "".join(_pair(sides[1].frames[i], known[m.train], m) for i, m in pairs)
         pictures = (
             "<p>The closest pairs: synthetic on the left, its nearest relative on the right.</p>"
             f'<div class="pairs">{pictures}</div>'

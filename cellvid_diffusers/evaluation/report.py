@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from . import page_sections
 from .clips import ClipSet
 from .export import plain, with_units
@@ -20,7 +22,7 @@ def write_report(
     out: Path,
     details: dict[str, Any],
     sides: tuple[ClipSet, ClipSet],
-    memory: ClipSet | None,
+    memory: list[np.ndarray] | None,
     *,
     omit_real_frames: bool = False,
 ) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import tifffile
 
 from cellvid_diffusers.data import patch_features, push_patches, write_patches
 from cellvid_diffusers.data.dataset import encode_row
-from cellvid_diffusers.evaluation.clips import ClipSet, dataset_splits, load_clips
+from cellvid_diffusers.evaluation.clips import ClipSet, dataset_splits, load_clips, load_training_clips
 from cellvid_diffusers.evaluation.examine import match_sizes, sizes_of
 from cellvid_diffusers.evaluation.export import with_units
 from cellvid_diffusers.io import write_ome_tiff
@@ -38,6 +38,26 @@ def test_generated_clips_know_their_cell_types(tmp_path, make_clips):
     rows = ["file_name,seed,cell_type", "video_00002.ome.tif,2,neuron", "video_00000.ome.tif,0,"]
     (folder / "metadata.csv").write_text("\n".join(rows))
     assert load_clips(folder).cell_types.tolist() == ["unknown", "unknown", "neuron"]
+
+
+def test_cell_types_are_listed_by_any_name_of_a_stack(tmp_path, make_clips):
+    (tmp_path / "synth").mkdir()
+    for i, clip in enumerate(make_clips(2)):
+        tifffile.imwrite(tmp_path / "synth" / f"clip{i}.tif", clip)
+    (tmp_path / "synth" / "metadata.csv").write_text("file_name,cell_type\nclip0.tif,neuron\nclip1.tif,glia\n")
+    assert load_clips(tmp_path / "synth").cell_types.tolist() == ["neuron", "glia"]
+
+
+def test_training_clips_stay_as_long_as_they_are(tmp_path, make_clips):
+    features = patch_features(["neuron"])
+    long, short = make_clips(1, frames=40)[0], make_clips(1, frames=6)[0]
+    rows = [encode_row(features, frames=clip, recording=str(len(clip))) for clip in (long, short)]
+    folder = write_patches({"train": rows}, tmp_path / "patches", features)
+    clips, count = load_training_clips(folder)
+    assert sorted(map(len, clips)) == [6, 40] and count == 2
+    assert len(load_training_clips(folder, max_clips=1)[0]) == 1
+    stacks = write_stacks(tmp_path / "stacks", make_clips(3))
+    assert load_training_clips(stacks, max_clips=2)[1] == 3
 
 
 def test_each_clip_keeps_its_own_scale(tmp_path, make_clips):

@@ -86,6 +86,15 @@ def test_copies_within_longer_clips_are_found(train, make_clips):
     assert min(m.similarity for m in matches) > 0.99
 
 
+def test_copies_are_found_in_training_clips_of_any_length(make_clips):
+    train = [*make_clips(6, 8).astype(np.float32), *make_clips(3, 9, frames=30).astype(np.float32)]
+    copies = np.stack([train[2], train[7][18:28]])
+    matches = nearest_training_clips(copies, train)
+    assert [(m.train, m.offset) for m in matches] == [(2, 0), (7, 18)]
+    assert min(m.similarity for m in matches) > 0.99
+    assert search_copies(copies, copies, train, np.arange(2))[0]["control"] == 1
+
+
 def test_planted_copies_of_frames_that_are_not_square_can_be_found(make_clips):
     train = make_clips(12, 7)[..., :40].astype(np.float32)
     assert search_copies(train[:2], train[:2], train, np.arange(2))[0]["control"] == 1
