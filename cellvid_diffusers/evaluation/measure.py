@@ -1,6 +1,6 @@
 """All tables of a set of clips: cells, neurites, tracks, events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -119,9 +119,7 @@ def measure_clips(
                 check_masks(masks[number], np.shape(video))
         except ValueError as error:
             raise ValueError(f"clip {number}: {error}") from None
-    sizes = (
-        [pixel_size_um] * len(videos) if pixel_size_um is None or np.isscalar(pixel_size_um) else list(pixel_size_um)
-    )
+    sizes = list(pixel_size_um) if isinstance(pixel_size_um, Iterable) else [pixel_size_um] * len(videos)
     if len(sizes) != len(videos):
         raise ValueError(f"pixel_size_um must be one, or as many as clips, {len(videos)}, got {len(sizes)}")
     clips = _Clips(videos, sizes, masks)

@@ -26,7 +26,7 @@ def test_tables_name_the_clip_and_keep_their_columns(clips):
     assert found.events[["clip", "cell_frames"]].values.tolist() == [[0, 4], [1, 0]]
     assert found.tracks["displacement_1"].item() == pytest.approx(2, abs=0.05)
     assert np.array_equal(found.masks[0], masks[0]) and len(found.masks) == 2
-    nothing = measure_clips(video[1:], masks=masks[1:], pixel_size_um=0.5, num_workers=0)
+    nothing = measure_clips(video[1:], masks=masks[1:], pixel_size_um=np.float32(0.5), num_workers=0)
     for name in TABLES:
         assert list(getattr(nothing, name)) == list(getattr(found, name))
         assert next(iter(getattr(found, name))) == "clip"
