@@ -44,7 +44,9 @@ def generate(
     out: Out,
     checkpoint: Annotated[str, typer.Option(help="Folder of a pipeline, or its Hub id.")] = CHECKPOINT,
     num_videos: Annotated[int, typer.Option(min=1, help="Number of clips.")] = 1,
-    num_frames: Annotated[int, typer.Option(min=1, help="Frames of each clip.")] = 10,
+    num_frames: Annotated[
+        int, typer.Option(min=1, help="Frames of each clip; of more than the checkpoint's, rolled out.")
+    ] = 10,
     height: Annotated[int | None, typer.Option(help="Height in pixels; the checkpoint's own without it.")] = None,
     width: Annotated[int | None, typer.Option(help="Width in pixels; the checkpoint's own without it.")] = None,
     num_inference_steps: Annotated[int, typer.Option(min=1, help="Denoising steps; students take their own.")] = 25,
@@ -235,6 +237,7 @@ def simulate(
         frame_interval_min=frame_interval_min,
         seed=seed,
     )
+    print(f"Wrote {num_videos} simulated clip(s) to {out}")
 
 
 @app.command()

@@ -1,7 +1,10 @@
 """Generated clips as files that Fiji, napari and a browser open."""
 
 import csv
+import re
 import shutil
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,12 @@ from tqdm import tqdm
 from .flow import flow_to_rgb
 from .flow.render import speed_of_full_colour
 from .io import contact_sheet, stretch_contrast, write_gif, write_mp4, write_ome_tiff
-from .pipelines import CellVideoPipeline
+from .pipelines import CellVideoPipeline, roll_out
 from .pipelines.classes import of_clips, value_of
 from .training_utils import keep_freed_memory
 
 CALIBRATION = ("pixel_size_um", "frame_interval_min")
+METADATA = "metadata.csv"
 SHOWN = 8
 """Clips on the contact sheet, at most."""
 
@@ -38,7 +42,7 @@ def generate_clips(
     Args:
         out (`Path`): Folder for `video_00000.ome.tif` (uint8, TYX), `flow_00000.npy` (T, H, W, 2; px/frame), previews
             as GIF and MP4 and `contact_sheet.png` at stretched contrast, and `metadata.csv` with the seed and the
-            classes of each file. Clips of an earlier run are removed from it.
+            classes of each file. Clips of an earlier run, which that lists, are removed from it.
         checkpoint (`str` or `Path`): Folder of a pipeline, or its Hub id.
         num_videos (`int`): Number of clips.
         batch_size (`int`): Clips made at a time; a clip is the same whatever it is.
@@ -47,8 +51,13 @@ def generate_clips(
             Challenge, `rois_00000.zip` for ImageJ, `outlines_00000.mp4`, and tables `cells_00000.csv`,
             `neurites_00000.csv` and `tracks_00000.csv`.
         device (`str`, *optional*): What torch calls it; a GPU where there is one.
-        **arguments: Of [`CellVideoPipeline.__call__`]; classes may be lists with one for each clip.
+        **arguments: Of [`CellVideoPipeline.__call__`]; classes may be lists with one for each clip. Of more frames than
+            the training clips had, clips are rolled out, if the checkpoint can.
+
+    Raises:
+        ValueError: If the folder holds clips that are no earlier run's, or an argument is out of range.
     """
+    check_folder(out)
     keep_freed_memory()
     pipe = CellVideoPipeline.from_pretrained(checkpoint)
     try:
@@ -56,6 +65,7 @@ def generate_clips(
     except (AssertionError, RuntimeError) as error:  # torch built without it, or no such name
         raise ValueError(f"device must be one that torch can use here, got {device} ({error})") from None
     pipe.set_progress_bar_config(desc="denoising", leave=False)
+    make = partial(roll_out, pipe) if must_be_rolled_out(pipe, arguments) else pipe
     out.mkdir(parents=True, exist_ok=True)
     videos: list[np.ndarray] = []
     flows: list[np.ndarray] = []
@@ -64,7 +74,7 @@ def generate_clips(
         for start in range(0, num_videos, batch_size):
             part = slice(start, min(start + batch_size, num_videos))
             seeds = range(seed, seed + num_videos)[part]
-            result = pipe(
+            result = make(
                 batch_size=len(seeds),
                 generator=[torch.Generator().manual_seed(each) for each in seeds],
                 **of_clips(arguments, part),
@@ -78,8 +88,8 @@ def generate_clips(
                 flow = None if result.flow is None else result.flow[offset]
                 known = {"seed": seeds[offset], **classes[offset]}
                 calibration = {name: value_of(pipe.config, name, known.get("cell_type")) for name in CALIBRATION}
+                write_metadata(out, start + offset, known)  # before the clip: what it lists, the next run removes
                 write_clip(out, start + offset, video, flow, **calibration, annotate=annotate)
-                write_metadata(out, start + offset, known)
                 if len(videos) < SHOWN:
                     videos.append(stretch_contrast(video))
                     flows.extend([] if flow is None else [flow])
@@ -93,14 +103,39 @@ def clip_label(index: int, classes: dict[str, str | None]) -> str:
     return "\n".join([f"clip {index}", *(name for name in classes.values() if name)])
 
 
+def must_be_rolled_out(pipe: CellVideoPipeline, arguments: Mapping[str, Any]) -> bool:
+    """Whether clips are longer than the training clips, and nothing is given that only one window can have."""
+    longest, asked = pipe.config.num_frames, arguments.get("num_frames")
+    alone = all(arguments.get(name) is None for name in ("frames", "frame_mask", "flow"))
+    return bool(longest and asked and asked > longest and alone and "prediction" in pipe.config.noise_patterns)
+
+
+def listed_clips(out: Path) -> list[str]:
+    """Numbers of the clips, `"00000"` and so on, that `metadata.csv` in a folder lists."""
+    if not (out / METADATA).is_file():
+        return []
+    with open(out / METADATA, newline="") as file:
+        names = [row.get("file_name") or "" for row in csv.DictReader(file)]
+    return [match[1] for match in (re.fullmatch(r"video_(\d{5})\.ome\.tif", name) for name in names) if match]
+
+
+def check_folder(out: Path) -> None:
+    """A `ValueError` if a folder holds clips that `metadata.csv` does not list, such as simulated ones."""
+    listed = {f"video_{number}.ome.tif" for number in listed_clips(out)}
+    others = [path.name for path in sorted(out.glob("video_[0-9]*.ome.tif")) if path.name not in listed]
+    if others:
+        raise ValueError(
+            f"out must be new, or hold clips of an earlier run, got {out} with {others[0]} of another kind"
+        )
+
+
 def remove_clips(out: Path) -> None:
-    """Remove what `generate_clips` has written to a folder before, by the names that it gives."""
-    number = "[0-9]" * 5
-    for stem in ("video", "flow", "rois", "outlines", "cells", "neurites", "tracks"):
-        for path in out.glob(f"{stem}_{number}.*"):
-            path.unlink()
-    for folder in out.glob(f"masks_{number}"):
-        shutil.rmtree(folder)
+    """Remove what `generate_clips` has written to a folder before."""
+    for number in listed_clips(out):
+        for stem in ("video", "flow", "rois", "outlines", "cells", "neurites", "tracks"):
+            for path in out.glob(f"{stem}_{number}.*"):
+                path.unlink()
+        shutil.rmtree(out / f"masks_{number}", ignore_errors=True)
 
 
 def write_clip(
@@ -139,7 +174,7 @@ def write_clip(
 def write_metadata(out: Path, index: int, known: dict[str, Any]) -> None:
     """A row of `metadata.csv`, as `datasets` reads it beside files; the first one begins the table."""
     row = {"file_name": f"video_{index:05d}.ome.tif", **known}
-    with open(out / "metadata.csv", "a" if index else "w", newline="") as file:
+    with open(out / METADATA, "a" if index else "w", newline="") as file:
         writer = csv.DictWriter(file, list(row))
         if index == 0:
             writer.writeheader()

@@ -22,13 +22,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recording", nargs="?", type=Path)
     parser.add_argument("--checkpoint", default=CHECKPOINT)
-    parser.add_argument("--cell-type", default="u373")
+    parser.add_argument("--cell-type", help="of those that the checkpoint knows")
     parser.add_argument("--downscale", type=int, default=1, help="of the recording, n x n pixels become one")
     parser.add_argument("--out", type=Path, default=Path("out/continued"))
     options = parser.parse_args()
     pipe = CellVideoPipeline.from_pretrained(options.checkpoint)
+    cell_type = options.cell_type or ("u373" if options.checkpoint == CHECKPOINT else None)
     if options.recording is None:
-        frame = pipe(cell_type=options.cell_type, generator=torch.Generator().manual_seed(0)).frames[0, 0]
+        frame = pipe(cell_type=cell_type, generator=torch.Generator().manual_seed(0)).frames[0, 0]
     else:
         whole = read_recording(options.recording, downscale=options.downscale).read([0])[0].astype(np.float32) / 255
         size = pipe.unet.config.sample_size
@@ -36,7 +37,7 @@ def main() -> None:
             parser.error(f"the recording must have at least {size} pixels a side, got {whole.shape}")
         y, x = ((side - size) // 2 for side in whole.shape)
         frame = whole[y : y + size, x : x + size]
-    out = pipe(first_frame=frame, cell_type=options.cell_type, batch_size=3, generator=torch.Generator().manual_seed(1))
+    out = pipe(first_frame=frame, cell_type=cell_type, batch_size=3, generator=torch.Generator().manual_seed(1))
     options.out.mkdir(parents=True, exist_ok=True)
     contact_sheet(out.frames, out.flow, path=options.out / "futures.png")
     print(f"Wrote {options.out / 'futures.png'}: three futures of one frame, and their flow")

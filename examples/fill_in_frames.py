@@ -21,13 +21,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clip", nargs="?", type=Path)
     parser.add_argument("--checkpoint", default=CHECKPOINT)
-    parser.add_argument("--cell-type", default="t98g")
+    parser.add_argument("--cell-type", help="of those that the checkpoint knows")
     parser.add_argument("--downscale", type=int, default=1, help="of the recording, n x n pixels become one")
     parser.add_argument("--out", type=Path, default=Path("out/filled_in"))
     options = parser.parse_args()
     pipe = CellVideoPipeline.from_pretrained(options.checkpoint)
+    cell_type = options.cell_type or ("t98g" if options.checkpoint == CHECKPOINT else None)
     if options.clip is None:
-        clip = pipe(cell_type=options.cell_type, generator=torch.Generator().manual_seed(3)).frames[0]
+        clip = pipe(cell_type=cell_type, generator=torch.Generator().manual_seed(3)).frames[0]
     else:
         frames = read_recording(options.clip, downscale=options.downscale).read(slice(10)).astype(np.float32) / 255
         size = pipe.unet.config.sample_size
@@ -37,7 +38,7 @@ def main() -> None:
         clip = frames[:, y : y + size, x : x + size]
     given = np.array([1, 1, 1, 0, 0, 0, 0, 1, 1, 1], bool)
     generator = torch.Generator().manual_seed(4)
-    drawn = pipe(frames=clip, frame_mask=given, cell_type=options.cell_type, generator=generator).frames[0]
+    drawn = pipe(frames=clip, frame_mask=given, cell_type=cell_type, generator=generator).frames[0]
     share = np.linspace(0, 1, 6)[1:-1, None, None]
     blended = clip.copy()
     blended[~given] = (1 - share) * clip[2] + share * clip[7]

@@ -20,17 +20,18 @@ def main() -> None:
     """Generate videos for the drawn flow and measure what they do."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", default=CHECKPOINT)
-    parser.add_argument("--cell-type", default="t98g")
+    parser.add_argument("--cell-type", help="of those that the checkpoint knows")
     parser.add_argument("--speed", type=float, default=1.5, help="pixels per frame")
     parser.add_argument("--out", type=Path, default=Path("out/flow_to_video"))
     options = parser.parse_args()
     pipe = CellVideoPipeline.from_pretrained(options.checkpoint)
+    cell_type = options.cell_type or ("t98g" if options.checkpoint == CHECKPOINT else None)
     size, frames = pipe.unet.config.sample_size, 10
     rows, columns = np.mgrid[:size, :size] / size - 0.5
     bump = np.exp(-(rows**2 + columns**2) / (2 * 0.2**2))
     flow = np.zeros((frames, size, size, 2), np.float32)
     flow[..., 0] = options.speed * bump
-    out = pipe(flow=flow, cell_type=options.cell_type, batch_size=4, generator=torch.Generator().manual_seed(0))
+    out = pipe(flow=flow, cell_type=cell_type, batch_size=4, generator=torch.Generator().manual_seed(0))
     options.out.mkdir(parents=True, exist_ok=True)
     contact_sheet(out.frames, out.flow, path=options.out / "filmed.png")
     measured = np.stack([np.asarray(dis_flow(each)) for each in out.frames])[:, 0]  # u: (clips, frames - 1, H, W)

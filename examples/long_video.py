@@ -17,13 +17,14 @@ def main() -> None:
     """Roll the model out, window by window."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", default=CHECKPOINT)
-    parser.add_argument("--cell-type", default="t98g")
+    parser.add_argument("--cell-type", help="of those that the checkpoint knows")
     parser.add_argument("--num-frames", type=int, default=60)
     parser.add_argument("--out", type=Path, default=Path("out/long_video"))
     options = parser.parse_args()
     pipe = CellVideoPipeline.from_pretrained(options.checkpoint)
+    cell_type = options.cell_type or ("t98g" if options.checkpoint == CHECKPOINT else None)
     generator = [torch.Generator().manual_seed(seed) for seed in range(2)]
-    out = roll_out(pipe, options.num_frames, batch_size=2, cell_type=options.cell_type, generator=generator)
+    out = roll_out(pipe, options.num_frames, batch_size=2, cell_type=cell_type, generator=generator)
     options.out.mkdir(parents=True, exist_ok=True)
     write_gif(options.out / "long_video.gif", np.concatenate(list(out.frames), axis=-1))
     contact_sheet(out.frames, out.flow, path=options.out / "long_video.png")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -19,6 +20,7 @@ from cellvid_diffusers.data import decode_frames, load_patches, motion, simulate
 from cellvid_diffusers.data.motion import video_flow
 from cellvid_diffusers.generation import generate_clips, overlay_flow
 from cellvid_diffusers.io import read_ctc, read_ome_tiff, write_ome_tiff
+from cellvid_diffusers.pipelines import roll_out
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,6 +63,23 @@ class TestGenerate:
         table = pd.read_csv(tmp_path / "metadata.csv")
         assert table["file_name"].tolist() == [f"video_{index:05d}.ome.tif" for index in range(3)]
         assert table["seed"].tolist() == [0, 1, 2]
+
+    def test_clips_longer_than_the_training_clips_are_rolled_out(self, tmp_path):
+        from test_cell_video import make_pipe
+
+        make_pipe(num_frames=6).save_pretrained(tmp_path / "pipe")
+        sizes = {"height": 32, "width": 32, "num_inference_steps": 2}
+        generate_clips(tmp_path / "out", checkpoint=tmp_path / "pipe", num_videos=1, num_frames=9, **sizes)
+        pipe = CellVideoPipeline.from_pretrained(tmp_path / "pipe")
+        rolled = roll_out(pipe, 9, generator=[torch.Generator().manual_seed(0)], **sizes)
+        np.testing.assert_array_equal(np.load(tmp_path / "out" / "flow_00000.npy"), rolled.flow[0])
+
+    def test_what_is_no_earlier_run_is_not_removed(self, checkpoint, tmp_path):
+        told = run("simulate", "--out", tmp_path / "s", "--size", 32, "--num-frames", 2).stdout
+        assert "Wrote 1 simulated clip" in told
+        before = sorted(tmp_path.rglob("*"))
+        told = run("generate", "--checkpoint", checkpoint, "--out", tmp_path / "s", exit_code=1).stderr
+        assert "out must be new, or hold clips of an earlier run" in told and sorted(tmp_path.rglob("*")) == before
 
     def test_each_cell_type_has_its_calibration(self, tmp_path):
         from test_cell_video import make_pipe

@@ -59,6 +59,7 @@ def make_pipeline(
         flow_strength=config["flow_strength"],
         motion_guidance_scale=config["motion_guidance_scale"],
         timesteps=config["timesteps"],
+        num_frames=config["num_frames"],
     )
 
 

@@ -6,6 +6,7 @@ Files are parquet, `data/SPLIT-00000-of-00001.parquet`, beside a README card, so
 folder, and the Hub shows it, with no code of ours.
 """
 
+import glob
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -237,7 +238,7 @@ def load_patches(name_or_folder: str | Path, split: str = "train", *, streaming:
     """
     folder = Path(name_or_folder)
     if folder.exists():
-        files = sorted(str(path) for path in folder.glob(f"data/{split}-*.parquet"))
+        files = sorted(glob.escape(str(path)) for path in folder.glob(f"data/{split}-*.parquet"))
         if not files:
             raise ValueError(f"data set must be a folder with data/{split}-*.parquet, got {folder}")
         # By name of a folder, `datasets` would return what it cached of any folder of that name before.

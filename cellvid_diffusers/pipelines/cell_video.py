@@ -9,18 +9,30 @@ import torch
 from diffusers import DiffusionPipeline
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.schedulers import SchedulerMixin
+from diffusers.utils import logging
 from diffusers.utils.torch_utils import randn_tensor
 from huggingface_hub import snapshot_download
 
 from .. import schedulers  # noqa: F401 (diffusers loads by name only what has been imported)
 from ..models import UNet3DModel
 from .arguments import check_scheduler, check_sizes, check_strengths, check_tensor_inputs, clip_generators
-from .classes import KINDS, Asked, draw_classes, names_of, nearest_cell_types, one_for_each_clip, video_scale
+from .classes import (
+    KINDS,
+    Asked,
+    check_classes,
+    draw_classes,
+    names_of,
+    nearest_cell_types,
+    one_for_each_clip,
+    video_scale,
+)
 from .conditions import Given, Pictures
 from .denoising import Denoising
 from .guidance import Guidance
 from .output import CellVideoPipelineOutput, as_output, check_output_type
 from .tiling import Tiling
+
+logger = logging.get_logger(__name__)
 
 StepEndCallback = Callable[[DiffusionPipeline, int, torch.Tensor, dict[str, torch.Tensor]], dict[str, torch.Tensor]]
 
@@ -47,6 +59,11 @@ class CellVideoPipeline(DiffusionPipeline):
         num_restarts (`int`), residual_noise (`float`), flow_strength (`float`), motion_guidance_scale (`float`): Of a
             call that names none: what the checkpoint's evaluation found best.
         timesteps (`list[int]`, *optional*): The only ones at which a distilled model (`distillation`) takes a step.
+        num_frames (`int`, *optional*): Frames of a training clip. Longer clips fade: `roll_out` makes them window by
+            window.
+
+    Raises:
+        ValueError: If the model does not know as many classes as `class_names` says.
     """
 
     model_cpu_offload_seq = "unet"
@@ -72,8 +89,10 @@ class CellVideoPipeline(DiffusionPipeline):
         flow_strength: float = 0.0,
         motion_guidance_scale: float = 1.0,
         timesteps: list[int] | None = None,
+        num_frames: int | None = None,
     ) -> None:
         super().__init__()
+        check_classes(class_names, unet.config.num_class_embeds)
         self.register_modules(unet=unet, scheduler=scheduler)
         self.register_to_config(
             video_mean=video_mean,
@@ -90,6 +109,7 @@ class CellVideoPipeline(DiffusionPipeline):
             flow_strength=flow_strength,
             motion_guidance_scale=motion_guidance_scale,
             timesteps=timesteps,
+            num_frames=num_frames,
         )
 
     @classmethod
@@ -171,7 +191,8 @@ class CellVideoPipeline(DiffusionPipeline):
         Generate clips.
 
         Args:
-            num_frames (`int`, defaults to 10): Frames of each clip.
+            num_frames (`int`, defaults to 10): Frames of each clip. Of more than the training clips had cells fade, and
+                a warning says so: see `roll_out`.
             height (`int`, *optional*), width (`int`, *optional*): Size in pixels; the model's `sample_size` if not
                 given.
             batch_size (`int`, defaults to 1): Number of clips.
@@ -233,6 +254,7 @@ class CellVideoPipeline(DiffusionPipeline):
             motion_guidance_scale = self.config.motion_guidance_scale
         check_sizes(self.unet.size_multiple, num_frames, height, width, batch_size, num_inference_steps)
         check_output_type(output_type)
+        self._warn_of_length(num_frames)
         check_scheduler(self.scheduler)
         check_strengths(
             self.config,
@@ -291,6 +313,14 @@ class CellVideoPipeline(DiffusionPipeline):
         self.maybe_free_model_hooks()
         made = as_output(output_type, video, motion)
         return CellVideoPipelineOutput(*made, classes=classes) if return_dict else made
+
+    def _warn_of_length(self, num_frames: int) -> None:
+        longest, in_windows = self.config.num_frames, self.tiling is not None and self.tiling.tile_frames
+        if longest and num_frames > longest and not in_windows:
+            logger.warning(
+                f"num_frames is {num_frames}, but training clips had {longest}: in longer ones cells fade. "
+                "cellvid_diffusers.pipelines.roll_out makes them window by window."
+            )
 
     def _draw_labels(
         self, asked: dict[str, Asked], given: Given, generators: list[torch.Generator]

@@ -11,6 +11,16 @@ KINDS = ("cell_type", "density", "maturity")
 Asked = str | Sequence[str | None] | None
 
 
+def check_classes(class_names: Mapping[str, Sequence[str]] | None, known: Sequence[int] | None) -> None:
+    """A `ValueError` unless a model that embeds as many classes of each kind as `known` says is that of the names."""
+    named = [len(names) for names in (class_names or {}).values()]
+    if named != list(known or []):
+        raise ValueError(
+            f"class_names must name the classes that the model knows, {list(known or [])}, got {named}; "
+            "from_pipe, and not components alone, makes another pipeline with all settings"
+        )
+
+
 def draw_classes(
     config: Any,
     asked: Mapping[str, Asked],

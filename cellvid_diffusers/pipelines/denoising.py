@@ -70,7 +70,7 @@ class Denoising:
             levels = self.conditions.levels(torch.tensor(level, device=clip.device))
             clean = without_residue(partial(predict, levels=levels), clip, level, self.scheduler)
             clip = self.conditions.impose(clean)
-        if flow_strength > 0 and clip.shape[1] > 1:
+        if flow_strength > 0 and clip.shape[1] > 1 and not bool(self.conditions.given[..., 1].all()):
             level = max(1, round(flow_strength * self.scheduler.config.num_train_timesteps) - 1)
             levels = self.conditions.levels(torch.tensor(level, device=clip.device))
             levels[..., 0] = 0

@@ -13,7 +13,7 @@ def roll_out(
     pipe: CellVideoPipeline,
     num_frames: int,
     *,
-    window: int = 10,
+    window: int | None = None,
     overlap: int = 4,
     generator: list[torch.Generator] | torch.Generator | None = None,
     output_type: str = "np",
@@ -25,7 +25,7 @@ def roll_out(
     Args:
         pipe ([`CellVideoPipeline`]): Pipeline whose checkpoint was trained for `prediction`.
         num_frames (`int`): Frames of the whole video, any number.
-        window (`int`): Frames that the model makes at a time; what it was trained on.
+        window (`int`, *optional*): Frames that the model makes at a time; what it was trained on, by default, or 10.
         overlap (`int`): Frames of a window that are given: the last ones of the window before. More remember motion
             better, fewer are faster.
         generator (`torch.Generator` or `list[torch.Generator]`, *optional*): As for the pipeline.
@@ -46,6 +46,7 @@ def roll_out(
         if name in arguments:
             raise ValueError(f"{name} cannot be given to a roll-out, which gives each window its own")
     check_output_type(output_type)
+    window = pipe.config.num_frames or 10 if window is None else window
     if not 1 <= overlap < window:
         raise ValueError(f"overlap must lie between 1 and window - 1 = {window - 1}, got {overlap}")
     first = min(window, num_frames)

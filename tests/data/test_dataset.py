@@ -45,7 +45,8 @@ def same(rows):
 
 @pytest.fixture
 def folder(tmp_path):
-    return write_patches({"train": [encode_row(FEATURES, **clip) for clip in CLIPS]}, tmp_path / "set", FEATURES)
+    rows = {"train": [encode_row(FEATURES, **clip) for clip in CLIPS]}
+    return write_patches(rows, tmp_path / "[1] *" / "set", FEATURES)
 
 
 @pytest.mark.parametrize("streaming", [False, True])

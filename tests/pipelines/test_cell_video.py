@@ -77,6 +77,38 @@ def test_size_defaults_to_the_models():
     assert make_pipe()(num_frames=1, num_inference_steps=1).frames.shape == (1, 1, 16, 16)
 
 
+def test_longer_clips_than_those_of_training_are_warned_of(caplog):
+    pipe = make_pipe(num_frames=4)
+    pipe(**SHORT)
+    assert not caplog.records
+    pipe(**SHORT | {"num_frames": 5})
+    assert "roll_out makes them window by window" in caplog.text
+
+
+def test_components_alone_make_no_pipeline_of_classes():
+    pipe = make_pipe(class_names={"cell_type": ["a", "b"], "density": ["x", "y", "z"]})
+    with pytest.raises(ValueError, match=r"class_names must name the classes that the model knows, \[2, 3\], got \[\]"):
+        CellVideoPipeline(**pipe.components)
+    assert CellVideoPipeline.from_pipe(pipe).config.class_names == pipe.config.class_names
+
+
+def test_flow_that_is_given_is_not_predicted_once_more(monkeypatch):
+    pipe, seen = make_pipe(flow_strength=0.9), []
+    monkeypatch.setattr(pipe.unet, "forward", _counting(pipe.unet.forward, seen))
+    for flow, evaluations in ((None, 4), (np.zeros((4, 16, 24, 2), np.float32), 3)):
+        seen.clear()
+        pipe(**SHORT, flow=flow)
+        assert len(seen) == evaluations
+
+
+def _counting(function, seen):
+    def counted(*args, **kwargs):
+        seen.append(None)
+        return function(*args, **kwargs)
+
+    return counted
+
+
 def test_video_only_model_has_no_flow():
     out = make_pipe(channels=1)(**SHORT)
     assert out.frames.shape == (1, 4, 16, 24) and out.flow is None
