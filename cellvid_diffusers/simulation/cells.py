@@ -215,8 +215,8 @@ def _make_clump(
                 relief=relief * core / np.float32(np.mean(parameters.dead_um)),
             )
         )
-        turn = rng.uniform(0, 2 * np.pi)
-        place = bodies[rng.integers(len(bodies))].centre + 1.5 * core * np.array([np.cos(turn), np.sin(turn)])
+        turn, beside = rng.uniform(0, 2 * np.pi), bodies[rng.integers(len(bodies))]
+        place = beside.centre + 1.5 * min(beside.core, core) * np.array([np.cos(turn), np.sin(turn)])
     return Cell(
         number=next(numbers.cells),
         kind="dead",

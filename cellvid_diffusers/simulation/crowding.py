@@ -10,6 +10,10 @@ MOBILITY = {"neuron": 0.5, "progenitor": 0.6, "glia": 0.25, "dead": 3.0}
 CLEARANCE = 1.06
 """Material radius within which another body's edge may not lie; 1 is this body's own edge."""
 
+SLACK_UM = 0.1
+"""What a push goes beyond the overlap. Pushed by the overlap alone, cells would come ever nearer to being free, and
+still not be."""
+
 
 def overlap(first: Cell, second: Cell) -> np.ndarray:
     """How far `first` has to move to leave `second`, `(2,)` um; zero if they do not overlap."""
@@ -63,6 +67,7 @@ def separate(before: list[Cell], after: list[Cell]) -> list[Cell]:
         for i, j in _near(after):
             push = overlap(after[i], after[j])
             if push.any():
+                push *= 1 + SLACK_UM / float(np.hypot(*push))
                 share = MOBILITY[after[i].kind] / (MOBILITY[after[i].kind] + MOBILITY[after[j].kind])
                 pushes[i] += share * push
                 pushes[j] -= (1 - share) * push

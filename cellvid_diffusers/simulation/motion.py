@@ -16,6 +16,9 @@ ROUNDED = 0.4
 CLEAVAGE = 0.6
 """Share of mitosis after which it draws apart into two."""
 
+SHRINKS = 0.8
+"""Radius of a daughter over its mother's when they part: about half of the volume."""
+
 SPREADING_MIN = 60.0
 """Time in which daughters spread again, min."""
 
@@ -116,7 +119,9 @@ def _advance(cell: Cell, world: World) -> Cell:
         turn = np.clip(turn, -0.06, 0.06) * 0.5
     rounding = 1.0 if freedom == 1 else np.exp(-minutes / 15)
     pull = np.exp(0.10 * freedom * (np.sin(stride) - np.sin(before)))
-    core = freedom * cell.core + (1 - freedom) * min(cell.core, parameters.round_um)
+    # A daughter spreads from the size at which it parted.
+    ball = min(cell.core, parameters.round_um * (SHRINKS if cell.mitosis is not None and cell.mitosis < 0 else 1))
+    core = freedom * cell.core + (1 - freedom) * ball
     body = replace(
         body,
         centre=body.centre + move * np.array([np.cos(heading), np.sin(heading)]),
@@ -149,13 +154,13 @@ def _apart(cell: Cell) -> float:
 
 
 def _draw_apart(cell: Cell, share: float) -> Cell:
-    """Halves shrink to 0.8 of the mother's radius, which keeps about half of its volume each, and part."""
+    """Halves shrink to `SHRINKS` of the mother's radius and part."""
     first, second = cell.bodies
     axis = first.centre - second.centre
     axis = axis / np.linalg.norm(axis)
     now = _apart(cell)
     then = min(2.3, now + 2.3 * share / (1 - CLEAVAGE))
-    shrink = 0.8 ** ((then - now) / 2.3)
+    shrink = SHRINKS ** ((then - now) / 2.3)
     core = first.core * shrink
     middle = (first.centre + second.centre) / 2
     bodies = tuple(
@@ -183,7 +188,7 @@ def _with_neurites(cell: Cell, obstacles: Obstacles, world: World) -> Cell:
         others = obstacles.near(neurite.nodes[-1], 12.0, cell.number)
         neurites.append(step_neurite(neurite, start, world.minutes, others, parameters, rng))
     stem = int(rng.integers(len(neurites)))
-    starts = rng.random() < world.maturity.branching_per_h * world.minutes / 60
+    starts = rng.random() < len(neurites) * world.maturity.branching_per_h * world.minutes / 60
     if starts and neurites[stem].length > 15:
         neurites.append(_branch(stem, neurites[stem].nodes, 2.5, cell.number, obstacles, world))
     return replace(cell, neurites=tuple(neurites))

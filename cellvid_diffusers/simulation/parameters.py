@@ -36,7 +36,7 @@ class Maturity:
     neurite_um: float
     """Mean length of a neurite at the first frame, um."""
     branching_per_h: float
-    """Branches that a neurite starts, 1/h."""
+    """Branches that a neurite longer than 15 um starts, 1/h."""
     motility: float
     """Factor on all speeds of migration and of changing outlines."""
     division_per_h: float

@@ -9,6 +9,9 @@ from scipy.spatial import cKDTree
 from .body import Body
 from .cells import Cell
 
+LEAST_RADIUS_PX = 0.8
+"""A line thinner than that is drawn so wide."""
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -110,12 +113,13 @@ def _draw_neurites(cells: list[Cell], following: list[Cell], scene: Scene, pixel
     if not inside.any():
         return
     near[tuple(np.rint(line[inside]).astype(int).T[::-1])] = 1
-    rows, columns = np.nonzero(cv2.dilate(near, np.ones((9, 9), np.uint8)))
+    reach = int(np.ceil(4 * max(float(radius.max()), LEAST_RADIUS_PX)))
+    rows, columns = np.nonzero(cv2.dilate(near, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)))
     pixels = np.stack([columns, rows], axis=1).astype(float)
     distance, nearest = cKDTree(line).query(pixels)
     # A line thinner than a pixel is drawn a pixel wide, with the path difference of its own cross-section.
     thick = radius[nearest]
-    drawn = np.maximum(thick, 0.8)
+    drawn = np.maximum(thick, LEAST_RADIUS_PX)
     profile = thick / drawn * np.exp(-0.5 * (1.3 * distance / drawn) ** 2)
     height = contrast[nearest] * 2 * thick * pixel_size_um * profile
     free = scene.bodies[rows, columns] != number[nearest]

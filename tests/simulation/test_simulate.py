@@ -150,6 +150,32 @@ def test_a_culture_can_begin_at_any_stage_of_division(share, cells, bodies):
         assert roundness(found[0]) == pytest.approx(min(1, share / 0.4))
 
 
+@pytest.mark.parametrize("kind", ["glia", "progenitor"])
+def test_daughters_part_spread_and_move_on(kind):
+    for seed in range(3):
+        numbers, rng, parameters = Numbers(), np.random.default_rng(seed), CultureParameters()
+        world = World(400.0, 10.0, parameters.maturities["mature"], parameters, numbers, rng)
+        mother = make_cell(kind, np.array([200.0, 200.0]), numbers, world.maturity, parameters, rng)
+        last = _live(amid_mitosis(mother, 0.9, world), 16, world)[-1][0]
+        assert len(last) == 2 and [cell.mitosis for cell in last] == [None, None]
+
+
+def test_cells_that_touch_go_on_moving(culture):
+    speed, inside = np.linalg.norm(culture.flow, axis=-1), culture.masks[:-1] > 0
+    assert (speed[inside] < 1e-4).mean() < 0.2
+
+
+def test_clumps_are_in_one_piece():
+    numbers, rng, parameters = Numbers(), np.random.default_rng(0), CultureParameters()
+    for _ in range(300):
+        clump = make_cell("dead", np.zeros(2), numbers, parameters.maturities["mature"], parameters, rng)
+        joined, rest = list(clump.bodies[:1]), list(clump.bodies[1:])
+        while rest:
+            beside = [b for b in rest if any(np.hypot(*(b.centre - j.centre)) < b.core + j.core for j in joined)]
+            assert beside
+            joined, rest = joined + beside, [b for b in rest if b not in beside]
+
+
 def test_divisions_come_as_often_in_the_first_frames_as_later():
     births, parameters = np.zeros(10, int), CultureParameters()
     maturity = replace(parameters.maturities["very_young"], progenitors=1.0, glia=0.0, division_per_h=0.3)
