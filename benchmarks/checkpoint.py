@@ -28,6 +28,7 @@ from scipy.stats import spearmanr
 from cellvid_diffusers import CellVideoPipeline
 from cellvid_diffusers.data.crowding import structured_share
 from cellvid_diffusers.evaluation.clips import load_clips
+from cellvid_diffusers.pipelines.classes import value_of
 from cellvid_diffusers.training_utils import keep_freed_memory
 
 ROOT = Path(__file__).parents[1]
@@ -38,7 +39,7 @@ Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 def rows_by_type(samples: dict[str, Sample]) -> Iterator[list[str]]:
     """Contrast and flow, a row for each cell type of each sample."""
     for name, (frames, flow, types) in samples.items():
-        for kind in (*sorted(set(types)), "all"):
+        for kind in dict.fromkeys([*sorted(set(types)), "all"]):
             chosen = np.flatnonzero((types == kind) | (kind == "all"))
             contrast = np.median([frames[index].std() for index in chosen])
             of_flow = flow_errors(frames[chosen], flow[chosen])
@@ -48,17 +49,17 @@ def rows_by_type(samples: dict[str, Sample]) -> Iterator[list[str]]:
 def rows_of_density(pipe: CellVideoPipeline, count: int) -> Iterator[list[str]]:
     """Structure of clips asked for at each density, and the correlation, by cell type."""
     names = pipe.config.class_names["density"]
-    for kind in pipe.config.class_names["cell_type"]:
+    for kind in pipe.config.class_names.get("cell_type", [None]):
         asked = [name for name in names for _ in range(count)]
         frames, *_ = generate(pipe, range(1000, 1000 + len(asked)), cell_type=[kind] * len(asked), density=asked)
-        spread = 255 * pipe.config.video_std[kind]
+        spread = 255 * value_of(pipe.config, "video_std", kind)
         shares = np.array([structured_share(video, spread) for video in frames])
         order = np.array([names.index(name) for name in asked])
         rng = np.random.default_rng(0)
         draws = (order * count + rng.integers(count, size=len(order)) for _ in range(2000))
         low, high = np.quantile([spearmanr(order[draw], shares[draw]).statistic for draw in draws], (0.025, 0.975))
         means = [f"{shares[order == level].mean():.2f}" for level in range(len(names))]
-        yield [kind, *means, f"{spearmanr(order, shares).statistic:.2f} [{low:.2f}, {high:.2f}]"]
+        yield [kind or "all", *means, f"{spearmanr(order, shares).statistic:.2f} [{low:.2f}, {high:.2f}]"]
 
 
 def main() -> None:
@@ -74,8 +75,12 @@ def main() -> None:
     keep_freed_memory()
     pipe = load_pipeline(arguments.checkpoint)
     real = load_clips(arguments.real, split="validation", max_clips=100)
-    generated = generate(pipe, range(arguments.clips), **asked_in_mix(pipe, real.cell_types, arguments.clips))
-    shape = generated[0].shape[1:]
+    asked = asked_in_mix(pipe, real.cell_types, arguments.clips)
+    frames, flow, types = generate(pipe, range(arguments.clips), **asked)
+    if flow is None:
+        parser.error(f"checkpoint must make flow, got {arguments.checkpoint}, which makes video alone")
+    shape = frames.shape[1:]
+    generated = frames, flow, np.full(len(frames), "all") if types is None else types
     real = real.crop(*shape)
     train = load_clips(arguments.train, split="train", max_clips=400).crop(*shape)
     mix, rng = names_in_mix(real.cell_types, arguments.clips), np.random.default_rng(0)
@@ -88,7 +93,7 @@ def main() -> None:
     lines += [f"Training clips ({len(chosen)}) against held-out ones ({len(real)}): {of_train}.\n"]
     head = ["clips", "cell type", "number", "contrast", "flow's error", "no flow's error", "correlation"]
     lines.append(table(head, rows_by_type({"generated": generated, "held out": of_real})))
-    if "density" in pipe.config.class_names:
+    if "density" in (pipe.config.class_names or {}):
         head = ["cell type", *pipe.config.class_names["density"], "Spearman"]
         lines += ["", table(head, rows_of_density(pipe, arguments.per_density))]
     arguments.out.write_text("\n".join(lines) + "\n")

@@ -35,7 +35,8 @@ def heading(results: dict[str, Any]) -> str:
         f"{', '.join(f'{load:.1f}' for _, load in each)}"
         for text, each in alike.items()
     )
-    shape = "4 x 32 x 32" if results["quick"] else "10 x 128 x 128, one at a time"
+    quick = [name for name, part in parts.items() if part["quick"]]
+    shape = "4 x 32 x 32" if "networks" in quick else "10 x 128 x 128, one at a time"
     return f"""# Benchmarks
 
 Written by `make bench` (`benchmarks/run.py`); the figures are in `benchmarks.json` beside this page. Nothing here is
@@ -47,7 +48,7 @@ Measured, part by part:
 
 Clips are {shape}. Candidates take turns in one process, after one round to warm up: median (fastest to slowest). What \
 takes longer than five seconds runs once. Everything of ours runs without `torch.compile`.\
-{" **Quick mode: tiny sizes, no figure to quote.**" if results["quick"] else ""}"""
+{f" **Quick mode of {', '.join(quick)}: tiny sizes, no figure to quote.**" if quick else ""}"""
 
 
 def told(part: dict[str, Any]) -> str:

@@ -159,10 +159,9 @@ def main() -> None:
             **gpu.measure(options.quick, repeats),
         }
     else:
-        results["quick"] = options.quick
         for name in options.only or PARTS:
             print(f"measuring {name}", flush=True)
-            results.setdefault("parts", {})[name] = describe(repeats)
+            results.setdefault("parts", {})[name] = describe(repeats) | {"quick": options.quick}
             PARTS[name](results, options.quick, repeats)
             written.write_text(json.dumps(results, indent=1) + "\n")
     written.write_text(json.dumps(results, indent=1) + "\n")

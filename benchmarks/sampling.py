@@ -33,7 +33,7 @@ def generate(
         out = pipe(batch_size=len(generator), generator=generator, **of_clips(arguments, part))
         frames.append((out.frames * 255).round().astype(np.uint8))
         flows.append(out.flow)
-        types += [each.get("cell_type") for each in out.classes or ()]
+        types += [each["cell_type"] for each in out.classes or () if "cell_type" in each]
     flow = None if flows[0] is None else np.concatenate(flows)
     return np.concatenate(frames), flow, np.array(types) if types else None
 

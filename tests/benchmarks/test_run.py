@@ -29,4 +29,4 @@ def test_quick_run_writes_both_files(tmp_path):
 def test_scaling_alone_projects_nothing_without_a_measured_step(tmp_path):
     run_benchmark("run.py", "--quick", "--only", "scaling", "--out", tmp_path)
     results = json.loads((tmp_path / "benchmarks.json").read_text())
-    assert "scaling" in results and "projection" not in results
+    assert "scaling" in results and "projection" not in results and results["parts"]["scaling"]["quick"]
