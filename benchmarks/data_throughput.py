@@ -10,24 +10,25 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
 from markdown import table
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from cellvid_diffusers.data import ClipDataset, ClipStream, ClipTransform, Scales, load_patches, prepare
 from cellvid_diffusers.simulation import simulate
 
 
-def prepared_per_second(recording: Path, out: Path, **options) -> float:
+def prepared_per_second(recording: Path, out: Path, **options: Any) -> float:
     """Patches per second of a preparation, start of the workers included."""
     start = time.perf_counter()
     report = prepare([recording], out, progress=False, reject=False, **options)
     return sum(report.rows.values()) / (time.perf_counter() - start)
 
 
-def read_per_second(clips, workers: int, count: int) -> float:
+def read_per_second(clips: Dataset, workers: int, count: int) -> float:
     """Clips per second of a loader, after its first batch."""
     batches = iter(DataLoader(clips, batch_size=8, num_workers=workers))
     next(batches)

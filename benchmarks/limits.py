@@ -7,6 +7,7 @@
 
 import math
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import torch
@@ -52,18 +53,11 @@ def layer_rate(network: nn.Module, bfloat16: bool, sample: torch.Tensor, repeats
         if kind == "conv":
             layout = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
             x, w = x.contiguous(memory_format=layout), w.contiguous(memory_format=layout)
-            function = {4: F.conv2d, 5: F.conv3d}[x.ndim]
-
-            def layer(function=function, x=x, w=w, stride=stride, padding=padding) -> torch.Tensor:
-                return function(x, w, stride=stride, padding=padding)
-
+            layer = partial({4: F.conv2d, 5: F.conv3d}[x.ndim], x, w, stride=stride, padding=padding)
             outputs = layer()
             work = 2 * outputs.numel() * math.prod(w_shape[1:])
         else:
-
-            def layer(x=x, w=w) -> torch.Tensor:
-                return x @ w
-
+            layer = partial(torch.matmul, x, w)
             work = 2 * layer().numel() * x_shape[1]
         with torch.no_grad():
             seconds += count * min(stopwatch(layer) for _ in range(repeats))

@@ -11,6 +11,7 @@ over the real-vs-real floor.
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ class Tasks:
     def video_to_flow(self) -> dict[str, float]:
         """The flow that the checkpoint finds in real clips against the flow seen in them."""
 
-        def answer(kind):
+        def answer(kind: str) -> tuple[np.ndarray, np.ndarray]:
             clips = self.clips[kind]
             return self.sample(kind, 0, frames=clips, num_frames=clips.shape[1]).flow, clips
 
@@ -117,7 +118,7 @@ class Tasks:
         """The same for the flow that came with the real clips: what can be reached."""
         return self._flow_errors(lambda kind: (self.flow[kind], self.clips[kind]))
 
-    def _flow_errors(self, answer) -> dict[str, float]:
+    def _flow_errors(self, answer: Callable[[str], tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
         rows = []
         for kind in self.kinds:
             flow, frames = answer(kind)

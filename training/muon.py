@@ -1,5 +1,7 @@
 """Muon: AdamW whose weight matrices are stepped along the nearest orthogonal matrix of their momentum."""
 
+from collections.abc import Callable, Iterable
+
 import torch
 
 
@@ -36,7 +38,14 @@ class Muon(torch.optim.AdamW):
         momentum (`float`): Of the orthogonal steps (Nesterov).
     """
 
-    def __init__(self, named_parameters, lr=1e-3, weight_decay=0.01, betas=(0.9, 0.99), momentum=0.95):
+    def __init__(
+        self,
+        named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
+        lr: float = 1e-3,
+        weight_decay: float = 0.01,
+        betas: tuple[float, float] = (0.9, 0.99),
+        momentum: float = 0.95,
+    ) -> None:
         groups = [
             {"params": [], "momentum": momentum},
             {"params": [], "momentum": None},
@@ -51,7 +60,7 @@ class Muon(torch.optim.AdamW):
             groups[0 if is_matrix else 1]["params"].append(parameter)
         super().__init__([group for group in groups if group["params"]], lr=lr, weight_decay=weight_decay, betas=betas)
 
-    def step(self, closure=None):
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Step the matrices, then leave the rest to AdamW."""
         for group in self.param_groups:
             if group["momentum"] is not None:

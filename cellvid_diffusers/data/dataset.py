@@ -57,7 +57,7 @@ def encode_row(
     frames: np.ndarray,
     flow: np.ndarray | None = None,
     masks: np.ndarray | None = None,
-    **scalars,
+    **scalars: Any,
 ) -> dict[str, Any]:
     """A row as it is stored.
 
@@ -216,7 +216,9 @@ def card_header(counts: Mapping[str, int]) -> str:
     )
 
 
-def load_patches(name_or_folder: str | Path, split: str = "train", *, streaming: bool = False, **kwargs) -> Dataset:
+def load_patches(
+    name_or_folder: str | Path, split: str = "train", *, streaming: bool = False, **kwargs: Any
+) -> Dataset:
     """A split of a patch data set from a folder or the Hub, pictures left encoded.
 
     Read rows with `decode_frames(row["frames"])` and `decode_flow(row)`, or through `ClipDataset`.

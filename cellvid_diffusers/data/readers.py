@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -218,7 +219,7 @@ def read_masks(path: str | Path, *, region: Sequence[int] | None = None, downsca
 
 
 def _open(
-    path: Path, *, channel: int | None = None, z: int | str | None = None, downscale: int = 1, **options
+    path: Path, *, channel: int | None = None, z: int | str | None = None, downscale: int = 1, **options: Any
 ) -> tuple[Source, LazyFrames]:
     """The file and its frames; whatever is wrong with it, one line that begins with its name."""
     if downscale < 1:

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from .events import EVENTS, compare_events
+from .measure import Measurements
 from .measures import Side, compare_directions, compare_lengths, compare_measure, decide
 from .neurites import of_known_direction, of_known_length
 
@@ -41,7 +42,7 @@ MEASURES = {
 } | {f"{event} per cell and frame": Measure("clips", None, event, "") for event in EVENTS}
 
 
-def clip_table(tables, motion: pd.DataFrame, num_frames: int) -> pd.DataFrame:
+def clip_table(tables: Measurements, motion: pd.DataFrame, num_frames: int) -> pd.DataFrame:
     """One row a clip: motion, cells in a frame, neurites in the clip, and events per cell and frame."""
     out = motion.set_index("clip").copy()
     for kind, column in (("living", "cells"), ("dead", "dead_cells")):
@@ -56,7 +57,7 @@ def clip_table(tables, motion: pd.DataFrame, num_frames: int) -> pd.DataFrame:
 
 
 def compare_all(
-    tables: Sequence,
+    tables: Sequence[Measurements],
     motion: Sequence[pd.DataFrame],
     sides: tuple[Side, Side],
     splits: Sequence,

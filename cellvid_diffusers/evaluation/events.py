@@ -27,12 +27,11 @@ def count_events(tracks: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         One row: ``appearances``, ``disappearances``, ``merges``, ``splits`` (counts), ``cell_frames`` (cells times
-        frames, by which counts are divided) and the four as ``..._rate`` per cell and frame (NaN without cells).
+        frames, by which counts are divided).
     """
     cell_frames = int(tracks["num_frames"].sum())
     counts = {name: int((tracks[column] == value).sum()) for name, (column, value) in EVENTS.items()}
-    rates = {f"{name}_rate": count / cell_frames if cell_frames else float("nan") for name, count in counts.items()}
-    return pd.DataFrame([counts | {"cell_frames": cell_frames} | rates])
+    return pd.DataFrame([counts | {"cell_frames": cell_frames}])
 
 
 def compare_events(

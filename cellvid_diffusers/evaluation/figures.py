@@ -7,6 +7,7 @@ Matplotlib draws in placeholder colours, which become CSS variables: real, synth
 import io
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -34,7 +35,7 @@ def _svg(figure: Figure, label: str) -> str:
     return text.replace("<svg", f'<svg role="img" aria-label="{label}" style="max-width:{width * 1.7:.0f}px"', 1)
 
 
-def _axes(width: float, height: float, **options) -> tuple[Figure, Axes]:
+def _axes(width: float, height: float, **options: Any) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height))
     axes = figure.add_subplot(**options)
     for spine in axes.spines.values():

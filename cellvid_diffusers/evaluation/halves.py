@@ -26,7 +26,7 @@ def group_clips(
     *,
     kinds: ArrayLike | None = None,
     positions: np.ndarray | None = None,
-    times=None,
+    times: np.ndarray | None = None,
     size: Sequence[int] = (0, 0, 0),
 ) -> Grouping:
     """Groups that are independent of each other as far as the data allow, and the strata to split within.

@@ -13,7 +13,7 @@ same search: cells of one kind resemble each other, and only what goes beyond th
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -115,7 +115,9 @@ def _nearest_of_one_length(
     return matches
 
 
-def _nearest_of_pieces(clips, train, exclude, candidates) -> list[Match]:
+def _nearest_of_pieces(
+    clips: np.ndarray, train: np.ndarray, exclude: np.ndarray | None, candidates: int
+) -> list[Match]:
     """The nearest training clip of any piece of each clip that is as long as a training clip."""
     length = train.shape[1]
     starts = {*range(0, clips.shape[1] - length, max(1, length // 3)), clips.shape[1] - length}
@@ -127,7 +129,14 @@ def _nearest_of_pieces(clips, train, exclude, candidates) -> list[Match]:
     return [max(each, key=lambda match: match.similarity) for each in zip(*found, strict=True)]
 
 
-def _aligned(clip, train, places: list[Match], scale: int, turns=(0,), delays=(0,)) -> list[Match]:
+def _aligned(
+    clip: np.ndarray,
+    train: np.ndarray,
+    places: list[Match],
+    scale: int,
+    turns: Iterable[float] = (0,),
+    delays: Iterable[int] = (0,),
+) -> list[Match]:
     """Each place at the best shift about it, with the best of some further `turns`, degrees, and `delays`, frames; the
     most similar first."""
     near = [
@@ -162,7 +171,14 @@ def _band_pass(clips: np.ndarray, wide: float, factor: float) -> np.ndarray:
     return out
 
 
-def _coarse(clips, train, orientations, scale, exclude, candidates) -> list[list[Match]]:
+def _coarse(
+    clips: np.ndarray,
+    train: np.ndarray,
+    orientations: list[tuple[int, bool]],
+    scale: int,
+    exclude: np.ndarray | None,
+    candidates: int,
+) -> list[list[Match]]:
     """For each clip the training frames with the best window for the inner part of its middle frame, in any
     orientation, and that window, to the coarse pixel; at most `candidates`, the best first."""
     middle = clips.shape[1] // 2
@@ -226,7 +242,9 @@ def _normalise(rows: np.ndarray) -> np.ndarray:
     return rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-6 * np.sqrt(rows.shape[1]))
 
 
-def _align(clip, train, offset, shift, scale, oblique) -> tuple[float, tuple[int, int]]:
+def _align(
+    clip: np.ndarray, train: np.ndarray, offset: int, shift: tuple[int, int], scale: int, oblique: bool
+) -> tuple[float, tuple[int, int]]:
     """Correlation over the common frames and pixels at the best shift within a coarse pixel of `shift`.
 
     The shift is found on the inner part of the middle frame. An `oblique` clip, whose corners came from outside, is

@@ -19,7 +19,7 @@ def controls_seen(family: str, controls: dict) -> str:
     return f"missed: {', '.join(missed)}; do not trust it here" if missed else f"sees {', '.join(meant)}"
 
 
-def number(value) -> str:
+def number(value: float | None) -> str:
     """Three digits; a dash for what is unknown."""
     if value is None or not np.isfinite(value):
         return "–"

@@ -4,17 +4,24 @@
 """
 
 import html
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from . import figures
-from .clips import UNKNOWN
+from .clips import UNKNOWN, ClipSet
 from .compare import MEASURES
+from .measure import Measurements
 from .memorisation import COPY, Match, transform
 from .neurites import of_known_direction, of_known_length
 from .page_parts import badge, controls_seen, counted, interval, number, p_value, percent, png, spread, sprite
 from .statistics import kaplan_meier
+
+Details = dict[str, Any]
+Tables = Sequence[Measurements]
+Sides = tuple[ClipSet, ClipSet]
 
 FAMILY_WORDS = {
     "appearance": "what a single frame looks like: brightness, contrast, detail at several scales",
@@ -23,7 +30,7 @@ FAMILY_WORDS = {
 }
 
 
-def head(details) -> str:
+def head(details: Details) -> str:
     """What was compared with what, and the result in three sentences."""
     verdicts = [row["verdict"] for row in details["measures"].values()]
     counts = {v: verdicts.count(v) for v in ("equivalent", "different", "inconclusive")}
@@ -46,7 +53,7 @@ class="inconclusive">{counts["inconclusive"]}</b> cannot be decided with these r
 ({percent(details["memorisation"]["copy_share_real"])} of the real ones do so of clips from elsewhere).</p></div>"""
 
 
-def mix_sentence(mix) -> str:
+def mix_sentence(mix: dict[str, Any]) -> str:
     """The cell types of both sides, and what was left out for them to agree."""
     if UNKNOWN in mix["real"] | mix["synth"]:
         return "Not both sides tell their cell types."
@@ -62,7 +69,7 @@ def mix_sentence(mix) -> str:
     )
 
 
-def players(sides, omit_real_frames) -> str:
+def players(sides: Sides, omit_real_frames: bool) -> str:
     """Eight clips of each side, played together."""
     shown = [(sides[0], "real", "Real"), (sides[1], "synth", "Synthetic")]
     note = ""
@@ -71,7 +78,9 @@ def players(sides, omit_real_frames) -> str:
         note = '<p class="soft">Recorded frames are left out of this page because they may not be passed on.</p>'
     columns = "".join(
         f'<div><p class="{kind}">{name}</p><div class="clips">'
-        + "".join(f'<div class="clip" style="background-image:url({sprite(c)})"></div>' for c in spread(clips.frames))
+        + "".join(
+            f'<div class="clip" style="background-image:url({sprite(c)})"></div>' for c in spread(list(clips.frames))
+        )
         + "</div></div>"
         for clips, kind, name in shown
     )
@@ -83,7 +92,7 @@ def players(sides, omit_real_frames) -> str:
 <div class="players"{style}>{columns}</div></div>"""
 
 
-def distances(details) -> str:
+def distances(details: Details) -> str:
     """The three distances over their floor, beside the spoilt clips."""
     rows = "".join(
         f'<tr class="{"" if d["trusted"] else "untrusted"}"><td><b>{name}</b><br>'
@@ -113,7 +122,7 @@ interval</th> <th>verdict</th><th>controls</th></tr>{rows}</table>
 <table><tr><th>real clips, spoilt</th>{heads}</tr>{control_rows}</table></details></div>"""
 
 
-def verdicts(details) -> str:
+def verdicts(details: Details) -> str:
     """Every measure with its verdict, effect and corrected p."""
     rows = []
     for name, row in sorted(details["measures"].items(), key=lambda item: item[1]["verdict"]):
@@ -139,7 +148,7 @@ variable recordings to say. A large p alone never means "the same". p is correct
 class="n">p</th></tr>{"".join(rows)}</table></div>"""
 
 
-def table2(details) -> str:
+def table2(details: Details) -> str:
     """The paper's tests over cells beside those over whole videos."""
     sound = details["measures"]
     names = {
@@ -164,7 +173,7 @@ t-test over cells</th><th class="n">whole videos</th> <th class="n">dead cell, t
 class="n">whole videos</th></tr>{rows}</table></div>"""
 
 
-def shapes(tables) -> str:
+def shapes(tables: Tables) -> str:
     """Outlines and violins of living and dead cells."""
     found = {kind: [figures.cell_outlines(t.masks, t.cells, kind) for t in tables] for kind in ("living", "dead")}
     shapes = {kind: [spread(s, 80) for s in pair] for kind, pair in found.items() if any(pair)}
@@ -182,7 +191,7 @@ def shapes(tables) -> str:
 <div class="card">{figures.outlines(shapes)}</div><div class="card">{figures.violins(pairs, units)}</div>"""
 
 
-def neurites(details, tables) -> str:
+def neurites(details: Details, tables: Tables) -> str:
     """Directions and lengths, those cut off counted as such."""
     found, lengths = details["directions"], details["lengths"]
     if found is None or lengths is None:
@@ -214,7 +223,7 @@ cut off counted as such; neurites whose soma is out of view are left out of them
 class="n real">real</th><th class="n synth">synthetic</th></tr>{rows}</table></div>"""
 
 
-def events(details) -> str:
+def events(details: Details) -> str:
     """Appearances, disappearances, merges and splits per cell and frame."""
     rows = "".join(
         f'<tr><td>{event}</td><td class="n">{r["real"]:.2f}</td><td class="n">{r["synth"]:.2f}</td>'
@@ -229,7 +238,13 @@ is wide where events are few.</p> <div class="card"><table><tr><th>event</th><th
 class="n synth">synthetic</th><th class="n">ratio</th><th class="n">interval</th></tr>{rows} </table></div>"""
 
 
-def memorisation(details, sides, memory, pairs, omit_real_frames) -> str:
+def memorisation(
+    details: Details,
+    sides: Sides,
+    memory: list[np.ndarray] | None,
+    pairs: list[tuple[int, Match]],
+    omit_real_frames: bool,
+) -> str:
     """Share of copies, and the closest pairs as pictures."""
     found = details["memorisation"]
     against = "the real clips, as no training set was given"
@@ -263,7 +278,7 @@ def _pair(clip: np.ndarray, train: np.ndarray, match: Match) -> str:
     return f'<div class="pair">{images}<div>correlation {match.similarity:.2f}</div></div>'
 
 
-def giveaways(details) -> str:
+def giveaways(details: Details) -> str:
     """How well a classifier tells the sides apart, and by what; density and coverage."""
     rows = "".join(
         f'<tr><td>{family}</td><td class="n">{c["auc"]:.2f}</td><td>'
@@ -285,7 +300,7 @@ real variety they reach (1 is best).</p> <div class="card"><table><tr><th>by</th
 <th>synthetic clips have</th><th class="n">density</th> <th class="n">coverage</th></tr>{rows}</table>{learned}</div>"""
 
 
-def flow(details) -> str:
+def flow(details: Details) -> str:
     """Agreement of the generated flow with the flow of the generated frames; empty without flow."""
     found = details["flow_agreement"]
     if found is None:
@@ -297,13 +312,13 @@ used: it explains <b>{percent(max(found["explained"], 0))}</b> of the motion; er
 no motion at all; cosine {found["cosine"]:.2f}.</p></div>"""
 
 
-def distrust(details) -> str:
+def distrust(details: Details) -> str:
     """Reasons, found in these very clips, to doubt the figures."""
     items = "".join(f"<li>{html.escape(text)}</li>" for text in details["caveats"])
     return f"<h2>What to distrust in this report</h2><div class='card'><ul>{items}</ul></div>"
 
 
-def methods(details) -> str:
+def methods(details: Details) -> str:
     """How each figure came about."""
     return f"""<h2>How it was done</h2><div class="card soft">
 <p>{html.escape(details["how"])} Distances are unbiased energy distances of hand-made features, without any

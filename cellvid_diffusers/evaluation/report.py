@@ -14,6 +14,8 @@ import numpy as np
 from . import page_sections
 from .clips import ClipSet
 from .export import plain, with_units
+from .measure import Measurements
+from .memorisation import Match
 
 TEMPLATE = Path(__file__).with_name("report_template.html")
 
@@ -28,8 +30,8 @@ def write_report(
 ) -> dict[str, Any]:
     """Write all files of the report into `out`; returns what `report.json` holds."""
     out.mkdir(parents=True, exist_ok=True)
-    tables = details.pop("tables")
-    pairs = details.pop("pairs")
+    tables, pairs = details["tables"], details["pairs"]
+    details = {name: found for name, found in details.items() if name not in ("tables", "pairs")}
     report = plain(
         {
             "distances": {
@@ -63,7 +65,14 @@ def write_report(
     return report
 
 
-def _sections(details, tables, sides, memory, pairs, omit_real_frames) -> list[str]:
+def _sections(
+    details: dict[str, Any],
+    tables: list[Measurements],
+    sides: tuple[ClipSet, ClipSet],
+    memory: list[np.ndarray] | None,
+    pairs: list[tuple[int, Match]],
+    omit_real_frames: bool,
+) -> list[str]:
     return [
         page_sections.head(details),
         page_sections.players(sides, omit_real_frames),
