@@ -50,9 +50,10 @@ def write_cells(
 
     Args:
         video (`np.ndarray` of shape `(F, H, W)`, uint8): Grey levels.
-        path (`Callable`): Where to write `"masks"` (a folder of labels in the layout of the Cell Tracking Challenge),
-            `"rois.zip"` (outlines for ImageJ), `"outlines.mp4"` (see `draw_outlines`), `"cells.csv"` (a row for each
-            cell in each frame), `"neurites.csv"` (a row for each neurite in each frame) and `"tracks.csv"`. Names of
+        path (`Callable`): Where to write `"masks"` (a folder of labels in the layout of the Cell Tracking Challenge,
+            tracks without parents: pieces that split off are not told from daughters), `"rois.zip"` (outlines for
+            ImageJ), `"outlines.mp4"` (see `draw_outlines`), `"cells.csv"` (a row for each cell in each frame),
+            `"neurites.csv"` (a row for each neurite in each frame) and `"tracks.csv"` (see `link_cells`). Names of
             columns carry units; angles are in radians.
         pixel_size_um (`float`, *optional*), frame_interval_min (`float`, *optional*): Add columns in µm and minutes;
             the pixel size also serves `segment_cells`.

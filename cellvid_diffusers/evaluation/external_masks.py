@@ -66,7 +66,10 @@ def read_masks(path: str | Path, shape: Sequence[int]) -> np.ndarray:
         case ".npy":
             masks = np.load(path, allow_pickle=False)
         case ".npz":
-            masks = np.load(path, allow_pickle=False)["masks"]
+            arrays = np.load(path, allow_pickle=False)
+            if "masks" not in arrays:
+                raise ValueError(f"an .npz must hold masks, got {sorted(arrays)} in {path}")
+            masks = arrays["masks"]
         case ".zip" | ".roi":
             masks = read_imagej_rois(path, shape)
         case other:
@@ -98,6 +101,8 @@ def read_imagej_rois(path: str | Path, shape: Sequence[int]) -> np.ndarray:
     if path.suffix.lower() == ".zip":
         with zipfile.ZipFile(path) as archive:
             entries = {name: archive.read(name) for name in archive.namelist() if name.lower().endswith(".roi")}
+        if not entries:
+            raise ValueError(f"a .zip must hold ImageJ outlines (.roi), got none in {path}")
     else:
         entries = {path.name: path.read_bytes()}
     masks = np.zeros(tuple(shape), np.int32)

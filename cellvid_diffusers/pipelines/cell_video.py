@@ -196,8 +196,8 @@ class CellVideoPipeline(DiffusionPipeline):
             height (`int`, *optional*), width (`int`, *optional*): Size in pixels; the model's `sample_size` if not
                 given.
             batch_size (`int`, defaults to 1): Number of clips.
-            num_inference_steps (`int`, defaults to 25): Denoising steps. A distilled checkpoint takes its own few
-                (`config.timesteps`), whatever is asked for.
+            num_inference_steps (`int`, defaults to 25): Denoising steps; below 12 cells suffer (docs/sampler.md). A
+                distilled checkpoint takes its own few (`config.timesteps`), whatever is asked for.
             first_frame (`np.ndarray` or `torch.Tensor` of shape `(H, W)` or `(batch_size, H, W)`, *optional*):
                 Frame to start from, in [0, 1]; or a picture (`PIL.Image.Image`, 8-bit), or one for each clip.
             frames (`np.ndarray` or `torch.Tensor` of shape `(F, H, W)` or `(batch_size, F, H, W)`, *optional*):

@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 import roifile
@@ -83,6 +85,18 @@ def test_unknown_formats_and_pickles_are_refused(tmp_path):
         read_masks(tmp_path / "cells_seg.npy", SHAPE)
     with pytest.raises(ValueError, match="Iout"):
         decode_roi(b"nonsense")
+
+
+def test_archives_without_masks_are_refused(tmp_path):
+    np.savez(tmp_path / "other.npz", labels=np.zeros((2, 8, 8), int))
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+        archive.writestr("a.png", b"")
+    for name, rule in (
+        ("other.npz", r"must hold masks, got \['labels'\]"),
+        ("pictures.zip", "must hold ImageJ outlines"),
+    ):
+        with pytest.raises(ValueError, match=rule):
+            read_masks(tmp_path / name, (2, 8, 8))
 
 
 def test_composite_outlines_are_not_taken_for_their_box():
