@@ -147,26 +147,40 @@ def measure_drift(frames: Iterable[np.ndarray], contrast: float = 0.0) -> np.nda
     ValueError
         If a frame has nothing in common with the last good one before.
     """
-    places, at, key, before = [], np.zeros(2), None, None
+    places, at, follower = [], np.zeros(2), _Follower()
     for frame in frames:
         if not blank_frames(frame[None], contrast)[0]:
             reduction = max(1, max(frame.shape) // 512)
             small = cv2.resize(frame, None, fx=1 / reduction, fy=1 / reduction, interpolation=cv2.INTER_AREA)
-            current = _fine_structure(small)
-            if before is None or key is None:
-                key, key_at, alike = current, at, None
-            else:
-                moved, likeness = _shift(key, current)
-                if alike is not None and likeness < KEPT * alike:
-                    key, key_at, alike = before, at, None
-                    moved, likeness = _shift(key, current)
-                if likeness < LEAST_LIKENESS:
-                    raise ValueError("drift can be measured only where successive frames resemble each other")
-                alike = likeness if alike is None else alike
-                at = key_at + reduction * moved
-            before = current
+            at = reduction * follower.place(_fine_structure(small))
         places.append(at)
     return np.rint(places).astype(np.int64).reshape(-1, 2)
+
+
+class _Follower:
+    """Lays pictures over a key picture, and takes the one before for the key when too little of it is left."""
+
+    def __init__(self) -> None:
+        self.key: np.ndarray | None = None
+        self.before: np.ndarray | None = None
+        self.alike: float | None = None  # the first picture's correlation with the key
+        self.key_at = self.at = np.zeros(2)
+
+    def place(self, current: np.ndarray) -> np.ndarray:
+        """Where (y, x) the next picture lies against the first."""
+        if self.key is None:
+            self.key = current
+        else:
+            moved, likeness = _shift(self.key, current)
+            if self.before is not None and self.alike is not None and likeness < KEPT * self.alike:
+                self.key, self.key_at, self.alike = self.before, self.at, None
+                moved, likeness = _shift(self.key, current)
+            if likeness < LEAST_LIKENESS:
+                raise ValueError("drift can be measured only where successive frames resemble each other")
+            self.alike = likeness if self.alike is None else self.alike
+            self.at = self.key_at + moved
+        self.before = current
+        return self.at
 
 
 def _fine_structure(frame: np.ndarray) -> np.ndarray:
