@@ -74,7 +74,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     keep_freed_memory()
     pipe = load_pipeline(arguments.checkpoint)
-    real = load_clips(arguments.real, split="validation", max_clips=100)
+    real = load_clips(arguments.real, split="validation", max_clips=200).apart()[0]
     asked = asked_in_mix(pipe, real.cell_types, arguments.clips)
     frames, flow, types = generate(pipe, range(arguments.clips), **asked)
     if flow is None:

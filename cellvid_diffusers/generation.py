@@ -107,7 +107,7 @@ def must_be_rolled_out(pipe: CellVideoPipeline, arguments: Mapping[str, Any]) ->
     """Whether clips are longer than the training clips, and nothing is given that only one window can have."""
     longest, asked = pipe.config.num_frames, arguments.get("num_frames")
     alone = all(arguments.get(name) is None for name in ("frames", "frame_mask", "flow"))
-    return bool(longest and asked and asked > longest and alone and "prediction" in pipe.config.noise_patterns)
+    return bool(longest and asked and asked > longest > 1 and alone and "prediction" in pipe.config.noise_patterns)
 
 
 def listed_clips(out: Path) -> list[str]:
@@ -116,17 +116,22 @@ def listed_clips(out: Path) -> list[str]:
         return []
     with open(out / METADATA, newline="") as file:
         names = [row.get("file_name") or "" for row in csv.DictReader(file)]
-    return [match[1] for match in (re.fullmatch(r"video_(\d{5})\.ome\.tif", name) for name in names) if match]
+    return [match[1] for match in (re.fullmatch(r"video_(\d{5,})\.ome\.tif", name) for name in names) if match]
 
 
 def check_folder(out: Path) -> None:
-    """A `ValueError` if a folder holds clips that `metadata.csv` does not list, such as simulated ones."""
+    """A `ValueError` if a folder holds clips that are no earlier run's, such as a simulated data set's.
+
+    An interrupted run may have left one that is not listed, with its GIF.
+    """
     listed = {f"video_{number}.ome.tif" for number in listed_clips(out)}
-    others = [path.name for path in sorted(out.glob("video_[0-9]*.ome.tif")) if path.name not in listed]
-    if others:
-        raise ValueError(
-            f"out must be new, or hold clips of an earlier run, got {out} with {others[0]} of another kind"
-        )
+    for path in sorted(out.glob("video_[0-9]*.ome.tif")):
+        ours = (out / path.name.replace(".ome.tif", ".gif")).exists() and not (out / "data").exists()
+        if path.name not in listed and not ours:
+            raise ValueError(
+                f"out must be new, or hold clips of an earlier run, got {out} with another {path.name}: "
+                "choose another folder, or move that away"
+            )
 
 
 def remove_clips(out: Path) -> None:

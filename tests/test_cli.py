@@ -74,6 +74,20 @@ class TestGenerate:
         rolled = roll_out(pipe, 9, generator=[torch.Generator().manual_seed(0)], **sizes)
         np.testing.assert_array_equal(np.load(tmp_path / "out" / "flow_00000.npy"), rolled.flow[0])
 
+    @pytest.mark.parametrize("longest", [1, 4])
+    def test_short_windows_are_no_obstacle(self, longest, tmp_path):
+        from test_cell_video import make_pipe
+
+        make_pipe(num_frames=longest).save_pretrained(tmp_path / "pipe")
+        generate(tmp_path / "out", tmp_path / "pipe", "--num-frames", 6)
+        assert np.load(tmp_path / "out" / "flow_00000.npy").shape == (6, 32, 32, 2)
+
+    def test_a_clip_that_an_interrupted_run_left_does_not_stop_the_next(self, checkpoint, tmp_path):
+        generate(tmp_path, checkpoint)
+        (tmp_path / "metadata.csv").unlink()
+        generate(tmp_path, checkpoint)
+        assert pd.read_csv(tmp_path / "metadata.csv")["file_name"].tolist() == ["video_00000.ome.tif"]
+
     def test_what_is_no_earlier_run_is_not_removed(self, checkpoint, tmp_path):
         told = run("simulate", "--out", tmp_path / "s", "--size", 32, "--num-frames", 2).stdout
         assert "Wrote 1 simulated clip" in told
@@ -222,14 +236,14 @@ def test_flow_takes_flicker_out(tmp_path):
 
 
 def test_flow_names_frames_that_show_nothing(tmp_path):
-    video = np.array(simulate(num_frames=5, size=64, seed=0).video)
+    video = np.array(simulate(num_frames=5, size=64, seed=1).video)
     write_ome_tiff(tmp_path / "whole.ome.tif", video)
-    video[3] = np.random.default_rng(0).integers(2, 6, video[3].shape)
+    video[2:] = np.random.default_rng(0).integers(2, 6, video[2:].shape)
     write_ome_tiff(tmp_path / "dark.ome.tif", video)
     said = {name: run("flow", tmp_path / f"{name}.ome.tif", "--out", tmp_path / name) for name in ("whole", "dark")}
-    assert said["whole"].stderr == "" and "frames [3] show nothing" in said["dark"].stderr
-    fields = [np.load(tmp_path / name / "flow.npy")[:2] for name in said]
-    np.testing.assert_allclose(fields[0], fields[1], atol=0.1)
+    assert said["whole"].stderr == "" and "frames [2, 3, 4] show nothing" in said["dark"].stderr
+    fields = [np.load(tmp_path / name / "flow.npy")[0] for name in said]
+    np.testing.assert_allclose(fields[0], fields[1], atol=0.1)  # up to 2.6 if their level were the recording's
 
 
 def test_flow_of_a_faint_picture_that_shifts_as_a_whole(tmp_path):

@@ -30,6 +30,7 @@ def caveats(details: dict[str, Any]) -> list[str]:
         *_of_distances(details["distances"]),
         *_of_copies(details["memorisation"]),
         *_of_cells(details["tables"], details["lengths"]),
+        *_of_left_out(details["measures"]),
     ]
 
 
@@ -137,3 +138,12 @@ def _of_cells(tables: Sequence[Any], lengths: dict[str, Any] | None) -> Iterator
     )
     if lengths is not None and max(lengths["censored"]) > MANY_CENSORED:
         yield "Many neurites leave the frame: their median length rests on few that are seen whole."
+
+
+def _of_left_out(measures: dict[str, dict[str, Any]]) -> Iterator[str]:
+    names: dict[str, list[str]] = {}
+    for name, row in measures.items():
+        for kind in row.get("left_out", ()):
+            names.setdefault(kind, []).append(name)
+    for kind, found in names.items():
+        yield f"Of {kind} one side has a single unit with a value of {', '.join(found)}: compared without that type."

@@ -175,7 +175,11 @@ def load_training_clips(side: str | Path, *, max_clips: int = 2000, seed: int = 
         clips = load_clips(side, max_clips=max_clips, seed=seed)
         return list(clips.frames), len(_stacks(Path(side)))
     rows = load_patches(side, split=_split_of(side, "train" if "train" in splits else None))
-    return [decode_frames(row["frames"]) for row in rows.select(_chosen(len(rows), max_clips, seed))], len(rows)
+    stored = [decode_frames(row["frames"]) for row in rows.select(_chosen(len(rows), max_clips, seed))]
+    sizes = sorted({clip.shape[1:] for clip in stored})
+    if len(sizes) > 1:
+        raise ValueError(f"all clips of a data set must have one size, got {sizes[:2]} in {side}")
+    return stored, len(rows)
 
 
 def dataset_splits(side: str | Path) -> list[str]:
@@ -257,6 +261,7 @@ def _cell_types_beside(folder: Path, names: list[str]) -> np.ndarray:
     table = pd.read_csv(path, dtype=str) if path.exists() else pd.DataFrame()
     if not {"file_name", "cell_type"} <= set(table):
         return np.full(len(names), UNKNOWN)
+    table = table.dropna(subset=["file_name"])
     listed = [recording_name(Path(name)) for name in table["file_name"]]
     known = dict(zip(listed, table["cell_type"].fillna(UNKNOWN), strict=True))
     return np.array([known.get(name, UNKNOWN) for name in names])

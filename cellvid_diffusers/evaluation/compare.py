@@ -102,7 +102,7 @@ def compare_all(
         rows["neurite length"] = length_row(*measured, lengths, sides, splits, seed=seed) | {"unit": "px"}
     if directions is not None:
         rows["neurite direction"] = directions | {"unit": "rad"}
-    rates = compare_events(tables[0].events, tables[1].events, (sides[0].units, sides[1].units), seed=seed)
+    rates = compare_events(tables[0].events, tables[1].events, sides, seed=seed)
     for event, rate in rates.items():
         if f"{event} per cell and frame" in rows:
             rows[f"{event} per cell and frame"]["rate_interval"] = rate["interval"]

@@ -1,8 +1,12 @@
 """Counts of what cells rarely do and bad videos do often: merge, split, appear and vanish inside the frame."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
+from .measures import Side
 from .statistics import cluster_weights
 
 EVENTS = {
@@ -37,7 +41,7 @@ def count_events(tracks: pd.DataFrame) -> pd.DataFrame:
 def compare_events(
     real: pd.DataFrame,
     synth: pd.DataFrame,
-    units: tuple[np.ndarray, np.ndarray],
+    sides: tuple[Side, Side],
     *,
     level: float = 0.95,
     repeats: int = 1000,
@@ -45,12 +49,13 @@ def compare_events(
 ) -> dict[str, dict]:
     """How often each event happens on either side, and how many times as often in synthetic clips.
 
+    Rates of synthetic clips are those within the strata that both sides have, put together by the real side's cells.
+
     Parameters
     ----------
     real, synth : DataFrame
         A row a clip, from `count_events`, with column `clip`.
-    units : pair of arrays
-        Outermost unit (recording or block) of each clip of either side, by number of the clip.
+    sides : (Side, Side)
 
     Returns
     -------
@@ -61,33 +66,65 @@ def compare_events(
         an exponential distribution, so that its upper end is the exact one of none seen (3.7). Ratio and interval are
         None where neither side has an event, or one has no cells.
     """
-    tables = real, synth
-    exposures = [t["cell_frames"].to_numpy(float) for t in tables]
-    weights = [
-        cluster_weights([side[t["clip"]], t["clip"].to_numpy()], repeats=repeats, seed=2 * seed + offset)
-        for offset, (t, side) in enumerate(zip(tables, units, strict=True))
+    strata = _shared([side.strata[t["clip"]] for side, t in zip(sides, (real, synth), strict=True)])
+    parts = [
+        _Part.of(t, side, kinds, repeats=repeats, seed=2 * seed + offset)
+        for offset, (t, side, kinds) in enumerate(zip((real, synth), sides, strata, strict=True))
     ]
+    shares = parts[0].exposures / np.maximum(parts[0].exposures.sum(0), 1)
+    totals = [part.exposures.sum(0) for part in parts]
     out: dict[str, dict] = {}
     for event in EVENTS:
-        counts = [t[event].to_numpy(float) for t in tables]
-        rates = [100 * c.sum() / max(e.sum(), 1.0) for c, e in zip(counts, exposures, strict=True)]
+        counts = [part.in_shares(event, shares) for part in parts]
+        rates = [100 * c[0] / max(total[0], 1.0) for c, total in zip(counts, totals, strict=True)]
         out[event] = dict(zip(("real", "synth"), map(float, rates), strict=True)) | {"ratio": None, "interval": None}
-        if all(e.any() for e in exposures) and any(c.any() for c in counts):
-            ratio = _rate_ratio([c.sum(keepdims=True) for c in counts], [e.sum(keepdims=True) for e in exposures])
+        if all(total[0] for total in totals) and any(c[0] for c in counts):
             rng = np.random.default_rng(seed)
-            drawn = _rate_ratio(
-                [
-                    w @ c if c.any() else rng.exponential(size=repeats) - 0.5
-                    for w, c in zip(weights, counts, strict=True)
-                ],
-                [w @ e for w, e in zip(weights, exposures, strict=True)],
-            )
+            for c in counts:
+                if not c[0]:
+                    c[1:] = rng.exponential(size=repeats) - 0.5
+            real_rate, synth_rate = ((c + 0.5) / np.maximum(total, 1) for c, total in zip(counts, totals, strict=True))
+            ratio, drawn = float(synth_rate[0] / real_rate[0]), (synth_rate / real_rate)[1:]
             interval = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-            out[event] |= {"ratio": float(ratio[0]), "interval": [float(end) for end in interval]}
+            out[event] |= {"ratio": ratio, "interval": [float(end) for end in interval]}
     return out
 
 
-def _rate_ratio(counts: list[np.ndarray], exposures: list[np.ndarray]) -> np.ndarray:
-    """Synthetic over real rate, half an event added to each count."""
-    real, synth = ((c + 0.5) / np.maximum(e, 1.0) for c, e in zip(counts, exposures, strict=True))
-    return synth / real
+@dataclass(frozen=True)
+class _Part:
+    """One side's cells and events by stratum, as observed (column 0) and as the bootstrap draws them.
+
+    `exposures` is `(strata, 1 + repeats)`, `counts` the same for each event.
+    """
+
+    exposures: np.ndarray
+    counts: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, side: Side, strata: np.ndarray, *, repeats: int, seed: int) -> "_Part":
+        """From a row a clip, and the stratum of each row."""
+        clip, weights = table["clip"].to_numpy(), []
+        for number, stratum in enumerate(np.unique(strata[strata != ""])):
+            here, each = strata == stratum, np.zeros((1 + repeats, len(table)))
+            each[0, here] = 1
+            levels = [side.units[clip[here]], clip[here]]
+            each[1:, here] = cluster_weights(levels, repeats=repeats, seed=seed + 2000 * number)
+            weights.append(each)
+        drawn = {
+            name: np.stack([w @ table[name].to_numpy(float) for w in weights]) for name in ("cell_frames", *EVENTS)
+        }
+        return cls(drawn.pop("cell_frames"), drawn)
+
+    def in_shares(self, event: str, shares: np.ndarray) -> np.ndarray:
+        """How often an event would be seen among as many cells in these shares of the strata, `(1 + repeats,)`."""
+        rates = self.counts[event] / np.maximum(self.exposures, 1)
+        return self.exposures.sum(0) * (shares * rates).sum(0)
+
+
+def _shared(strata: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Strata of the rows of both sides as str, "" for those that one side lacks; all one where they share none."""
+    real, synth = (np.asarray(each).astype(str) for each in strata)
+    shared = np.intersect1d(real, synth)
+    if len(shared) == 0:
+        return [np.full(len(real), "all"), np.full(len(synth), "all")]
+    return [np.where(np.isin(each, shared), each, "") for each in (real, synth)]

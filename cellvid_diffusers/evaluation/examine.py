@@ -91,7 +91,13 @@ def evaluate(
         raise ValueError(f"out must be a folder, got the file {out}")
     loaded = [load_clips(s, split=p, max_clips=max_clips, seed=seed) for s, p in ((real, split), (synth, None))]
     real_clips, synth_clips = match_sizes(*loaded, crop=crop)
+    count = len(real_clips)
     real_clips, grouping = real_clips.apart()
+    if len(real_clips) < MIN_CLIPS:
+        raise ValueError(
+            f"at least {MIN_CLIPS} real clips must lie in one block of their recording, got {len(real_clips)} of "
+            f"{count}: cut it with more --overlap, or give more recordings"
+        )
     synth_clips, mix = thin_to_mix(real_clips, synth_clips, keep=not match_mix)
     if len(synth_clips) < MIN_CLIPS:
         raise ValueError(

@@ -106,7 +106,8 @@ def split_halves(
     """Ways to cut the groups into two halves, within each stratum, as pairs of `(N,)` weights.
 
     Each stratum weighs the same on both sides, as much as it has clips.  All ways where there are few, else
-    a random choice.  A group that several strata hold lies in one half with all of them.  A stratum with a single
+    a random choice.  A group that several strata hold lies in one half with all of them; where no way cuts every
+    stratum, those that a way does not cut stay out of it.  A stratum with a single
     group cannot be split and stays out, as do clips `BETWEEN`; halves of a single clip do, too, unless there are no
     others.
     """
@@ -121,12 +122,14 @@ def split_halves(
         first = np.isin(groups, list(set().union(*parts)))
         sides = np.zeros((2, len(groups)))
         for here in members:
-            for side, chosen in zip(sides, (here & first, here & ~first), strict=True):
-                side[chosen] = here.sum() / max(1, chosen.sum())
+            chosen = here & first, here & ~first
+            if all(each.any() for each in chosen):
+                for side, each in zip(sides, chosen, strict=True):
+                    side[each] = here.sum() / each.sum()
         return sides[0], sides[1]
 
     def is_whole(halves: tuple[np.ndarray, np.ndarray]) -> bool:
-        return all(half[here].any() for half in halves for here in members)
+        return all(halves[0][here].any() for here in members)
 
     ways = [[set(c) for c in islice(combinations(n, len(n) // 2), 10 * max_splits)] for n in names]
     if np.prod([float(len(w)) for w in ways]) <= 2 * max_splits:
@@ -134,9 +137,9 @@ def split_halves(
     else:
         rng = np.random.default_rng(seed)
         splits = [weights([set(rng.permutation(n)[: len(n) // 2]) for n in names]) for _ in range(max_splits)]
-    splits = [halves for halves in splits if is_whole(halves)]
+    splits = list(filter(is_whole, splits)) or [halves for halves in splits if halves[0].any()]
     if not splits:
-        raise ValueError("the real groups cannot be halved with every stratum in both halves")
+        raise ValueError(f"no stratum has groups in two halves of all groups, got {np.unique(groups)}")
     return [halves for halves in splits if min(map(np.count_nonzero, halves)) > 1] or splits
 
 

@@ -4,7 +4,7 @@ Sound statistics first (whole videos or recordings are the unit), the paper's ow
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,20 +45,34 @@ class Side:
     strata: np.ndarray
 
 
-def within_strata(
-    tables: Sequence[pd.DataFrame], sides: tuple[Side, Side]
-) -> tuple[list[pd.DataFrame], list[np.ndarray], list[np.ndarray]]:
-    """The rows of both tables (with column `clip`) in strata where both sides have at least two units, their units, and
-    their strata; all rows, as of one stratum, where there is none."""
-    clips = [t["clip"].to_numpy() for t in tables]
-    units, strata = ([getattr(s, name)[c] for s, c in zip(sides, clips, strict=True)] for name in ("units", "strata"))
-    shared = shared_strata(units, strata)
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one side's table with column `clip`, and the unit and stratum `(N,)` of each."""
+
+    table: pd.DataFrame
+    units: np.ndarray
+    strata: np.ndarray
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, side: Side) -> "Rows":
+        """All rows of a table."""
+        clip = table["clip"].to_numpy()
+        return cls(table, side.units[clip], side.strata[clip])
+
+    def keep(self, chosen: np.ndarray) -> "Rows":
+        """Those where `chosen` (N,) is true."""
+        return Rows(self.table[chosen], self.units[chosen], self.strata[chosen])
+
+
+def within_strata(real: Rows, synth: Rows) -> tuple[Rows, Rows, list[str]]:
+    """The rows in strata where both sides have at least two units, and the strata that both sides have, but one in a
+    single unit: they are left out. Where no stratum is left, all rows, as of one."""
+    shared = shared_strata((real.units, synth.units), (real.strata, synth.strata))
     if len(shared) == 0:
-        return list(tables), units, [np.zeros(len(t)) for t in tables]
-    kept = [np.isin(kind, shared) for kind in strata]
-    tables = [t[here] for t, here in zip(tables, kept, strict=True)]
-    units, strata = ([of_side[here] for of_side, here in zip(each, kept, strict=True)] for each in (units, strata))
-    return tables, units, strata
+        one = [replace(rows, strata=np.zeros(len(rows.table))) for rows in (real, synth)]
+        return one[0], one[1], []
+    left_out = sorted({*map(str, real.strata)} & {*map(str, synth.strata)} - {*map(str, shared)})
+    return real.keep(np.isin(real.strata, shared)), synth.keep(np.isin(synth.strata, shared)), left_out
 
 
 def compare_measure(
@@ -89,24 +103,26 @@ def compare_measure(
     -------
     dict or None
         None where a side has fewer than three values, or all of both sides are alike. The verdict is given
-        by `decide`, after Holm's correction.
+        by `decide`, after Holm's correction. ``left_out``: strata that could not be compared, with one unit on a side.
     """
-    tables, units, strata = within_strata([t.loc[t[column].notna(), ["clip", column]] for t in (real, synth)], sides)
-    values = [t[column].to_numpy(float) for t in tables]
+    known = [t.loc[t[column].notna(), ["clip", column]] for t in (real, synth)]
+    *rows, left_out = within_strata(*(Rows.of(t, side) for t, side in zip(known, sides, strict=True)))
+    values = [each.table[column].to_numpy(float) for each in rows]
     if min(map(len, values)) < 3:
         return None
     scale = values[0] if np.ptp(values[0]) else np.concatenate(values)
     if not np.ptp(scale):
         return None
     spread = float(scale.std(ddof=1))
-    clips = [t["clip"].to_numpy() for t in tables]
-    parts = stratify(values, units, strata)
-    levels = [[u, c] for u, c in zip(units, clips, strict=True)]
+    clips, strata = [each.table["clip"].to_numpy() for each in rows], [each.strata for each in rows]
+    parts = stratify(values, [each.units for each in rows], strata)
+    levels = [[each.units, clip] for each, clip in zip(rows, clips, strict=True)]
     effect = effect_size(
         values[0], values[1], levels[0], levels[1], strata=strata, spread=spread, repeats=repeats, seed=seed
     )
     cell_splits = [(a[clips[0]], b[clips[0]]) for a, b in splits]
     return {
+        "left_out": left_out,
         "mean_real": float(values[0].mean()),
         "mean_synth": float(values[0].mean()) + effect["difference"],
         "count": [len(v) for v in values],
@@ -125,7 +141,8 @@ def decide(rows: dict[str, dict]) -> None:
 
     `equivalent`: two one-sided tests put the difference within half a standard deviation of real cells, and
     the effect over all cells is no larger; of events, whose counts are nearly all zero, the interval of the ratio
-    of their rates (`rate_interval`) lies between 1 / `RATE_MARGIN` and `RATE_MARGIN`.  `different`: the permutation
+    of their rates (`rate_interval`) lies between 1 / `RATE_MARGIN` and `RATE_MARGIN`; never where a stratum is left
+    out.  `different`: the permutation
     of whole units says so after Holm's correction, and synthetic cells are further from real ones than real halves
     are from each other in most splits; with too few units for a p, or for one that could pass the correction, only
     if the interval of the effect lies beyond the margin and nearly all splits agree.  Everything else is
@@ -151,6 +168,8 @@ def decide(rows: dict[str, dict]) -> None:
 
 
 def _is_equivalent(row: dict) -> bool:
+    if row.get("left_out"):
+        return False
     if "rate_interval" in row:
         low, high = row["rate_interval"] or (0.0, np.inf)
         return bool(low > 1 / RATE_MARGIN and high < RATE_MARGIN)
@@ -167,20 +186,23 @@ def compare_directions(
 ) -> dict | None:
     """Directions of neurites: two-sample tests, harmonics and the cardinal index with its rotation test.
 
-    The p of the two-sample test is that of Watson's U2 under permutation of whole units; the textbook p,
-    which takes neurites to be independent, stands beside it.
+    The p of the two-sample test is that of Watson's U2 within strata, by their shares of the real neurites, under
+    permutation of whole units; the textbook U2 of all, and its p, which takes neurites to be independent, stand beside
+    it.
     """
-    tables, units, strata = within_strata([real, synth], sides)
-    if min(map(len, tables)) < 3:
+    *rows, _ = within_strata(Rows.of(real, sides[0]), Rows.of(synth, sides[1]))
+    if min(len(each.table) for each in rows) < 3:
         return None
-    angles = [t["direction"].to_numpy(float) for t in tables]
+    angles, units = [each.table["direction"].to_numpy(float) for each in rows], [each.units for each in rows]
     pooled = np.concatenate(angles)
     names, first, index = np.unique(_of_sides(units), return_index=True, return_inverse=True)
     is_synth = np.char.startswith(names, "1 ")
-    kinds = np.concatenate(strata)
+    kinds = np.concatenate([each.strata for each in rows])
+    parts = [(kinds == kind, float(np.mean(rows[0].strata == kind))) for kind in np.unique(kinds)]
 
     def statistic(called: np.ndarray) -> float:
-        return watson_u2(pooled[~called[index]], pooled[called[index]])[0]
+        synthetic = called[index]
+        return sum(share * watson_u2(pooled[here & ~synthetic], pooled[here & synthetic])[0] for here, share in parts)
 
     enough = min(is_synth.sum(), (~is_synth).sum()) >= MIN_UNITS
     u2, p_u2 = watson_u2(*angles)
@@ -202,20 +224,27 @@ def compare_directions(
 
 
 def compare_lengths(real: pd.DataFrame, synth: pd.DataFrame, sides: tuple[Side, Side], *, seed: int = 0) -> dict | None:
-    """Neurite lengths with those that leave the frame as censored: medians and the log-rank test."""
-    (real, synth), both, strata = within_strata([real, synth], sides)
+    """Neurite lengths with those that leave the frame as censored: medians, in the real side's shares of the strata,
+    and the log-rank test within them."""
+    *rows, _ = within_strata(Rows.of(real, sides[0]), Rows.of(synth, sides[1]))
+    real, synth = (each.table for each in rows)
     if min(len(real), len(synth)) < 3:
         return None
     lengths, censored = (np.concatenate([t[c].to_numpy() for t in (real, synth)]) for c in ("length", "censored"))
     is_synth = np.repeat([False, True], [len(real), len(synth)])
-    units, kinds = _of_sides(both), np.concatenate(strata)
-    chi2, p = log_rank(lengths, censored, is_synth)
+    units, kinds = _of_sides([each.units for each in rows]), np.concatenate([each.strata for each in rows])
+    shares = {kind: float(np.mean(rows[0].strata == kind)) for kind in np.unique(kinds)}
+    chi2, p = log_rank(lengths, censored, is_synth, strata=kinds)
+    medians = [
+        median_length(lengths[side], censored[side], strata=kinds[side], shares=shares)
+        for side in (~is_synth, is_synth)
+    ]
     return {
         "p": log_rank_permutation(lengths, censored, is_synth, units, strata=kinds, seed=seed),
         "log_rank": chi2,
         "p_log_rank_independent": p,
-        "median_real": median_length(lengths[~is_synth], censored[~is_synth]),
-        "median_synth": median_length(lengths[is_synth], censored[is_synth]),
+        "median_real": medians[0],
+        "median_synth": medians[1],
         "censored": [float(censored[~is_synth].mean()), float(censored[is_synth].mean())],
         "count": [len(real), len(synth)],
         "units": [len(np.unique(units[~is_synth])), len(np.unique(units[is_synth]))],

@@ -79,14 +79,15 @@ def nearest_training_clips(
     exclude : (N, M) bool, optional
         Pairs not to compare, such as a clip with itself or with others of its own recording.
     candidates : int
-        How many training frames of the coarse search are aligned at full resolution; an eighth of them in finer
-        steps of angle.
+        How many training frames of the coarse search are aligned at full resolution, an eighth of them in finer
+        steps of angle; where training clips differ in length, so many of each length as it has of all frames.
     """
-    found = []
+    found, frames = [], sum(map(len, train))
     for length in sorted({len(each) for each in train}):
         here = [k for k, each in enumerate(train) if len(each) == length]
         pairs = None if exclude is None else exclude[:, here]
-        matches = _nearest_of_one_length(clips, np.stack([train[k] for k in here]), pairs, candidates)
+        tried = max(candidates // 8, round(candidates * length * len(here) / frames))
+        matches = _nearest_of_one_length(clips, np.stack([train[k] for k in here]), pairs, tried)
         found.append([replace(match, train=here[match.train]) for match in matches])
     return [max(each, key=lambda match: match.similarity) for each in zip(*found, strict=True)]
 
@@ -325,9 +326,11 @@ def _planted_copies(train: Sequence[np.ndarray], size: tuple[int, ...], rng: np.
     every other one cut from any place and turned by right angles, the rest, if square, by any angle and cut from the
     middle."""
     square = size[1] == size[2]  # others are searched for upright and upside down alone
-    length = min(size[0], *(len(each) for each in train))
+    usual = np.median([len(each) for each in train])
+    long = [k for k, each in enumerate(train) if len(each) >= usual]
+    length = min(size[0], *(len(train[k]) for k in long))
     copies = []
-    for k, index in enumerate(rng.permutation(len(train))[:20]):
+    for k, index in enumerate(rng.permutation(long)[:20]):
         places = [have - want for have, want in zip(train[index].shape, (length, *size[1:]), strict=True)]
         t, y, x = (int(rng.integers(max(0, place) + 1)) for place in places)
         clip, mirrored = train[index][t : t + length], bool(rng.integers(2))

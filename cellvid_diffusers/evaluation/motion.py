@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from ..flow import dis_flow
 
@@ -101,14 +102,16 @@ def flow_agreement(clips: Iterable[np.ndarray], flows: Iterable[np.ndarray]) -> 
     ValueError
         If the shapes do not match, or the clip is one in [0, 1].
     """
-    per_clip = [_compare_flow(clip, flow) for clip, flow in zip(clips, flows, strict=True)]
-    mean = {name: float(np.nanmean([each[name] for each in per_clip])) for name in per_clip[0]}
+    per_clip = pd.DataFrame([_compare_flow(clip, flow) for clip, flow in zip(clips, flows, strict=True)])
+    if per_clip.empty:
+        raise ValueError("at least one clip is needed, got none")
+    mean = per_clip.mean()
     return {
-        "endpoint_error": mean["endpoint_error"],
-        "endpoint_error_of_no_motion": mean["endpoint_error_of_no_motion"],
-        "explained": 1 - mean["error"] / (mean["power"] + 1e-6),
-        "cosine": mean["product"] / np.sqrt(mean["power"] * mean["given_power"] + 1e-12),
-        "warp_error": np.sqrt(mean["squared_warp_error"]),
+        "endpoint_error": float(mean["endpoint_error"]),
+        "endpoint_error_of_no_motion": float(mean["endpoint_error_of_no_motion"]),
+        "explained": float(1 - mean["error"] / (mean["power"] + 1e-6)),
+        "cosine": float(mean["product"] / np.sqrt(mean["power"] * mean["given_power"] + 1e-12)),
+        "warp_error": float(np.sqrt(mean["squared_warp_error"])),
     }
 
 

@@ -13,7 +13,7 @@ Asked = str | Sequence[str | None] | None
 
 def check_classes(class_names: Mapping[str, Sequence[str]] | None, known: Sequence[int] | None) -> None:
     """A `ValueError` unless a model that embeds as many classes of each kind as `known` says is that of the names."""
-    named = [len(names) for names in (class_names or {}).values()]
+    named = [len(class_names[kind]) for kind in KINDS if kind in class_names] if class_names else []
     if named != list(known or []):
         raise ValueError(
             f"class_names must name the classes that the model knows, {list(known or [])}, got {named}; "

@@ -14,7 +14,7 @@ def roll_out(
     num_frames: int,
     *,
     window: int | None = None,
-    overlap: int = 4,
+    overlap: int | None = None,
     generator: list[torch.Generator] | torch.Generator | None = None,
     output_type: str = "np",
     **arguments: Any,
@@ -26,8 +26,8 @@ def roll_out(
         pipe ([`CellVideoPipeline`]): Pipeline whose checkpoint was trained for `prediction`.
         num_frames (`int`): Frames of the whole video, any number.
         window (`int`, *optional*): Frames that the model makes at a time; what it was trained on, by default, or 10.
-        overlap (`int`): Frames of a window that are given: the last ones of the window before. More remember motion
-            better, fewer are faster.
+        overlap (`int`, *optional*): Frames of a window that are given: the last ones of the window before; 4 where a
+            window has more. More remember motion better, fewer are faster.
         generator (`torch.Generator` or `list[torch.Generator]`, *optional*): As for the pipeline.
         output_type (`str`, defaults to `"np"`): As for the pipeline.
         **arguments: Of [`CellVideoPipeline.__call__`], without `frames`, `frame_mask`, `flow` and `return_dict`;
@@ -43,10 +43,11 @@ def roll_out(
             given that only one window can have.
     """
     for name in ("frames", "frame_mask", "flow", "return_dict"):
-        if name in arguments:
+        if arguments.pop(name, None) is not None:
             raise ValueError(f"{name} cannot be given to a roll-out, which gives each window its own")
     check_output_type(output_type)
-    window = pipe.config.num_frames or 10 if window is None else window
+    window = (pipe.config.num_frames or 10) if window is None else window
+    overlap = min(4, window - 1) if overlap is None else overlap
     if not 1 <= overlap < window:
         raise ValueError(f"overlap must lie between 1 and window - 1 = {window - 1}, got {overlap}")
     first = min(window, num_frames)

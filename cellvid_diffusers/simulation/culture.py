@@ -204,8 +204,10 @@ def _seed(per_mm2: float, world: World) -> list[Cell]:
     rate = maturity.division_per_h * world.parameters.mitosis_min / 60
     settled: list[Cell] = []
     for index, cell in enumerate(cells):
-        divides = cell.kind in DIVIDING and rng.random() < rate
-        parts = amid_mitosis(cell, rng.uniform(), world) if divides else [cell]
+        if cell.kind not in DIVIDING or rng.random() >= rate:
+            settled.append(cell)
+            continue
+        parts = amid_mitosis(cell, rng.uniform(), world)
         others = settled + cells[index + 1 :]
         settled += parts if not any(overlap(part, each).any() for part in parts for each in others) else [cell]
     return settled

@@ -33,6 +33,7 @@ def details(**changed) -> dict:
         "motion": {"splits": 200, "trusted": True},
         "lengths": {"censored": [0.1, 0.1]},
         "cells": {"real": 400, "synth": 400},
+        "area": {"left_out": []},
     }
     for name, value in changed.items():
         part, key = name.split("__")
@@ -43,6 +44,7 @@ def details(**changed) -> dict:
         "memorisation": blameless["memorisation"],
         "distances": {"motion": blameless["motion"]},
         "lengths": blameless["lengths"],
+        "measures": {"cell area": blameless["area"]},
         "tables": [SimpleNamespace(cells=[None] * blameless["cells"][side]) for side in ("real", "synth")],
     }
 
@@ -75,6 +77,7 @@ def test_without_a_reason_there_is_one_sentence():
         ({"synth__pixel_sizes_um": []}, "Only one side tells its pixel size"),
         ({"cells__synth": 3}, "Only 3 cell outlines were found on the synthetic side"),
         ({"lengths__censored": [0.1, 0.5]}, "leave the frame"),
+        ({"area__left_out": ["u373"]}, "Of u373 one side has a single unit with a value of cell area"),
     ],
 )
 def test_each_reason_is_told(changed, words):

@@ -167,6 +167,14 @@ def test_a_group_that_two_strata_hold_lies_in_one_half():
         assert not set(groups[a > 0]) & set(groups[b > 0]) and (a + b > 0).all()
 
 
+def test_strata_that_no_cut_halves_together_are_halved_apart():
+    groups, strata = np.repeat(["r0", "r1", "r2"], 8), np.array([*"aaaabbbb", *"bbbbcccc", *"ccccaaaa"])
+    splits = split_halves(groups, strata)
+    assert splits
+    for a, b in splits:
+        assert not set(groups[a > 0]) & set(groups[b > 0]) and a.any() and b.any()
+
+
 @pytest.mark.parametrize("count", [6, 30])
 def test_the_margin_does_not_shrink_with_the_number_of_clips(count):
     """Half a deviation in each of 30 features, against the distance of normals that are as far apart."""

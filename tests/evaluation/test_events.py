@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from cellvid_diffusers.evaluation.events import EVENTS, compare_events
+from cellvid_diffusers.evaluation.measures import Side
 
 
 def clips(rng, rate: float, number: int = 60, cell_frames: int = 40) -> pd.DataFrame:
@@ -11,8 +12,8 @@ def clips(rng, rate: float, number: int = 60, cell_frames: int = 40) -> pd.DataF
     return pd.DataFrame(counts | {"clip": np.arange(number), "cell_frames": cell_frames})
 
 
-def own_units(*tables: pd.DataFrame) -> tuple[np.ndarray, ...]:
-    return tuple(np.arange(len(table)).astype(str) for table in tables)
+def own_units(*tables: pd.DataFrame) -> tuple[Side, ...]:
+    return tuple(Side(np.arange(len(table)).astype(str), np.full(len(table), "all")) for table in tables)
 
 
 def test_three_times_as_often_is_found():
@@ -38,9 +39,27 @@ def test_clips_of_one_recording_are_no_independent_witnesses():
     real, synth = clips(rng, 0.03), clips(rng, 0.03)
     real.loc[:29, list(EVENTS)] *= 4  # one of two recordings is livelier
     alone = compare_events(real, synth, own_units(real, synth))
-    together = compare_events(real, synth, (np.repeat(["a", "b"], 30), own_units(synth)[0]))
+    together = compare_events(
+        real, synth, (Side(np.repeat(["a", "b"], 30), own_units(real)[0].strata), own_units(synth)[0])
+    )
     for event in EVENTS:
         assert np.ptp(together[event]["interval"]) > 1.5 * np.ptp(alone[event]["interval"])
+
+
+def test_more_cells_of_a_livelier_type_are_no_more_events():
+    rng, kinds = np.random.default_rng(3), np.repeat(["calm", "lively"], 60)
+    sides = tuple(Side(np.arange(120).astype(str), kinds) for _ in range(2))
+    tables = []
+    for cells in (40, 200):
+        parts = [clips(rng, 0.01, cell_frames=40), clips(rng, 0.05, cell_frames=cells)]
+        tables.append(pd.concat(parts, ignore_index=True).assign(clip=np.arange(120)))
+    for found in compare_events(*tables, sides).values():
+        assert found["ratio"] == pytest.approx(1, abs=0.3)  # 1.44 over all cells
+    rare = tuple(
+        Side(side.units, np.where(kinds == "calm", "calm", name)) for side, name in zip(sides, "ab", strict=True)
+    )
+    for found in compare_events(*tables, rare).values():  # of types that one side lacks nothing is said
+        assert found["real"] < 2 and found["synth"] < 2
 
 
 @pytest.mark.parametrize("seen, exact", [(5, 0.92), (12, 2.8)])

@@ -128,6 +128,33 @@ def test_a_type_that_one_side_lacks_is_left_out():
     assert abs(rows["area"]["effect"]) < 0.1 and rows["area"]["w1_ratio"] < 3
 
 
+def test_a_type_of_a_single_unit_leaves_nothing_equivalent():
+    """Its one clip may differ from all real ones, and is not compared."""
+    rng, cells = np.random.default_rng(0), {"a": 8, "b": 8}
+    real, one = of_types(rng, {"a": 5, "b": 5}, cells, {"a": 100, "b": 300})
+    synth, other = of_types(rng, {"a": 5, "b": 1}, cells, {"a": 100, "b": 900})
+    rows = {"area": compare_measure(real, synth, "area", (one, other), split_halves(one.units, one.strata))}
+    decide(rows)
+    assert rows["area"]["left_out"] == ["b"] and rows["area"]["verdict"] == "inconclusive"
+
+
+def test_more_neurites_of_one_type_are_neither_longer_nor_turned():
+    rng, tables, sides = np.random.default_rng(0), [], []
+    for more in (10, 50):
+        kinds = np.repeat(["a", "b"], 10)
+        count = np.where(kinds == "a", 10, more)
+        clip, kind = np.repeat(np.arange(20), count), np.repeat(kinds, count)
+        length = rng.gamma(4, np.where(kind == "a", 8, 16))
+        direction = np.where(kind == "a", rng.vonmises(0, 3, len(kind)), rng.vonmises(2, 3, len(kind)))
+        seen = {"clip": clip, "direction": direction, "length": np.minimum(length, 90), "censored": length > 90}
+        tables.append(pd.DataFrame(seen))
+        sides.append(Side(np.arange(20).astype(str), kinds))
+    assert compare_directions(*tables, tuple(sides))["p"] > 0.05
+    lengths = compare_lengths(*tables, tuple(sides))
+    assert lengths["p"] > 0.05
+    assert lengths["median_synth"] == pytest.approx(lengths["median_real"], rel=0.15)
+
+
 def test_a_type_of_a_single_group_has_no_part_in_the_floor():
     rng, cells, means = np.random.default_rng(0), {"a": 9, "b": 9}, {"a": 100, "b": 900}
     real, one = of_types(rng, {"a": 6, "b": 1}, cells, means)

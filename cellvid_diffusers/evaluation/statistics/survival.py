@@ -10,6 +10,9 @@ https://doi.org/10.1080/01621459.1958.10501452
 N. Mantel, Evaluation of survival data and two new rank order statistics (1966)
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from scipy import stats
 
@@ -43,26 +46,50 @@ def kaplan_meier(lengths: np.ndarray, censored: np.ndarray) -> dict[str, np.ndar
     return {"length": times, "survival": survival, "error": np.nan_to_num(error), "at_risk": at_risk}
 
 
-def median_length(lengths: np.ndarray, censored: np.ndarray) -> float:
-    """Length that half of the neurites exceed, by Kaplan-Meier; infinity if more than half are cut off."""
-    curve = kaplan_meier(lengths, censored)
-    reached = np.flatnonzero(curve["survival"] <= 0.5 + 1e-9)  # a product of many shares that comes to a half
-    return float(curve["length"][reached[0]]) if len(reached) else float("inf")
+def median_length(
+    lengths: np.ndarray,
+    censored: np.ndarray,
+    *,
+    strata: np.ndarray | None = None,
+    shares: Mapping[Any, float] | None = None,
+) -> float:
+    """Length that half of the neurites exceed, by Kaplan-Meier; infinity if more than half are cut off.
+
+    With `strata`, `(N,)` labels, the curve is the mean of theirs by `shares`, which sum to 1.
+    """
+    lengths, censored = np.asarray(lengths, float), np.asarray(censored, bool)
+    strata = np.zeros(len(lengths)) if strata is None else strata
+    times = np.unique(lengths[~censored])
+    survival = np.zeros(len(times))
+    for stratum, share in ({0.0: 1.0} if shares is None else shares).items():
+        here = strata == stratum
+        curve = kaplan_meier(lengths[here], censored[here])
+        before = np.searchsorted(curve["length"], times, side="right")
+        survival = survival + share * np.append(1.0, curve["survival"])[before]
+    reached = np.flatnonzero(survival <= 0.5 + 1e-9)  # a product of many shares that comes to a half
+    return float(times[reached[0]]) if len(reached) else float("inf")
 
 
-def log_rank(lengths: np.ndarray, censored: np.ndarray, is_synth: np.ndarray) -> tuple[float, float]:
-    """Log-rank test of two samples of censored lengths.
+def log_rank(
+    lengths: np.ndarray, censored: np.ndarray, is_synth: np.ndarray, *, strata: np.ndarray | None = None
+) -> tuple[float, float]:
+    """Log-rank test of two samples of censored lengths; with `strata`, `(N,)` labels, compared within them.
 
     Returns
     -------
     chi2, p : float
         p as if neurites were independent; `log_rank_permutation` does not assume so.
     """
-    lengths, seen, is_synth = (
-        np.asarray(lengths, float),
-        ~np.asarray(censored, bool),
-        np.asarray(is_synth, bool),
-    )
+    lengths, seen, is_synth = np.asarray(lengths, float), ~np.asarray(censored, bool), np.asarray(is_synth, bool)
+    strata = np.zeros(len(lengths)) if strata is None else strata
+    parts = [strata == stratum for stratum in np.unique(strata)]
+    excess, variance = np.sum([_excess(lengths[here], seen[here], is_synth[here]) for here in parts], axis=0)
+    chi2 = float(excess**2 / variance) if variance > 0 else 0.0
+    return chi2, float(stats.chi2.sf(chi2, 1))
+
+
+def _excess(lengths: np.ndarray, seen: np.ndarray, is_synth: np.ndarray) -> tuple[float, float]:
+    """Ends of synthetic neurites beyond those expected of both sides alike, and the variance of that."""
     times = np.unique(lengths[seen])
     at_risk, ends = (
         np.stack([_at_least(lengths[mask], times) for mask in (is_synth, ~is_synth)]),
@@ -71,8 +98,7 @@ def log_rank(lengths: np.ndarray, censored: np.ndarray, is_synth: np.ndarray) ->
     n, d = at_risk.sum(0), ends.sum(0)
     expected = at_risk[0] * d / n
     variance = at_risk[0] * at_risk[1] * d * (n - d) / (n**2 * np.maximum(n - 1, 1))
-    chi2 = float((ends[0] - expected).sum() ** 2 / variance.sum()) if variance.sum() > 0 else 0.0
-    return chi2, float(stats.chi2.sf(chi2, 1))
+    return float((ends[0] - expected).sum()), float(variance.sum())
 
 
 def log_rank_permutation(
@@ -85,14 +111,14 @@ def log_rank_permutation(
     repeats: int = 500,
     seed: int = 0,
 ) -> float | None:
-    """p of the log-rank statistic under permutation of whole units (within `strata`, one label for each neurite);
-    None with too few of them."""
+    """p of the log-rank statistic under permutation of whole units, both within `strata` (one label for each neurite);
+    None with too few units."""
     _, first, index = np.unique(units, return_index=True, return_inverse=True)
     labels = is_synth[first]
     if min(labels.sum(), (~labels).sum()) < MIN_UNITS:
         return None
     return permute_labels(
-        lambda called: log_rank(lengths, censored, called[index])[0],
+        lambda called: log_rank(lengths, censored, called[index], strata=strata)[0],
         labels,
         strata=None if strata is None else strata[first],
         repeats=repeats,
