@@ -142,11 +142,10 @@ def decide(rows: dict[str, dict]) -> None:
     `equivalent`: two one-sided tests put the difference within half a standard deviation of real cells, and
     the effect over all cells is no larger; of events, whose counts are nearly all zero, the interval of the ratio
     of their rates (`rate_interval`) lies between 1 / `RATE_MARGIN` and `RATE_MARGIN`; never where a stratum is left
-    out.  `different`: the permutation
-    of whole units says so after Holm's correction, and synthetic cells are further from real ones than real halves
-    are from each other in most splits; with too few units for a p, or for one that could pass the correction, only
-    if the interval of the effect lies beyond the margin and nearly all splits agree.  Everything else is
-    `inconclusive`.
+    out.  `different`: the permutation of whole units says so after Holm's correction, and synthetic cells are further
+    from real ones than real halves are from each other in most splits; with too few units for a p, or for one that
+    could pass the correction, only if the interval of the effect lies beyond the margin and nearly all splits agree.
+    Everything else is `inconclusive`.
     """
     tested = [name for name, row in rows.items() if row["p"] is not None]
     p = np.array([rows[name]["p"] for name in tested])
