@@ -127,7 +127,7 @@ def result_of(folder: Path, sampler: str, arguments: argparse.Namespace, start: 
     result = folder / f"{sampler or 'ladder'}.json"
     count, steps = budget(sampler, arguments)
     cell_types = names_in_mix(held_out(arguments.real).cell_types, count)
-    asked = {"cell_types": cell_types, "steps": steps, "real": fingerprint(arguments.real)}
+    asked = {"cell_types": cell_types, "steps": steps, "real": fingerprint(arguments.real), "explained": "of all clips"}
     row = json.loads(result.read_text()) if result.exists() else {}
     if row.get("clips", arguments.clips) != arguments.clips:
         trained = f"{folder} was trained on {row['clips']} clips"
