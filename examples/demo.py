@@ -7,7 +7,7 @@ from cellvid_diffusers.training_utils import keep_freed_memory
 
 ROOT = Path(__file__).parent.parent
 DEMO = Path("out/demo")
-SMALL = {"cell_type": ["t98g", "u373", "t98g", "u373"], "density": ["dense", "dense", "moderate", "moderate"]}
+SMALL = {"cell_type": ["t98g", "u373", "t98g", "u373"], "density": ["dense"] * 4}  # other small fields are half empty
 LARGE = {"cell_type": ["t98g", "u373"], "density": ["moderate", "dense"]}
 
 if __name__ == "__main__":
