@@ -17,6 +17,7 @@ from .flow.render import speed_of_full_colour
 from .io import contact_sheet, stretch_contrast, write_gif, write_mp4, write_ome_tiff
 from .pipelines import CellVideoPipeline, roll_out
 from .pipelines.classes import of_clips, value_of
+from .pipelines.roll_out import GIVEN_TO_ONE_WINDOW
 from .training_utils import keep_freed_memory
 
 CALIBRATION = ("pixel_size_um", "frame_interval_min")
@@ -106,7 +107,7 @@ def clip_label(index: int, classes: dict[str, str | None]) -> str:
 def must_be_rolled_out(pipe: CellVideoPipeline, arguments: Mapping[str, Any]) -> bool:
     """Whether clips are longer than the training clips, and nothing is given that only one window can have."""
     longest, asked = pipe.config.num_frames, arguments.get("num_frames")
-    alone = all(arguments.get(name) is None for name in ("frames", "frame_mask", "flow"))
+    alone = all(arguments.get(name) is None for name in GIVEN_TO_ONE_WINDOW)
     return bool(longest and asked and asked > longest > 1 and alone and "prediction" in pipe.config.noise_patterns)
 
 

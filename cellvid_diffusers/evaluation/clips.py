@@ -174,7 +174,7 @@ def load_training_clips(side: str | Path, *, max_clips: int = 2000, seed: int = 
     if not splits:
         clips = load_clips(side, max_clips=max_clips, seed=seed)
         return list(clips.frames), len(_stacks(Path(side)))
-    rows = load_patches(side, split=_split_of(side, "train" if "train" in splits else None))
+    rows = load_patches(side, split="train" if "train" in splits else _split_of(splits, None))
     stored = [decode_frames(row["frames"]) for row in rows.select(_chosen(len(rows), max_clips, seed))]
     sizes = sorted({clip.shape[1:] for clip in stored})
     if len(sizes) > 1:
@@ -267,9 +267,8 @@ def _cell_types_beside(folder: Path, names: list[str]) -> np.ndarray:
     return np.array([known.get(name, UNKNOWN) for name in names])
 
 
-def _split_of(side: str | Path, split: str | None) -> str:
+def _split_of(splits: list[str], split: str | None) -> str:
     """The split that is asked for, or else the first of test, validation and train that there is."""
-    splits = dataset_splits(side)
     if split is None:
         return next((s for s in ("test", "validation", "train") if s in splits), "train")
     if splits and split not in splits:
@@ -278,7 +277,7 @@ def _split_of(side: str | Path, split: str | None) -> str:
 
 
 def _from_dataset(side: str | Path, split: str | None, max_clips: int, seed: int) -> ClipSet:
-    split = _split_of(side, split)
+    split = _split_of(dataset_splits(side), split)
     rows = load_patches(side, split=split)
     rows = rows.select(_chosen(len(rows), max_clips, seed))
     loaded = list(rows)

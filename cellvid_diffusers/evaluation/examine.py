@@ -110,8 +110,17 @@ def evaluate(
         train = real if "train" in splits and len(splits) > 1 else None
     memory, available = (None, 0) if train is None else load_training_clips(train, seed=seed)
     with _stepper(8 + len(CONTROLS) + learned, progress) as step:
-        options: dict[str, Any] = {"learned": learned, "segment": segment, "seed": seed, "step": step}
-        details = examine(*sides, memory, grouping=grouping, mix=mix, available=available, **options)
+        details = examine(
+            *sides,
+            memory,
+            grouping=grouping,
+            mix=mix,
+            available=available,
+            learned=learned,
+            segment=segment,
+            seed=seed,
+            step=step,
+        )
         step("report")
         return write_report(Path(out), details, sides, memory, omit_real_frames=omit_real_frames)
 
@@ -217,7 +226,7 @@ def examine(
         "memorisation": copies | {"searched": 0 if memory is None else len(memory), "available": available},
         "pairs": pairs,
         "tables": tables,
-        "flow_agreement": _mean_agreement(synth),
+        "flow_agreement": _agreement_of_flow(synth),
         **compare_all(tables, motion, sides, yardsticks["motion"].splits, num_frames=real.frames.shape[1], seed=seed),
         "paper_table2": paper_table2([t.cells for t in tables], [t.neurites for t in tables]).to_dict("index"),
         "sides": {name: _describe(s, u) for name, s, u in zip(("real", "synth"), (real, synth), sides, strict=True)},
@@ -240,7 +249,7 @@ def _without_loose_pieces(tables: Measurements) -> Measurements:
     return replace(tables, neurites=tables.neurites[tables.neurites["origin"] != "none"])
 
 
-def _mean_agreement(synth: ClipSet) -> dict[str, float] | None:
+def _agreement_of_flow(synth: ClipSet) -> dict[str, float] | None:
     known = [(clip, flow) for clip, flow in zip(synth.grey, synth.flow, strict=True) if flow is not None]
     return flow_agreement(*zip(*known, strict=True)) if known else None
 

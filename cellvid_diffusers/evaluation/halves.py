@@ -107,9 +107,8 @@ def split_halves(
 
     Each stratum weighs the same on both sides, as much as it has clips.  All ways where there are few, else
     a random choice.  A group that several strata hold lies in one half with all of them; where no way cuts every
-    stratum, those that a way does not cut stay out of it.  A stratum with a single
-    group cannot be split and stays out, as do clips `BETWEEN`; halves of a single clip do, too, unless there are no
-    others.
+    stratum, those that a way does not cut stay out of it.  A stratum with a single group cannot be split and stays
+    out, as do clips `BETWEEN`; halves of a single clip do, too, unless there are no others.
     """
     halved = lies_in_one(groups)
     members = [halved & (strata == stratum) for stratum in np.unique(strata)]

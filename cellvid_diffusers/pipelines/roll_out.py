@@ -8,6 +8,9 @@ from .arguments import clip_generators
 from .cell_video import CellVideoPipeline
 from .output import CellVideoPipelineOutput, as_output, check_output_type
 
+GIVEN_TO_ONE_WINDOW = ("frames", "frame_mask", "flow")
+"""Arguments of the pipeline that are of a clip's own length."""
+
 
 def roll_out(
     pipe: CellVideoPipeline,
@@ -42,7 +45,7 @@ def roll_out(
         ValueError: If `overlap` does not lie between 1 and `window - 1`, `output_type` is unknown, or an argument is
             given that only one window can have.
     """
-    for name in ("frames", "frame_mask", "flow", "return_dict"):
+    for name in (*GIVEN_TO_ONE_WINDOW, "return_dict"):
         if arguments.pop(name, None) is not None:
             raise ValueError(f"{name} cannot be given to a roll-out, which gives each window its own")
     check_output_type(output_type)
