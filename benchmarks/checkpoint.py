@@ -26,10 +26,10 @@ from sampling import asked_in_mix, generate, load_pipeline, names_in_mix
 from scipy.stats import spearmanr
 
 from cellvid_diffusers import CellVideoPipeline
+from cellvid_diffusers.cpu_memory import keep_freed_memory
 from cellvid_diffusers.data.crowding import structured_share
 from cellvid_diffusers.evaluation.clips import load_clips
 from cellvid_diffusers.pipelines.classes import value_of
-from cellvid_diffusers.training_utils import keep_freed_memory
 
 ROOT = Path(__file__).parents[1]
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]

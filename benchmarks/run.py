@@ -29,7 +29,7 @@ import scaling
 import whole
 from timing import summarise, take_turns
 
-from cellvid_diffusers.training_utils import keep_freed_memory
+from cellvid_diffusers.cpu_memory import keep_freed_memory
 
 ROOT = Path(__file__).parent.parent
 

@@ -29,9 +29,9 @@ from markdown import table
 from sampling import asked_in_mix, generate, load_pipeline
 
 from cellvid_diffusers import CellVideoPipeline, StochasticDPMSolverScheduler
+from cellvid_diffusers.cpu_memory import keep_freed_memory
 from cellvid_diffusers.evaluation.clips import load_clips
 from cellvid_diffusers.evaluation.distance import FAMILIES
-from cellvid_diffusers.training_utils import keep_freed_memory
 
 ROOT = Path(__file__).parents[1]
 Timed = tuple[np.ndarray, float]

@@ -1,6 +1,6 @@
 """Diffusion models of living neural cultures: phase-contrast video and its optical flow, learned together.
 
-Public names are imported on first use, so that `import cellvid_diffusers` costs no more than the module asked for.
+Public names are imported on first use, so that `import cellvid_diffusers` loads only the modules that are needed.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""`cellvid`: the package from the command line. Each command imports what it needs when it runs."""
+"""`cellvid`, the command-line interface. Each command imports what it needs when it runs."""
 
 import functools
 import sys
@@ -18,14 +18,14 @@ app = typer.Typer(
 CHECKPOINT = "checkpoints/cellvid-tiny"
 Out = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 STILLNESS_HELP = (
-    "Of pyramid: how firmly blank background rests, in grey levels of 255; default 2. Faint cells are held back with "
-    "it; 0 follows whatever moves, also a frame that shifts as a whole."
+    "Pyramid only: how strongly the flow of blank background is pulled to zero, in grey levels of 255; default 2. "
+    "Faint cells are slowed too; 0 follows all motion, including a shift of the whole frame."
 )
 Seed = Annotated[int, typer.Option(help="Clip i is made with seed SEED + i.")]
 
 
 def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Tell a user's mistake (`ValueError`, `OSError`) in one line, without a traceback, with exit code 1."""
+    """Report a user error (`ValueError`, `OSError`) in one line, without a traceback, and exit with code 1."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -45,34 +45,34 @@ def generate(
     checkpoint: Annotated[str, typer.Option(help="Folder of a pipeline, or its Hub id.")] = CHECKPOINT,
     num_videos: Annotated[int, typer.Option(min=1, help="Number of clips.")] = 1,
     num_frames: Annotated[
-        int, typer.Option(min=1, help="Frames of each clip; of more than the checkpoint's, rolled out.")
+        int, typer.Option(min=1, help="Frames per clip; clips longer than the checkpoint's are rolled out.")
     ] = 10,
-    height: Annotated[int | None, typer.Option(help="Height in pixels; the checkpoint's own without it.")] = None,
-    width: Annotated[int | None, typer.Option(help="Width in pixels; the checkpoint's own without it.")] = None,
-    num_inference_steps: Annotated[int, typer.Option(min=1, help="Denoising steps; students take their own.")] = 25,
+    height: Annotated[int | None, typer.Option(help="Height in pixels; default: the checkpoint's.")] = None,
+    width: Annotated[int | None, typer.Option(help="Width in pixels; default: the checkpoint's.")] = None,
+    num_inference_steps: Annotated[int, typer.Option(min=1, help="Denoising steps; students set their own.")] = 25,
     cell_type: Annotated[
-        str | None, typer.Option(help="Kind of cell: t98g or u373 of the embedded checkpoints; drawn without it.")
+        str | None, typer.Option(help="Cell type: t98g or u373 in the embedded checkpoints; default: drawn.")
     ] = None,
     density: Annotated[
-        str | None, typer.Option(help="How crowded: sparse, moderate or dense of the embedded ones; drawn without it.")
+        str | None, typer.Option(help="sparse, moderate or dense in the embedded checkpoints; default: drawn.")
     ] = None,
     maturity: Annotated[
-        str | None, typer.Option(help="Age of the culture, of checkpoints that know it; the embedded ones do not.")
+        str | None, typer.Option(help="Age of the culture, if the checkpoint knows it; the embedded ones do not.")
     ] = None,
     guidance_scale: Annotated[
-        float, typer.Option(help="How strongly the classes are enforced (classifier-free guidance); 1 is plain.")
+        float, typer.Option(help="How strongly the classes are enforced (classifier-free guidance); 1 is none.")
     ] = 1.0,
     motion_guidance_scale: Annotated[
-        float | None, typer.Option(help="How closely video follows its flow; default: the checkpoint's.")
+        float | None, typer.Option(help="How closely the video follows its flow; default: the checkpoint's.")
     ] = None,
     num_restarts: Annotated[
         int | None,
         typer.Option(min=0, help="How often a clip is partly noised and denoised again; default: the checkpoint's."),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Clips made at a time; changes no clip.")] = 4,
+    batch_size: Annotated[int, typer.Option(min=1, help="Clips made at a time; does not change them.")] = 4,
     seed: Seed = 0,
-    annotate: Annotated[bool, typer.Option("--annotate", help="Write masks, tracks, outlines, tables too.")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: a GPU where there is one.")] = None,
+    annotate: Annotated[bool, typer.Option("--annotate", help="Also write masks, tracks, outlines, tables.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; default: a GPU if there is one.")] = None,
 ) -> None:
     """Synthesise clips with their flow: video_00000.ome.tif, flow_00000.npy and previews."""
     from .generation import generate_clips
@@ -101,7 +101,7 @@ def generate(
 
 
 def plane(z: str | None) -> int | str | None:
-    """What a user types for a plane: its number, or a word."""
+    """Parse a plane as the user types it: a number or a word."""
     return int(z) if z and z.isdecimal() else z
 
 
@@ -114,16 +114,16 @@ def prepare(
         list[Path] | None,
         typer.Argument(
             help="TIFF, OME-TIFF, AVI, MP4, ND2, CZI, LIF, OME-Zarr, or folders of numbered pictures; "
-            "without any, all that the sidecar lists."
+            "default: all that the sidecar lists."
         ),
     ] = None,
     patch_size: Annotated[int, typer.Option(help="Side of a patch in pixels.")] = 128,
-    num_frames: Annotated[int, typer.Option(help="Frames of a patch; training draws shorter windows.")] = 10,
-    overlap: Annotated[float, typer.Option(help="Share of a patch's side that neighbours have in common.")] = 0.25,
+    num_frames: Annotated[int, typer.Option(help="Frames per patch; training draws shorter windows.")] = 10,
+    overlap: Annotated[float, typer.Option(help="Fraction of a patch's side shared by neighbours.")] = 0.25,
     frame_stride: Annotated[str, typer.Option(help="Keep every n-th frame; auto measures the motion.")] = "1",
     target_speed: Annotated[
         float,
-        typer.Option(help="With --frame-stride auto: median speed of moving pixels, px from kept frame to frame."),
+        typer.Option(help="With --frame-stride auto: median speed of moving pixels, in px per kept frame."),
     ] = 1.0,
     flow: Annotated[
         str,
@@ -131,28 +131,28 @@ def prepare(
     ] = "pyramid",
     stillness: Annotated[float | None, typer.Option(min=0, help=STILLNESS_HELP)] = None,
     downscale: Annotated[int, typer.Option(help="Average n x n pixels into one.")] = 1,
-    channel: Annotated[int | None, typer.Option(help="Channel to read, where files hold several.")] = None,
-    z: Annotated[str | None, typer.Option(help="Plane to read, max or mean, where files hold several.")] = None,
+    channel: Annotated[int | None, typer.Option(help="Channel to read, if files hold several.")] = None,
+    z: Annotated[str | None, typer.Option(help="Plane to read (or max, mean), if files hold several.")] = None,
     preset: Annotated[
-        str | None, typer.Option(help="paper: its settings (128 px, 120 frames); those you type win.")
+        str | None, typer.Option(help="paper: its settings (128 px, 120 frames); explicit options win.")
     ] = None,
-    sidecar: Annotated[Path | None, typer.Option(help="recordings.yaml or .csv: what is known of each file.")] = None,
+    sidecar: Annotated[Path | None, typer.Option(help="recordings.yaml or .csv with metadata of each file.")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder that the sidecar's files are relative to.")] = None,
     validation: Annotated[
         list[str] | None, typer.Option(help="Name of a recording for validation; repeatable.")
     ] = None,
-    equalize: Annotated[bool, typer.Option(help="Take out flicker.")] = True,
-    flatten: Annotated[bool, typer.Option("--flatten", help="Take out uneven light.")] = False,
-    register: Annotated[bool, typer.Option("--register", help="Take out drift of the stage.")] = False,
-    reject: Annotated[bool, typer.Option(help="Leave out empty, saturated, frozen, blank, repeated patches.")] = True,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    equalize: Annotated[bool, typer.Option(help="Remove flicker.")] = True,
+    flatten: Annotated[bool, typer.Option("--flatten", help="Correct uneven illumination.")] = False,
+    register: Annotated[bool, typer.Option("--register", help="Correct stage drift.")] = False,
+    reject: Annotated[bool, typer.Option(help="Leave out empty, saturated, frozen, blank, duplicate patches.")] = True,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
     engine: Annotated[str, typer.Option(help="local, or dask (extra dask).")] = "local",
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
     push_to_hub: Annotated[
         str | None, typer.Option("--push-to-hub", "--push_to_hub", help="Hub id to upload the data set to.")
     ] = None,
 ) -> None:
-    """Turn recordings into a patch + flow data set. Interrupted, the same command goes on where it was."""
+    """Turn recordings into a data set of patches and flow. If interrupted, the same command resumes."""
     from .data import PRESETS, push_patches
     from .data import prepare as prepare_recordings
 
@@ -219,11 +219,11 @@ def simulate(
     num_frames: Annotated[int, typer.Option(help="Frames of each clip.")] = 10,
     density: Annotated[str, typer.Option(help="very_sparse, sparse, moderate, dense or very_dense.")] = "moderate",
     maturity: Annotated[str, typer.Option(help="very_young, mature or very_mature.")] = "mature",
-    pixel_size_um: Annotated[float, typer.Option(help="Micrometres a pixel.")] = 1.0,
+    pixel_size_um: Annotated[float, typer.Option(help="Micrometres per pixel.")] = 1.0,
     frame_interval_min: Annotated[float, typer.Option(help="Minutes between frames.")] = 10.0,
     seed: Seed = 0,
 ) -> None:
-    """Simulate cultures whose masks, tracks, neurites and flow are known."""
+    """Simulate cultures with known masks, tracks, neurites and flow."""
     from .data import write_simulated
 
     write_simulated(
@@ -251,7 +251,7 @@ def flow(
     channel: Annotated[int | None, typer.Option(help="Channel to read, where the file holds several.")] = None,
     z: Annotated[str | None, typer.Option(help="Plane to read, max or mean, where the file holds several.")] = None,
     downscale: Annotated[int, typer.Option(help="Average n x n pixels into one.")] = 1,
-    equalize: Annotated[bool, typer.Option(help="Take out flicker, which would count as motion.")] = True,
+    equalize: Annotated[bool, typer.Option(help="Remove flicker, which would be measured as motion.")] = True,
     stillness: Annotated[float | None, typer.Option(min=0, help=STILLNESS_HELP)] = None,
 ) -> None:
     """Measure the optical flow of a recording: flow.npy (F-1, H, W, 2) in pixels per frame, and a colour preview."""
@@ -267,13 +267,13 @@ def flow(
 @app.command()
 @one_line_errors
 def segment(
-    recording: Annotated[Path, typer.Argument(help="Recording whose cells are wanted.")],
+    recording: Annotated[Path, typer.Argument(help="Recording to segment.")],
     out: Out,
     channel: Annotated[int | None, typer.Option(help="Channel to read, where the file holds several.")] = None,
     z: Annotated[str | None, typer.Option(help="Plane to read, max or mean, where the file holds several.")] = None,
     downscale: Annotated[int, typer.Option(help="Average n x n pixels into one.")] = 1,
     pixel_size_um: Annotated[
-        float | None, typer.Option(help="Micrometres a pixel of the file; wins over what it says.")
+        float | None, typer.Option(help="Micrometres per pixel of the file; overrides its metadata.")
     ] = None,
     frame_interval_min: Annotated[float | None, typer.Option(help="Minutes between its frames; likewise.")] = None,
 ) -> None:
@@ -300,21 +300,21 @@ def evaluate(
     synth: Annotated[str, typer.Argument(help="Synthetic clips, likewise.")],
     out: Out,
     train: Annotated[
-        str | None, typer.Option(help="What the model was trained on, to search for copies; else REAL's train split.")
+        str | None, typer.Option(help="Training data of the model, to search for copies; default: REAL's train split.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of REAL; else test, validation or train.")] = None,
-    crop: Annotated[bool, typer.Option("--crop", help="Cut the larger side to the size of the smaller.")] = False,
+    split: Annotated[str | None, typer.Option(help="Split of REAL; else test, or validation, or train.")] = None,
+    crop: Annotated[bool, typer.Option("--crop", help="Crop the larger clips to the size of the smaller.")] = False,
     keep_mix: Annotated[
-        bool, typer.Option("--keep-mix", help="Leave the mix of cell types of SYNTH as it is.")
+        bool, typer.Option("--keep-mix", help="Do not match the cell types of SYNTH to REAL's.")
     ] = False,
     omit_real_frames: Annotated[
         bool, typer.Option("--omit-real-frames", help="Keep recorded frames out of the report.")
     ] = False,
     learned: Annotated[bool, typer.Option("--learned", help="Add FVD, KVD, FID and KID (extra learned).")] = False,
-    max_clips: Annotated[int, typer.Option(min=4, help="Most clips of each side; a random choice of more.")] = 100,
+    max_clips: Annotated[int, typer.Option(min=4, help="Most clips of each set; larger sets are sampled.")] = 100,
     seed: Annotated[int, typer.Option(help="Seed of random choices and resampling.")] = 0,
 ) -> None:
-    """Say how real synthetic clips are, and how sure that is: report.html, report.json, and tables."""
+    """Measure how realistic synthetic clips are, and with what certainty: report.html, report.json, and tables."""
     from .evaluation import evaluate as evaluate_clips
 
     evaluate_clips(

@@ -1,4 +1,4 @@
-"""Generated clips as files that Fiji, napari and a browser open."""
+"""Write generated clips as files that Fiji, napari and a browser can open."""
 
 import csv
 import re
@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from .cpu_memory import keep_freed_memory
 from .flow import flow_to_rgb
 from .flow.render import speed_of_full_colour
 from .io import contact_sheet, stretch_contrast, write_gif, write_mp4, write_ome_tiff
 from .pipelines import CellVideoPipeline, roll_out
 from .pipelines.classes import of_clips, value_of
 from .pipelines.roll_out import GIVEN_TO_ONE_WINDOW
-from .training_utils import keep_freed_memory
 
 CALIBRATION = ("pixel_size_um", "frame_interval_min")
 METADATA = "metadata.csv"
 SHOWN = 8
-"""Clips on the contact sheet, at most."""
+"""Largest number of clips on the contact sheet."""
 
 
 def generate_clips(
@@ -38,32 +38,32 @@ def generate_clips(
     **arguments: Any,
 ) -> None:
     """
-    Make clips and write them one by one.
+    Generate clips and write them one by one.
 
     Args:
         out (`Path`): Folder for `video_00000.ome.tif` (uint8, TYX), `flow_00000.npy` (T, H, W, 2; px/frame), previews
             as GIF and MP4 and `contact_sheet.png` at stretched contrast, and `metadata.csv` with the seed and the
-            classes of each file. Clips of an earlier run, which that lists, are removed from it.
+            classes of each file. Clips of an earlier run, as listed there, are removed.
         checkpoint (`str` or `Path`): Folder of a pipeline, or its Hub id.
         num_videos (`int`): Number of clips.
-        batch_size (`int`): Clips made at a time; a clip is the same whatever it is.
+        batch_size (`int`): Clips generated at a time; does not change them.
         seed (`int`): Clip i is made with seed `seed + i`.
         annotate (`bool`): Also segment and track the cells: `masks_00000/` in the layout of the Cell Tracking
             Challenge, `rois_00000.zip` for ImageJ, `outlines_00000.mp4`, and tables `cells_00000.csv`,
             `neurites_00000.csv` and `tracks_00000.csv`.
-        device (`str`, *optional*): What torch calls it; a GPU where there is one.
-        **arguments: Of [`CellVideoPipeline.__call__`]; classes may be lists with one for each clip. Of more frames than
-            the training clips had, clips are rolled out, if the checkpoint can.
+        device (`str`, *optional*): Name of a torch device; by default a GPU if there is one.
+        **arguments: Passed to [`CellVideoPipeline.__call__`]; classes may be lists with one entry per clip. Clips with
+            more frames than the training clips are rolled out, if the checkpoint can.
 
     Raises:
-        ValueError: If the folder holds clips that are no earlier run's, or an argument is out of range.
+        ValueError: If the folder holds clips that no earlier run wrote, or an argument is out of range.
     """
     check_folder(out)
     keep_freed_memory()
     pipe = CellVideoPipeline.from_pretrained(checkpoint)
     try:
         pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except (AssertionError, RuntimeError) as error:  # torch built without it, or no such name
+    except (AssertionError, RuntimeError) as error:  # torch built without it, or unknown name
         raise ValueError(f"device must be one that torch can use here, got {device} ({error})") from None
     pipe.set_progress_bar_config(desc="denoising", leave=False)
     make = partial(roll_out, pipe) if must_be_rolled_out(pipe, arguments) else pipe
@@ -80,7 +80,7 @@ def generate_clips(
                 generator=[torch.Generator().manual_seed(each) for each in seeds],
                 **of_clips(arguments, part),
             )
-            if start == 0:  # not before, so that a mistake costs nobody his clips
+            if start == 0:  # not before: a failed call must not delete earlier clips
                 remove_clips(out)
             classes = result.classes or [{}] * len(seeds)
             labels += [clip_label(start + n, each) for n, each in enumerate(classes)]
@@ -89,7 +89,7 @@ def generate_clips(
                 flow = None if result.flow is None else result.flow[offset]
                 known = {"seed": seeds[offset], **classes[offset]}
                 calibration = {name: value_of(pipe.config, name, known.get("cell_type")) for name in CALIBRATION}
-                write_metadata(out, start + offset, known)  # before the clip: what it lists, the next run removes
+                write_metadata(out, start + offset, known)  # before the clip: the next run removes what is listed
                 write_clip(out, start + offset, video, flow, **calibration, annotate=annotate)
                 if len(videos) < SHOWN:
                     videos.append(stretch_contrast(video))
@@ -105,14 +105,14 @@ def clip_label(index: int, classes: dict[str, str | None]) -> str:
 
 
 def must_be_rolled_out(pipe: CellVideoPipeline, arguments: Mapping[str, Any]) -> bool:
-    """Whether clips are longer than the training clips, and nothing is given that only one window can have."""
+    """Whether clips are longer than training clips, the checkpoint can roll out, and no argument fits one window only."""
     longest, asked = pipe.config.num_frames, arguments.get("num_frames")
     alone = all(arguments.get(name) is None for name in GIVEN_TO_ONE_WINDOW)
     return bool(longest and asked and asked > longest > 1 and alone and "prediction" in pipe.config.noise_patterns)
 
 
 def listed_clips(out: Path) -> list[str]:
-    """Numbers of the clips, `"00000"` and so on, that `metadata.csv` in a folder lists."""
+    """Numbers (`"00000"`, ...) of the clips listed in a folder's `metadata.csv`."""
     if not (out / METADATA).is_file():
         return []
     with open(out / METADATA, newline="") as file:
@@ -121,9 +121,9 @@ def listed_clips(out: Path) -> list[str]:
 
 
 def check_folder(out: Path) -> None:
-    """A `ValueError` if a folder holds clips that are no earlier run's, such as a simulated data set's.
+    """Raise `ValueError` if a folder holds clips that no earlier run wrote, such as those of a simulated data set.
 
-    An interrupted run may have left one that is not listed, with its GIF.
+    A clip that is not listed but has a GIF may be left over from an interrupted run.
     """
     listed = {f"video_{number}.ome.tif" for number in listed_clips(out)}
     for path in sorted(out.glob("video_[0-9]*.ome.tif")):
@@ -136,7 +136,7 @@ def check_folder(out: Path) -> None:
 
 
 def remove_clips(out: Path) -> None:
-    """Remove what `generate_clips` has written to a folder before."""
+    """Remove the clips that an earlier `generate_clips` wrote to a folder."""
     for number in listed_clips(out):
         for stem in ("video", "flow", "rois", "outlines", "cells", "neurites", "tracks"):
             for path in out.glob(f"{stem}_{number}.*"):
@@ -178,7 +178,7 @@ def write_clip(
 
 
 def write_metadata(out: Path, index: int, known: dict[str, Any]) -> None:
-    """A row of `metadata.csv`, as `datasets` reads it beside files; the first one begins the table."""
+    """Append a row to `metadata.csv`, which `datasets` reads along with the files; the first one starts the table."""
     row = {"file_name": f"video_{index:05d}.ome.tif", **known}
     with open(out / METADATA, "a" if index else "w", newline="") as file:
         writer = csv.DictWriter(file, list(row))
@@ -188,7 +188,7 @@ def write_metadata(out: Path, index: int, known: dict[str, Any]) -> None:
 
 
 def overlay_flow(video: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """The flow's colours over the video, in proportion to the speed: `(F, H, W)` -> `(F, H, W, 3)` uint8."""
+    """Blend the flow's colours over the video in proportion to speed: `(F, H, W)` -> `(F, H, W, 3)` uint8."""
     speed = np.linalg.norm(flow, axis=-1, keepdims=True)
     fastest = speed_of_full_colour(speed)
     share = 0.8 * np.clip(speed / fastest, 0, 1)

@@ -1,13 +1,13 @@
-r"""A sampler that mends itself: DPM-Solver++ that adds noise where a clip takes shape.
+r"""DPM-Solver++ that corrects its own errors by adding noise at the levels where a clip takes shape.
 
-A deterministic sampler carries to the end what it once got wrong. Noise that is added on the way is taken off again by
-the network, and errors with it; but the more of it, the smaller must the steps be, and far from where a clip takes
-shape it only costs them. So the noise is limited to a range of levels (Karras et al., 2022), and its amount is free.
-Below the range the steps must not be few, either: where they are, the grain of a picture is smoothed away.
+A deterministic sampler keeps every error that it makes. When noise is added during sampling, the network removes it
+again, and earlier errors with it. But more noise requires smaller steps, and at levels where a clip does not take shape
+these are wasted. The noise is therefore limited to a range of levels (Karras et al., 2022), and its amount is a
+parameter. Below the range there must be enough steps, too: with few, the grain of a picture is smoothed away.
 
 With :math:`\lambda = \log(\alpha / \sigma)`, :math:`h = \lambda_t - \lambda_s > 0`, the estimate :math:`\hat x` of the
-clean clip extrapolated from the last two predictions, and the stochasticity :math:`\tau` (Xue et al., 2023, Eq. 12, of
-which 0 is DPM-Solver++ and 1 SDE-DPM-Solver++),
+clean clip extrapolated from the last two predictions, and the stochasticity :math:`\tau` (Xue et al., 2023, Eq. 12; 0
+is DPM-Solver++, 1 is SDE-DPM-Solver++),
 
 .. math:: x_t = \frac{\sigma_t}{\sigma_s} e^{-\tau^2 h} x_s + \alpha_t (1 - e^{-(1 + \tau^2) h}) \hat x
     + \sigma_t \sqrt{1 - e^{-2 \tau^2 h}} \, \epsilon.
@@ -26,14 +26,16 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler
-from diffusers.schedulers import SchedulerMixin  # noqa: F401 (diffusers asks this module for it, to load by)
+from diffusers.schedulers import SchedulerMixin  # noqa: F401 (diffusers looks for it here when loading)
 from diffusers.schedulers.scheduling_utils import SchedulerOutput
 from diffusers.utils.torch_utils import randn_tensor
 
+from .noise_schedule import noise_to_signal
+
 LAST_RATIO = 0.01
-"""Noise over signal at the last step: what is fainter, against the clip's contrast, is smoothed away."""
+"""Noise over signal at the last step: details fainter than this, relative to the clip's contrast, are smoothed away."""
 SHARE_ABOVE, SHARE_BELOW = 1 / 12, 1 / 4
-"""Of the steps, above and below the range."""
+"""Shares of the steps above and below the stochastic range."""
 
 
 FIXED = {
@@ -45,19 +47,19 @@ FIXED = {
     "use_exponential_sigmas": False,
     "use_beta_sigmas": False,
 }
-"""Settings of `DPMSolverMultistepScheduler` that do not count."""
+"""Settings of `DPMSolverMultistepScheduler` that are overridden."""
 
 
 class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
     """
-    DPM-Solver++(2M) whose steps within a range of noise levels are stochastic, and are small there.
+    DPM-Solver++(2M) with small, stochastic steps within a range of noise levels.
 
-    Its other settings are those of `DPMSolverMultistepScheduler`; of them, only what defines the noise levels and the
-    prediction type counts.
+    Its other settings are those of `DPMSolverMultistepScheduler`, of which only the prediction type and those that
+    define the noise levels have an effect.
 
     Args:
         stochasticity (`float`): 0 is deterministic, 1 the reverse SDE; at least 0.
-        stochastic_range (`Sequence[float]`): Least and highest noise over signal of stochastic steps.
+        stochastic_range (`Sequence[float]`): Lowest and highest noise over signal of stochastic steps.
 
     Raises:
         ValueError: If the stochasticity is negative, the range does not rise from above `LAST_RATIO`, or the noise
@@ -81,7 +83,7 @@ class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
 
     @staticmethod
     def _get_init_keys(input_class: type) -> set[str]:
-        """What configurations may hold: `kwargs` stands for the settings of the class above."""
+        """Keys that a configuration may hold: `kwargs` stands for the settings of the parent class."""
         own = DPMSolverMultistepScheduler._get_init_keys(input_class)
         return own | DPMSolverMultistepScheduler._get_init_keys(DPMSolverMultistepScheduler)
 
@@ -91,12 +93,13 @@ class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
         device: str | torch.device | None = None,
         timesteps: list[int] | None = None,
     ) -> None:
-        """Prepare to sample in a number of steps, or at timesteps of one's own.
+        """Set the timesteps to sample at, by their number or one by one.
 
         Args:
-            num_inference_steps (`int`, *optional*): Predictions; fewer where two steps would share a level of training.
-            device (`str` or `torch.device`, *optional*): Of `timesteps`.
-            timesteps (`list[int]`, *optional*): From the noisiest on.
+            num_inference_steps (`int`, *optional*): Number of steps; fewer are taken where two would fall on the same
+                training timestep.
+            device (`str` or `torch.device`, *optional*): Device of `timesteps`.
+            timesteps (`list[int]`, *optional*): Timesteps to use instead, noisiest first.
 
         Raises:
             ValueError: If neither a number of steps nor timesteps are given.
@@ -108,15 +111,15 @@ class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
         super().set_timesteps(timesteps=timesteps, device=device)
 
     def _spread(self, count: int) -> list[int]:
-        """Levels of training nearest to steps of equal size in log(noise / signal) in the range, larger ones beyond."""
-        ratios = ((1 - self.alphas_cumprod) / self.alphas_cumprod).double().sqrt().log().numpy()
+        """Training timesteps nearest to equal steps in log(noise / signal) within the range, larger steps outside."""
+        ratios = noise_to_signal(self.alphas_cumprod.double()).log().numpy()
         least, highest = np.log(self.config.stochastic_range)
         top = ratios[-1]
         knots = [top, min(highest, top), min(least, top), np.log(LAST_RATIO)]
         shares = [0, SHARE_ABOVE if top > highest else 0, 1 - SHARE_BELOW if top > least else 0, 1]
         aims = np.interp(np.linspace(0, 1, count), shares, knots)
         nearest = np.abs(ratios - aims[:, None]).argmin(axis=1)
-        return sorted({max(1, int(level)) for level in nearest}, reverse=True)  # 0 says that a clip is given
+        return sorted({max(1, int(level)) for level in nearest}, reverse=True)  # 0 means that a clip is given
 
     def step(
         self,
@@ -131,10 +134,10 @@ class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
 
         Args:
             model_output (`torch.Tensor`): The network's prediction.
-            timestep (`int` or `torch.Tensor`): Where it was made.
-            sample (`torch.Tensor`): The noisy clip that it was made for.
-            generator (`torch.Generator` or a list of one for each clip, *optional*): Of the noise.
-            variance_noise (`torch.Tensor`, *optional*): The noise itself, instead.
+            timestep (`int` or `torch.Tensor`): Timestep of the prediction.
+            sample (`torch.Tensor`): Noisy clip that the prediction was made for.
+            generator (`torch.Generator` or a list of one for each clip, *optional*): Source of the noise.
+            variance_noise (`torch.Tensor`, *optional*): Noise to use instead of drawing it.
             return_dict (`bool`): Whether to return a `SchedulerOutput` or a tuple.
 
         Returns:
@@ -144,7 +147,7 @@ class StochasticDPMSolverScheduler(DPMSolverMultistepScheduler):
             self._init_step_index(timestep)
         index = self.step_index
         clean = self.convert_model_output(model_output, sample=sample).float()
-        before, self.model_outputs[-1] = self.model_outputs[-1], clean  # of the step before, if there was one
+        before, self.model_outputs[-1] = self.model_outputs[-1], clean  # estimate of the previous step, if any
         now, then = float(self.sigmas[index]), float(self.sigmas[index + 1])  # noise over signal
         moved, estimate, spread = clean, clean, 0.0
         if then > 0:

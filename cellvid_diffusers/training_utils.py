@@ -1,19 +1,17 @@
-r"""The mathematics of training: noise levels, the objective, and the memory setting that the CPU wants.
+"""The mathematics of training: drawing noise levels, the objective, and dropping labels.
 
-A clean clip $x_0$ `(B, C, F, H, W)` becomes $x_t = \alpha_t x_0 + \sigma_t \epsilon$, where each frame of each modality
-(video: channel 0; flow: channels 1 and 2) has its own $t$. The network predicts, after the scheduler's
-`prediction_type`, $\epsilon$, $v = \alpha_t \epsilon - \sigma_t x_0$ (Salimans and Ho, Progressive Distillation, 2022)
-or $x_0$. Where $t = 0$ the clip is given, and nothing is learned there.
+A clean clip `(B, C, F, H, W)` is noised as in `noise_schedule`, each frame of each modality (video: channel 0; flow:
+channels 1 and 2) at its own timestep. At timestep 0 it is given and does not count in the loss.
 """
 
-import ctypes
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+
+from .noise_schedule import PREDICTION_TYPES, alpha_and_sigma, expand_levels, prediction_target
 
 NOISE_PATTERNS = (
     "joint",
@@ -24,11 +22,11 @@ NOISE_PATTERNS = (
     "flow_to_video",
     "video_to_flow",
 )
-"""What is given, in a training clip, and what is unknown:
+"""What is given in a training clip; the rest is unknown:
 
-`joint` nothing is given, one level for all; `modalities` nothing is given, video and flow at levels of their own;
-`first_frame` and `prediction` the video of the first frame, or of the first few; `interpolation` the video of frames at
-both ends; `flow_to_video` all flow; `video_to_flow` all video.
+`joint`: nothing, one noise level for all; `modalities`: nothing, video and flow at separate levels; `first_frame` and
+`prediction`: the video of the first frame, or of the first few; `interpolation`: the video of frames at both ends;
+`flow_to_video`: all flow; `video_to_flow`: all video.
 """
 
 
@@ -43,8 +41,8 @@ def draw_noise_levels(
 ) -> torch.Tensor:
     """Draw each clip's pattern of noise levels.
 
-    The clips of a batch share the range of levels evenly, which makes their mean loss less noisy (Kingma et al.,
-    Variational Diffusion Models, 2021, Appendix I.1).
+    The clips of a batch are spread evenly over the range of levels, which makes their mean loss less noisy (Kingma et
+    al., Variational Diffusion Models, 2021, Appendix I.1).
 
     Args:
         patterns (`dict[str, float]`): Weight of each of `NOISE_PATTERNS`.
@@ -52,8 +50,8 @@ def draw_noise_levels(
         num_train_timesteps (`int`): Noise levels of the scheduler.
         generator (`torch.Generator`, *optional*): Source of randomness, on the CPU.
         level_shift (`float`): Draw levels as if under a cosine schedule whose signal-to-noise ratio is divided by the
-            square of this; above 1, more draws are noisy. The frames of a clip resemble each other, so that its
-            content shows through more noise than that of an image (Hoogeboom et al., Simple Diffusion, 2023).
+            square of this; above 1, more draws are noisy. The frames of a clip resemble each other, so its content
+            remains visible under more noise than that of an image (Hoogeboom et al., Simple Diffusion, 2023).
 
     Returns:
         `torch.Tensor` of shape `(batch_size, num_frames, 2)`, int64: levels of video and flow, 0 where given.
@@ -96,12 +94,6 @@ def draw_noise_levels(
     return levels
 
 
-def expand_levels(values: torch.Tensor, channels: int) -> torch.Tensor:
-    """`(B, F, 2)` values of video and flow -> `(B, C, F, 1, 1)`, to multiply a clip with."""
-    index = [0] + [1] * (channels - 1)
-    return values[:, :, index].transpose(1, 2)[..., None, None]
-
-
 @dataclass(frozen=True)
 class DiffusionObjective:
     """Noising and loss of a training step.
@@ -123,7 +115,7 @@ class DiffusionObjective:
 
     def __post_init__(self) -> None:
         for name, allowed in (
-            ("prediction_type", ("epsilon", "v_prediction", "sample")),
+            ("prediction_type", PREDICTION_TYPES),
             ("loss_type", ("l1", "l2")),
         ):
             if getattr(self, name) not in allowed:
@@ -134,15 +126,13 @@ class DiffusionObjective:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Noisy clip and prediction target, each `(B, C, F, H, W)`, for `levels` `(B, F, 2)`."""
         alpha_bar = expand_levels(self.alphas_cumprod.to(clean.device)[levels], clean.shape[1])
-        alpha, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        alpha, sigma = alpha_and_sigma(alpha_bar)
         given = expand_levels(levels == 0, clean.shape[1])
         noisy = torch.where(given, clean, alpha * clean + sigma * epsilon)
-        if self.prediction_type == "epsilon":
-            return noisy, epsilon
-        return noisy, clean if self.prediction_type == "sample" else alpha * epsilon - sigma * clean
+        return noisy, prediction_target(clean, epsilon, alpha, sigma, self.prediction_type)
 
     def loss(self, prediction: torch.Tensor, target: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-        """Mean error `(C,)` of each channel over what was not given; `combine` makes one number of it."""
+        """Mean error `(C,)` of each channel over what was not given; `combine` reduces it to a scalar."""
         error = F.l1_loss if self.loss_type == "l1" else F.mse_loss
         weight = expand_levels(self._weight(levels), target.shape[1])
         per_frame = error(prediction.float(), target, reduction="none").mean(dim=(-2, -1), keepdim=True)
@@ -168,23 +158,11 @@ class DiffusionObjective:
 
 
 def drop_labels(labels: torch.Tensor, probability: float, generator: torch.Generator | None = None) -> torch.Tensor:
-    """Set each label `(B, kinds)` to -1 (unknown) with the given probability: half of the time with all of its clip.
+    """Set each label `(B, kinds)` to -1 (unknown) with the given probability, half of the time with all of its clip.
 
-    Classifier-free guidance asks for clips of no label at all; dropped one by one, several kinds hardly ever are.
+    Classifier-free guidance needs clips without any label, which are rare if several kinds are dropped one by one.
     """
     together = torch.rand(len(labels), 1, generator=generator) < probability / 2
     alone = torch.rand(labels.shape, generator=generator) < probability / (2 - probability)
     dropped = together | alone
     return labels.masked_fill(dropped.to(labels.device, non_blocking=True), -1)
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep freed memory instead of returning each large block to the system.
-
-    A training step on the CPU frees and takes the same tens of megabytes hundreds of times; without this each pass
-    over a fresh block pays for its page faults (layer norm: 46 ms instead of 9). Does nothing elsewhere.
-    """
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
-        libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from cellvid_diffusers.cpu_memory import keep_freed_memory
 from cellvid_diffusers.generation import generate_clips
-from cellvid_diffusers.training_utils import keep_freed_memory
 
 ROOT = Path(__file__).parent.parent
 DEMO = Path("out/demo")

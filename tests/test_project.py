@@ -17,8 +17,9 @@ else:
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "cellvid_diffusers"
 FLOORS = [
-    {"flow", "models", "schedulers", "io", "simulation"},
-    {"data", "pipelines", "training_utils", "distillation"},
+    {"noise_schedule", "cpu_memory", "flow", "models", "io", "simulation"},
+    {"schedulers", "training_utils"},
+    {"data", "pipelines", "distillation"},
     {"evaluation", "generation"},
     {"cli"},
 ]

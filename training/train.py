@@ -23,6 +23,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from cellvid_diffusers.cpu_memory import keep_freed_memory
 from cellvid_diffusers.data import ClipBank, ClipDataset
 from cellvid_diffusers.distillation import Distillation, NoisyTeacher
 from cellvid_diffusers.pipelines import CellVideoPipeline
@@ -30,7 +31,6 @@ from cellvid_diffusers.training_utils import (
     DiffusionObjective,
     draw_noise_levels,
     drop_labels,
-    keep_freed_memory,
 )
 from checks import check_config
 from components import build_lr_scheduler, build_model, build_optimizer, build_teacher, load_clips, main_clock

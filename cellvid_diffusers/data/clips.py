@@ -51,7 +51,7 @@ class ClipDataset(Dataset):
         A label column each, in this order; a name that is not listed, or null, is -1.
     seed : int
     balance : str, optional
-        Label column whose classes are drawn equally often, however many rows each has.
+        Label column whose classes are drawn equally often, however many rows each has; not a measured density.
     preload : bool
         Decode all rows once and keep them in memory (1 + 4 bytes a pixel with flow); otherwise decode each time.
     length : int, optional
@@ -93,6 +93,8 @@ class ClipDataset(Dataset):
         )
         if balance is not None and balance not in self.class_columns:
             raise ValueError(f"balance must be one of class_columns {list(self.class_columns)}, got {balance!r}")
+        if balance == "density" and measure_density:
+            raise ValueError("balance must be another column than density with measure_density: its classes are thirds")
         self.balance = balance
         self.row_groups = self._group_rows()
         self._decoded = [self._decode(i) for i in range(len(rows))] if preload else None

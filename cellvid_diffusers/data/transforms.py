@@ -122,7 +122,8 @@ class ClipTransform:
     @staticmethod
     def _share(foreground: np.ndarray, centre: np.ndarray, reach: float) -> float:
         """Share of structured blocks under the upright square around a crop."""
-        x0, y0 = np.maximum((centre - reach) // BLOCK, 0).astype(int)
+        last = np.array(foreground.shape[::-1]) - 1  # a strip narrower than a block belongs to none
+        x0, y0 = np.clip((centre - reach) // BLOCK, 0, last).astype(int)
         x1, y1 = ((centre + reach) // BLOCK + 1).astype(int)
         return float(foreground[y0:y1, x0:x1].mean())
 

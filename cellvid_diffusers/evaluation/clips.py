@@ -34,7 +34,7 @@ class ClipSet:
     times : (N,) or None
         First frame in the recording.
     flow : list of (F, H, W, 2) or None
-        Flow that came with each clip, px/frame.
+        Flow that came with each clip, px/frame; by default none came with any.
     pixel_sizes, intervals : (N,) float or None
         Micrometres a pixel and minutes a frame of each clip, NaN where unknown.
     source : str
@@ -55,6 +55,9 @@ class ClipSet:
     intervals: np.ndarray | None = None
     source: str = ""
     rescaled: bool = False
+
+    def __post_init__(self) -> None:
+        self.flow = self.flow or [None] * len(self.frames)
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -177,7 +177,7 @@ def _near_border(box: tuple[slice, slice], limit: np.ndarray, border: int) -> bo
     return any(s.start < border or s.stop > n - border for s, n in zip(box, limit, strict=True))
 
 
-def localisation_noise(paths: list[np.ndarray]) -> float:
+def localisation_variance(paths: list[np.ndarray]) -> float:
     """Variance of the position along one axis that is noise, px^2, pooled over paths of one clip.
 
     White noise of the position makes successive steps anti-correlated: their covariance is minus its variance (Eq. 7 of
@@ -250,7 +250,7 @@ def measure_tracks(cells: pd.DataFrame, tracks: pd.DataFrame, *, lags: tuple[int
         path[cell["frame"] - row.begin] = cell[["y", "x"]]
         paths.append(path)
         kinds.append(cell["kind"].mode()[0])
-    noise = localisation_noise([path for path in paths if np.isfinite(path).all()])
+    noise = localisation_variance([path for path in paths if np.isfinite(path).all()])
     table = tracks.assign(kind=pd.Series(kinds, index=tracks.index, dtype=object))
     for lag in lags:
         squares = [mean_squared_displacement(p, lag, noise=noise) if len(p) > lag else np.nan for p in paths]

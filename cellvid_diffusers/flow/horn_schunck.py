@@ -14,7 +14,6 @@ References: Determining optical flow (Horn and Schunck, 1981), https://doi.org/1
 Neural Cell Video Synthesis via Optical-Flow Diffusion (Serna-Aguilera, Luu, Harris, Zou), Eq. 3-4
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,10 +23,10 @@ from torch.nn import functional
 
 from .pyramid import pyramid_flow
 from .relaxation import cached_pairs, relax
+from .video import as_eight_bit, as_tensor, check_video
 
 __all__ = ["horn_schunck"]
 
-_RANGE_TOLERANCE = 1e-3
 LEAST = {"num_iterations": 1, "num_levels": 1, "stillness": 0, "sigma": 0}
 """Least value of options; the others are positive."""
 WHOLE = ("num_iterations", "num_levels", "num_warps")
@@ -199,35 +198,6 @@ def _sobel(frames: torch.Tensor, gain: float) -> torch.Tensor:
     down = torch.lerp(p[:, :-2], p[:, 2:], 0.5).lerp_(p[:, 1:-1], 0.5)  # (1, 2, 1) / 4
     across = torch.lerp(p[:, :, :-2], p[:, :, 2:], 0.5).lerp_(p[:, :, 1:-1], 0.5)
     return torch.stack((down[:, :, :-2] - down[:, :, 2:], across[:, :-2] - across[:, 2:])).mul_(gain / 2)
-
-
-def as_tensor(array: torch.Tensor | np.ndarray) -> torch.Tensor:
-    """A tensor of the same values; of a mirrored array, or one in another byte order, which torch refuses, a copy."""
-    if isinstance(array, np.ndarray):
-        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-    return torch.as_tensor(array)
-
-
-def check_video(video: torch.Tensor) -> None:
-    """A `ValueError` unless it is `(..., F, H, W)` of at least two frames, uint8 or finite floats in [0, 1]."""
-    if video.ndim < 3 or video.shape[-3] < 2:
-        raise ValueError(f"video must be (..., F, H, W) with at least two frames, got shape {tuple(video.shape)}")
-    if video.dtype != torch.uint8 and not video.is_floating_point():
-        raise ValueError(f"video must be uint8 or floating, got {video.dtype}")
-    if video.dtype == torch.uint8 or not video.numel():
-        return
-    least, most = (float(value) for value in video.aminmax())
-    if not (math.isfinite(least) and math.isfinite(most)):
-        raise ValueError("video must be finite, got NaN or infinity")
-    if least < -_RANGE_TOLERANCE or most > 1 + _RANGE_TOLERANCE:
-        raise ValueError(f"floating video must lie in [0, 1], got [{least:.4g}, {most:.4g}]")
-
-
-def as_eight_bit(frames: torch.Tensor) -> torch.Tensor:
-    """What `check_video` lets pass -> floats on the 8-bit scale, float64 of float64."""
-    if frames.dtype == torch.uint8:
-        return frames.float()
-    return frames.to(torch.float64 if frames.dtype == torch.float64 else torch.float32) * 255
 
 
 MODES: dict[str, tuple[Callable[..., torch.Tensor], dict[str, Any]]] = {

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import torch
 
-from .horn_schunck import as_eight_bit, as_tensor, check_video
+from .video import as_eight_bit, as_tensor, check_video
 
 __all__ = ["lucas_kanade"]
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
+from ..noise_schedule import PREDICTION_TYPES
+
 MOST_NOISE_OF_SECOND_ORDER = 1000.0
 """Noise over signal from which a second-order scheduler can begin; the cosine schedule ends at 20,000."""
 

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..noise_schedule import expand_levels
+
 Array: TypeAlias = np.ndarray | torch.Tensor
 Pictures: TypeAlias = Array | Image.Image | Sequence[Image.Image] | Sequence[Sequence[Image.Image]]
 """An array, or 8-bit pictures such as `output_type="pil"` gives, nested like its first axes."""
@@ -64,8 +66,9 @@ class Given:
             read = _read("frames", _without_pictures("frames", frames), (batch, num_frames, height, width))
             video[:, mask] = read[:, mask]
             given[:, mask, 0] = True
-            if channels == 1 and bool(mask.all()):
-                raise ValueError("frames cannot all be given: this checkpoint knows video only, and nothing is left")
+            if bool(mask.all()) and (channels == 1 or flow is not None):
+                others = "this checkpoint knows video only" if channels == 1 else "so is the flow"
+                raise ValueError(f"frames cannot all be given: {others}, and nothing is left")
             tasks: tuple[str, ...] = ("prediction", "interpolation")
             if mask.tolist() == [True] + [False] * (num_frames - 1):
                 tasks = (*tasks, "first_frame")
@@ -132,9 +135,7 @@ class Conditions:
         """Put the given values into a clip `(B, C, F, H, W)`."""
         if not bool(self.given.any()):
             return clip
-        index = [0, 1, 1][: clip.shape[1]]
-        given = self.given[:, :, index].transpose(1, 2)[..., None, None]
-        return torch.where(given, self.values, clip)
+        return torch.where(expand_levels(self.given, clip.shape[1]), self.values, clip)
 
 
 def _without_pictures(name: str, given: Pictures) -> Array:

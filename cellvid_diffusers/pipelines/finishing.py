@@ -19,47 +19,37 @@ from collections.abc import Callable
 import torch
 from diffusers.schedulers import SchedulerMixin
 
+from ..noise_schedule import alpha_and_sigma, clean_estimate, noise_to_signal
+
 PredictAtLevel = Callable[[torch.Tensor], torch.Tensor]
 """The network's prediction for a clip, the noise levels being known."""
 
 
 def level_of_noise(scheduler: SchedulerMixin, deviation: float) -> int:
     """First timestep of training whose noise, over its signal, has at least this standard deviation."""
-    ratio = ((1 - scheduler.alphas_cumprod) / scheduler.alphas_cumprod).sqrt()
+    ratio = noise_to_signal(scheduler.alphas_cumprod)
     return min(max(1, int((ratio < deviation).sum())), len(ratio) - 1)  # level 0 says that all is given
 
 
-def signal_and_spread(scheduler: SchedulerMixin, level: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """alpha and sigma at a timestep of training, on the device and in the dtype of a clip."""
-    alpha_bar = scheduler.alphas_cumprod[level]
-    return alpha_bar.sqrt().to(like), (1 - alpha_bar).sqrt().to(like)
-
-
-def clean_estimate(
-    noisy: torch.Tensor, prediction: torch.Tensor, level: int, scheduler: SchedulerMixin
-) -> torch.Tensor:
-    """The clean clip that a prediction at a timestep stands for."""
-    signal, spread = signal_and_spread(scheduler, level, noisy)
-    kind = scheduler.config.prediction_type
-    if kind == "v_prediction":
-        return signal * noisy - spread * prediction
-    if kind == "epsilon":
-        return (noisy - spread * prediction) / signal
-    assert kind == "sample"
-    return prediction
+def _alpha_and_sigma(scheduler: SchedulerMixin, level: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """At a timestep of training, on the device and in the dtype of a clip."""
+    alpha, sigma = alpha_and_sigma(scheduler.alphas_cumprod[level])
+    return alpha.to(like), sigma.to(like)
 
 
 def without_residue(predict: PredictAtLevel, clip: torch.Tensor, level: int, scheduler: SchedulerMixin) -> torch.Tensor:
     """The clip without the noise that it still holds; `predict` is for clips at `level`."""
-    scaled = signal_and_spread(scheduler, level, clip)[0] * clip
-    return clean_estimate(scaled, predict(scaled), level, scheduler)
+    alpha, sigma = _alpha_and_sigma(scheduler, level, clip)
+    scaled = alpha * clip
+    return clean_estimate(scaled, predict(scaled), alpha, sigma, scheduler.config.prediction_type)
 
 
 def expected_flow(
     predict: PredictAtLevel, clip: torch.Tensor, noise: torch.Tensor, level: int, scheduler: SchedulerMixin
 ) -> torch.Tensor:
     """The clip with the flow that the network expects; `predict` is for clean video and flow at `level`."""
-    signal, spread = signal_and_spread(scheduler, level, clip)
-    noisy = torch.cat([clip[:, :1], signal * clip[:, 1:] + spread * noise[:, 1:]], dim=1)
-    flow = clean_estimate(noisy[:, 1:], predict(noisy)[:, 1:], level, scheduler)
+    alpha, sigma = _alpha_and_sigma(scheduler, level, clip)
+    noisy = torch.cat([clip[:, :1], alpha * clip[:, 1:] + sigma * noise[:, 1:]], dim=1)
+    prediction = predict(noisy)[:, 1:]
+    flow = clean_estimate(noisy[:, 1:], prediction, alpha, sigma, scheduler.config.prediction_type)
     return torch.cat([clip[:, :1], flow], dim=1)

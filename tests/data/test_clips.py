@@ -80,6 +80,19 @@ def folder(tmp_path_factory):
 COLUMNS = {"cell_type": ["neuron", "glia"], "density": ["sparse"]}
 
 
+def test_patches_barely_wider_than_a_block_can_be_cropped():
+    frames = np.random.default_rng(0).integers(0, 255, (2, 23, 23), np.uint8)  # columns 16 to 22 are no whole block
+    transform = ClipTransform(num_frames=2, size=4, any_angle=False)
+    for seed in range(20):
+        assert transform(frames, None, np.random.default_rng(seed)).shape == (1, 2, 4, 4)
+
+
+def test_a_measured_density_cannot_be_balanced(folder):
+    options = {"num_frames": 5, "size": 32, "class_columns": COLUMNS, "measure_density": True}
+    with pytest.raises(ValueError, match="balance must be another column than density"):
+        ClipDataset(load_patches(folder), balance="density", **options)
+
+
 def test_items_depend_on_seed_and_number_alone(folder):
     rows = load_patches(folder)
     options = {"num_frames": 5, "size": 32, "class_columns": COLUMNS, "scales": Scales(), "length": 50}

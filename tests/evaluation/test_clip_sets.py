@@ -181,6 +181,12 @@ def test_crop_takes_the_middle_and_the_flow_along(tmp_path, make_clips):
     assert cut.flow[0].shape == (8, 32, 40, 2)
 
 
+def test_clips_without_flow_are_taken_and_cropped(make_clips):
+    names = np.array(["a", "b"])
+    clips = ClipSet(make_clips(2), list(names), recordings=names, cell_types=names)
+    assert clips.take([1]).crop(8, 32, 40).flow == [None]
+
+
 def test_what_cannot_be_read_is_said_in_one_line(tmp_path, make_clips):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="TIFF stacks, got none in"):

@@ -5,7 +5,7 @@ from cellvid_diffusers.evaluation.cells import measure_cells
 from cellvid_diffusers.evaluation.events import count_events
 from cellvid_diffusers.evaluation.tracks import (
     link_cells,
-    localisation_noise,
+    localisation_variance,
     mean_squared_displacement,
     measure_tracks,
     msd_exponent,
@@ -127,12 +127,12 @@ def test_no_cells_give_empty_tables():
 
 @pytest.mark.parametrize("motion", ["still", "straight", "random"])
 @pytest.mark.parametrize("sigma", [0.0, 0.5, 1.0])
-def test_localisation_noise_is_told_from_motion(motion, sigma):
+def test_localisation_variance_is_told_from_motion(motion, sigma):
     rng = np.random.default_rng(1)
     steps = {"still": 0.0, "straight": rng.normal(size=(400, 1, 2)), "random": rng.normal(size=(400, 10, 2))}[motion]
     paths = np.cumsum(np.broadcast_to(steps, (400, 10, 2)), axis=1)
     noisy = paths + sigma * rng.normal(size=paths.shape)
-    noise = localisation_noise(list(noisy))
+    noise = localisation_variance(list(noisy))
     assert noise == pytest.approx(sigma**2, abs=0.06)
     moved = np.mean([mean_squared_displacement(path, 4, noise=noise) for path in noisy])
     true = np.mean([mean_squared_displacement(path, 4) for path in paths])

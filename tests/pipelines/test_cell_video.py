@@ -593,6 +593,11 @@ class TestConditions:
         with pytest.raises(ValueError, match=r"trained for \['joint'\]"):
             make_pipe(noise_patterns=["joint"])(**SHORT, **arguments)
 
+    def test_all_frames_with_their_flow_leave_nothing_to_sample(self):
+        given = {"frames": np.zeros((4, 16, 24)), "flow": np.zeros((4, 16, 24, 2))}
+        with pytest.raises(ValueError, match="nothing is left"):
+            make_pipe(noise_patterns=["flow_to_video", "video_to_flow"])(**SHORT, **given)
+
     def test_flow_for_a_video_only_model(self):
         with pytest.raises(ValueError, match="video only"):
             make_pipe(channels=1)(**SHORT, flow=np.zeros((4, 16, 24, 2)))

@@ -4,12 +4,12 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
+from cellvid_diffusers.noise_schedule import expand_levels
 from cellvid_diffusers.training_utils import (
     NOISE_PATTERNS,
     DiffusionObjective,
     draw_noise_levels,
     drop_labels,
-    expand_levels,
 )
 
 SCHEDULER = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
