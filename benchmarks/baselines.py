@@ -1,4 +1,4 @@
-"""Frames of clips from the others, without a network: carried along their flow, or blended."""
+"""Predict frames of clips from the other frames without a network: moved along the flow, or blended."""
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ def moved(frames: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 def extrapolate(clips: np.ndarray, given: int) -> np.ndarray:
-    """Clips `(N, F, H, W)` whose frames from `given` on carry the last one along its last flow."""
+    """Clips `(N, F, H, W)` whose frames from `given` on are the last given frame, moved along its last flow."""
     back = flow_between(clips[:, given - 1], clips[:, given - 2])
     result = clips.copy()
     for k in range(given, clips.shape[1]):
@@ -27,7 +27,7 @@ def extrapolate(clips: np.ndarray, given: int) -> np.ndarray:
 
 
 def between(clips: np.ndarray, given: int, *, follow_flow: bool) -> np.ndarray:
-    """Clips whose middle is blended from the frames around it, each carried along the flow between them or not."""
+    """Clips whose middle is blended from the frames on either side, which `follow_flow` moves along the flow."""
     left, right = given - 1, clips.shape[1] - given
     first, last = clips[:, left], clips[:, right]
     forward, back = flow_between(first, last), flow_between(last, first)

@@ -1,8 +1,8 @@
-"""How fast data is prepared and read: patches/s of `prepare`, the share that flow takes, and clips/s of the loaders.
+"""Speed of data preparation and loading: patches/s of `prepare`, the share spent on flow, and clips/s of the loaders.
 
     python benchmarks/data_throughput.py --out docs/data_throughput.md
 
-The recording is simulated and lies in a temporary folder.
+The recording is simulated and stored in a temporary folder.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from cellvid_diffusers.simulation import simulate
 
 
 def prepared_per_second(recording: Path, out: Path, **options: Any) -> float:
-    """Patches per second of a preparation, start of the workers included."""
+    """Patches per second of a preparation, including the start of the workers."""
     start = time.perf_counter()
     report = prepare([recording], out, progress=False, reject=False, **options)
     return sum(report.rows.values()) / (time.perf_counter() - start)
@@ -43,14 +43,14 @@ def read_per_second(clips: Dataset, workers: int, count: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=480, help="side of the recording")
-    parser.add_argument("--frames", type=int, default=60, help="of the recording, at least 30")
+    parser.add_argument("--frames", type=int, default=60, help="frames of the recording, at least 30")
     parser.add_argument("--reads", type=int, default=400, help="clips that each loader reads")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     size = arguments.size
     lines = [
         f"# {(__doc__ or '').strip()}\n",
-        f"{arguments.frames} frames of {size} x {size} in rows of 30 x 128 x 128, {os.cpu_count()} cores:\n",
+        f"{arguments.frames} frames of {size} x {size} in patches of 30 x 128 x 128, {os.cpu_count()} cores:\n",
     ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -66,7 +66,7 @@ def main() -> None:
         rows = ([str(workers), flow, f"{speed:.2f}"] for (workers, flow), speed in speeds.items())
         lines.append(table(["workers", "flow", "patches/s"], rows))
         share = 1 - speeds[1, "pyramid"] / speeds[1, "none"]
-        lines.append(f"\nFlow takes {100 * share:.0f} % of the preparation with one worker.\n")
+        lines.append(f"\nFlow takes {100 * share:.0f} % of the preparation time with one worker.\n")
         patches = load_patches(folder / "pyramid-1")
         options = {"num_frames": 10, "size": 64, "scales": Scales(), "length": 100_000}
         stream = ClipStream(
@@ -76,10 +76,10 @@ def main() -> None:
         )
         kinds = {
             "preloaded": ClipDataset(patches, **options),
-            "from disk, wanted window only": ClipDataset(patches, preload=False, **options),
+            "from disk, requested window only": ClipDataset(patches, preload=False, **options),
             "streamed": stream,
         }
-        lines.append("Random windows of 10 x 64 x 64, at any angle:\n")
+        lines.append("Random windows of 10 x 64 x 64, rotated by any angle:\n")
         rows = (
             [kind, *(f"{read_per_second(clips, workers, arguments.reads):.0f}/s" for workers in (0, 1, 2))]
             for kind, clips in kinds.items()

@@ -1,11 +1,11 @@
-"""Does a culture come out as crowded as it was asked for? On weights trained with simulated cultures.
+"""Do generated cultures have the requested density? Measured with weights trained on simulated cultures.
 
     python benchmarks/density_guidance.py --out docs/density_guidance.md --picture docs/images/density_guidance.png
 
-Simulates cultures of five densities, shrinks them fourfold, trains `training/configs/density.yaml` with them, and
-counts cells in clips that were asked for at each density. Cells are counted as dark spots: the network that segments
-cells for `cellvid evaluate` counts too few where they touch. The count is itself checked on held-out cultures whose
-cells are known. Options that are not listed go to `training/train.py`.
+Simulates cultures of five densities, downscales them fourfold, trains `training/configs/density.yaml` on them, and
+counts cells in clips requested at each density. Cells are counted as dark spots, because the segmentation network of
+`cellvid evaluate` counts too few where they touch. The count is itself checked on held-out cultures whose cells are
+known. Options that are not listed are passed to `training/train.py`.
 """
 
 import argparse
@@ -35,14 +35,14 @@ SHRINK, FRAMES, HELD_OUT = 4, 4, 4
 
 
 def count_cells(frame: np.ndarray) -> int:
-    """Dark spots of a cell body's size in a frame `(H, W)` of grey levels, 0 to 255."""
+    """Number of dark spots the size of a cell body in a frame `(H, W)` of grey levels, 0 to 255."""
     body = gaussian_filter(frame.astype(np.float32), 1.0)
     surroundings = gaussian_filter(frame.astype(np.float32), 4.0)
     return len(peak_local_max(surroundings - body, min_distance=2, threshold_abs=5.0, exclude_border=False))
 
 
 def make_data(work: Path, cultures: int, field: int) -> list[int]:
-    """Simulated recordings prepared as a data set, in place of an earlier one; cells in each held-out first frame."""
+    """Prepare simulated recordings as a data set, replacing earlier ones; return cell counts of the held-out ones."""
     recordings, true_counts = [], []
     (work / "recordings").mkdir(parents=True, exist_ok=True)
     for density in DENSITIES:
@@ -63,7 +63,7 @@ def make_data(work: Path, cultures: int, field: int) -> list[int]:
 
 
 def sample(checkpoint: Path, clips: int, guidance: float, steps: int) -> dict[str, np.ndarray]:
-    """Clips `(N, F, H, W)` uint8 asked for at each density."""
+    """Clips `(N, F, H, W)` uint8 generated for each density."""
     pipe = load_pipeline(checkpoint)
     made = {}
     options = {"guidance_scale": guidance, "num_inference_steps": steps, "num_frames": FRAMES}
@@ -74,7 +74,7 @@ def sample(checkpoint: Path, clips: int, guidance: float, steps: int) -> dict[st
 
 
 def correlation(counts: dict[str, list[int]], resamples: int = 2000) -> tuple[float, float, float]:
-    """Spearman's of the asked density and the count, and its 95 % interval over the clips."""
+    """Spearman correlation of the requested density and the count, and its 95 % interval over the clips."""
     asked = np.concatenate([[index] * len(of) for index, of in enumerate(counts.values())])
     found = np.concatenate(list(counts.values()))
     rng = np.random.default_rng(0)
@@ -92,9 +92,9 @@ def row(name: str, counts: dict[str, list[int]]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "density")
-    parser.add_argument("--cultures", type=int, default=24, help=f"of each density; {HELD_OUT} are held out")
+    parser.add_argument("--cultures", type=int, default=24, help=f"cultures of each density; {HELD_OUT} are held out")
     parser.add_argument("--field", type=int, default=256, help="side of a culture in pixels, before it is shrunk")
-    parser.add_argument("--clips", type=int, default=16, help="of each density")
+    parser.add_argument("--clips", type=int, default=16, help="clips of each density")
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 2.0])
     parser.add_argument("--out", type=Path, required=True)
@@ -102,7 +102,7 @@ def main() -> None:
     arguments, train_options = parser.parse_known_args()
     true_counts = make_data(arguments.work, arguments.cultures, arguments.field)
     command = [sys.executable, ROOT / "training" / "train.py", "--config", ROOT / "training/configs/density.yaml"]
-    run = arguments.work / f"run_{arguments.cultures}_{arguments.field}"  # weights of other cultures are others
+    run = arguments.work / f"run_{arguments.cultures}_{arguments.field}"  # other cultures need other weights
     command += ["--dataset_name", arguments.work / "data", "--output_dir", run]
     command += ["--resolution", arguments.field // SHRINK]
     command += ["--resume_from_checkpoint", "latest", *train_options]
@@ -113,7 +113,7 @@ def main() -> None:
     counted = [by_name[f"{density}_{seed:03d}"] for density in DENSITIES for seed in range(HELD_OUT)]
     of_density = np.reshape(counted, (len(DENSITIES), HELD_OUT)).tolist()
     lines = [f"# {(__doc__ or '').strip()}\n"]
-    head = ["cells counted", *DENSITIES, "Spearman's correlation with the density asked for"]
+    head = ["cells counted", *DENSITIES, "Spearman correlation with the requested density"]
     rows = [row("simulated, held out", dict(zip(DENSITIES, of_density, strict=True)))]
     pictures: list[np.ndarray] = []
     for guidance in arguments.guidance:
@@ -122,7 +122,7 @@ def main() -> None:
         pictures = pictures or [np.concatenate(list(clips[:8, 0]), axis=-1)[None] for clips in made.values()]
     lines.append(table(head, rows))
     check = spearmanr(true_counts, counted).statistic
-    lines.append(f"\nCounted against true cells of held-out cultures: Spearman's correlation {check:.2f}.")
+    lines.append(f"\nCounted against true number of cells in held-out cultures: Spearman correlation {check:.2f}.")
     picture = os.path.relpath(arguments.picture, arguments.out.parent)
     lines.append(f"\n![Eight clips of each density]({picture})")
     arguments.picture.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,12 @@
-"""Flow estimators against the simulator's exact flow, and beside real frames.
+"""Flow estimators compared on simulated cultures with exact flow and on real frames.
 
     python benchmarks/flow_estimators.py --data RECORDINGS --out docs/flow_estimators.md
 
-End-point error: mean distance to the true flow in px/frame, over pixels of the true speed that the column names, or
-over the moving pixels (0.25 px/frame or more) of a density. Residual: mean difference after warping by the flow, as a
-share of that before; 0 explains everything, 1 nothing. Lucas-Kanade is sparse: its error is over its tracks alone and
-does not compare with the others. One thread; milliseconds for a pair of 128 x 128 frames.
+End-point error: mean distance to the true flow in px/frame, over pixels whose true speed lies in the range of the
+column, or over the moving pixels (0.25 px/frame or more) of a density. Residual: mean difference of frames after
+warping by the flow, as a share of the difference before; 0 explains everything, 1 nothing. Lucas-Kanade is sparse: its
+error is over its tracks only and is not comparable with the others. One thread; milliseconds per pair of 128 x 128
+frames.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from cellvid_diffusers.flow import dis_flow, lucas_kanade
 SIZE, FRAMES, SEEDS = 128, 10, 3
 DENSITIES = ("sparse", "moderate", "very_dense")
 SPEEDS = ((0.0, 0.25), (0.25, 1.0), (1.0, 3.0), (3.0, np.inf))
-"""Px/frame."""
+"""Ranges of the true speed, px/frame."""
 
 
 ESTIMATORS: dict[str, Callable[[np.ndarray], torch.Tensor]] = {
@@ -45,7 +46,7 @@ ESTIMATORS: dict[str, Callable[[np.ndarray], torch.Tensor]] = {
 
 
 def real_clips(data: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Folder of each recording, and its liveliest of 20 random fields after equalising flicker."""
+    """Folder of each recording, and the one of 20 random fields that changes most, with flicker equalised."""
     rng = np.random.default_rng(0)
     for entry in json.loads((data / "INDEX.json").read_text()):
         if entry["frames"] < FRAMES:
@@ -58,7 +59,7 @@ def real_clips(data: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def track_error(clip: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Distance of each step of the sparse tracks to the true flow `(F - 1, H, W, 2)`."""
+    """End-point error of each step of the sparse tracks against the true flow `(F - 1, H, W, 2)`."""
     tracks = lucas_kanade(clip, detect_every=1)
     errors = []
     for k, flow in enumerate(truth[: len(clip) - 1]):
@@ -71,7 +72,7 @@ def track_error(clip: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="recordings with an INDEX.json; without, no residuals")
+    parser.add_argument("--data", type=Path, help="folder of recordings with an INDEX.json; no residuals if not given")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -85,7 +86,7 @@ def main() -> None:
     for folder, clip in real_clips(arguments.data) if arguments.data else ():
         real.setdefault(folder, []).append(clip)
     ranges = [f"{low:g} to {high:g}" if np.isfinite(high) else f"over {low:g}" for low, high in SPEEDS]
-    header = ["estimator", "ms a pair", *(f"{name} px/frame" for name in ranges), *DENSITIES]
+    header = ["estimator", "ms per pair", *(f"{name} px/frame" for name in ranges), *DENSITIES]
     header += [f"residual, {folder}" for folder in real]
     rows: list[list[str]] = []
     for name, estimate in ESTIMATORS.items():

@@ -1,4 +1,4 @@
-"""Dense flow of other libraries, in our contract: uint8 frames `(F, H, W)` -> `(2, F - 1, H, W)`, u and v in px."""
+"""Dense flow of other libraries in our format: uint8 frames `(F, H, W)` -> `(2, F - 1, H, W)`, u and v in px."""
 
 import itertools
 from collections.abc import Callable
@@ -9,11 +9,11 @@ import torch
 from skimage.registration import optical_flow_ilk, optical_flow_tvl1
 
 Pair = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Estimate of one pair of frames `(H, W)`: u and v, `(2, H, W)`."""
+"""Estimator for a pair of frames `(H, W)`: u and v, `(2, H, W)`."""
 
 
 def by_pairs(estimate: Pair) -> Callable[[np.ndarray], torch.Tensor]:
-    """The same of a video, pair by pair."""
+    """Apply an estimator to a video, pair by pair."""
 
     def flow(video: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.stack([estimate(a, b) for a, b in itertools.pairwise(video)], axis=1)).float()

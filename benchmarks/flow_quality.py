@@ -1,4 +1,4 @@
-"""What a flow is worth on frames whose true flow nobody knows."""
+"""Quality of a flow on frames whose true flow is unknown."""
 
 import numpy as np
 import torch
@@ -7,15 +7,15 @@ from cellvid_diffusers.flow import dis_flow, warp
 
 
 def residual(video: np.ndarray, flow: torch.Tensor) -> float:
-    """Mean difference of frames `(F, H, W)` after warping by the flow `(2, F - 1, H, W)`, as a share of that before: 0
-    explains everything, 1 nothing."""
+    """Mean difference of frames `(F, H, W)` after warping by the flow `(2, F - 1, H, W)`, as a share of the difference
+    before: 0 explains everything, 1 nothing."""
     frames = torch.from_numpy(video).float()
     warped = warp(frames[1:], flow.float().transpose(0, 1))
     return float((warped - frames[:-1]).abs().mean() / (frames[1:] - frames[:-1]).abs().mean())
 
 
 def flow_errors(frames: np.ndarray, flow: np.ndarray) -> tuple[float, float, float]:
-    """End-point error of flow against DIS measured in the frames, that of no motion, in px/frame, and correlation.
+    """End-point error of a flow against DIS flow of the frames, that of zero flow (both px/frame), and correlation.
 
     Frames `(N, F, H, W)`; flow `(N, F or F-1, H, W, 2)`.
     """

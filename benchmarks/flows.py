@@ -1,6 +1,7 @@
-"""Optical flow, ours and the peers': seconds a pair of frames, and how well the flow explains the frames.
+"""Optical flow, ours and that of other libraries: speed, and how well the flow explains the frames.
 
-Residual: mean difference after warping by the flow, as a share of that before; 0 is perfect, 1 explains nothing.
+Residual: mean difference of frames after warping by the flow, as a share of the difference before; 0 is perfect, 1
+explains nothing.
 """
 
 from collections.abc import Callable
@@ -27,7 +28,7 @@ RECORDING = Path(__file__).parents[2] / "shared" / "data" / "u373" / "u373_chall
 
 
 def pyoptflow_paper(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    """pyoptflow's iteration with the paper's derivatives and neighbourhood, so that it computes what ours does."""
+    """pyoptflow's iteration with the paper's derivatives and neighbourhood, which computes the same as ours."""
     sobel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], float)
     module = pyoptflow.hornschunck
     kept = module.HSKERN, module.computeDerivatives
@@ -56,7 +57,7 @@ ESTIMATORS: dict[str, Callable[[np.ndarray], torch.Tensor]] = {
 
 
 def measure(quick: bool, repeats: int) -> dict[str, Any]:
-    """Time, residual and end-point error of each estimator on a simulated clip, and on a real one if it is there."""
+    """Time, residual and end-point error of each estimator on a simulated clip, and on a real one if available."""
     cv2.setNumThreads(1)
     size, frames = (64, 3) if quick else (128, 10)
     culture = simulate(num_frames=frames, size=size, seed=0)
@@ -75,14 +76,14 @@ def measure(quick: bool, repeats: int) -> dict[str, Any]:
             rows[name][f"residual_{clip}"] = residual(video, estimate(video))
         error = estimate(clips["simulated"]) - truth
         rows[name]["end_point_error_px"] = float(error.square().sum(0).sqrt().mean())
-    inner = (..., slice(12, -12), slice(12, -12))  # ten iterations carry the border, treated differently, ten pixels in
+    inner = (..., slice(12, -12), slice(12, -12))  # ten iterations spread the different border by ten pixels
     one = ESTIMATORS[PAPER](clips["simulated"])[inner]
     two = ESTIMATORS[f"{PYOPTFLOW}, the paper's kernels"](clips["simulated"])[inner]
     return {"rows": rows, "paper_against_pyoptflow": float((one - two).abs().max() / one.abs().max())}
 
 
 def liveliest(video: np.ndarray, size: int) -> np.ndarray:
-    """The patch of a recording in which most changes."""
+    """The patch of a recording that changes most."""
     changes = np.abs(np.diff(video.astype(np.float32), axis=0)).mean(0)
     corners = [(y, x) for y in range(0, video.shape[1] - size, 16) for x in range(0, video.shape[2] - size, 16)]
     y, x = max(corners, key=lambda corner: changes[corner[0] : corner[0] + size, corner[1] : corner[1] + size].mean())

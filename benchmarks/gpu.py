@@ -1,4 +1,4 @@
-"""The part for a GPU: training and sampling rates, memory, and the share of the device's bfloat16 rate."""
+"""The GPU part: training and sampling rates, memory, and the share of the device's bfloat16 rate."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from timing import stopwatch, summarise
 
 
 def product_rate(side: int = 8192, repeats: int = 20) -> float:
-    """FLOP/s of a large bfloat16 matrix product: the rate that the device reaches, not the one it is sold with."""
+    """FLOP/s of a large bfloat16 matrix product: the rate that the device reaches, not its nominal one."""
     a, b = (torch.randn(side, side, device="cuda", dtype=torch.bfloat16) for _ in range(2))
     return 2 * side**3 / min(stopwatch(lambda: wait(a @ b)) for _ in range(repeats))
 
@@ -20,7 +20,7 @@ def wait(result: Any) -> Any:
 
 
 def measure(quick: bool, repeats: int) -> dict[str, Any]:
-    """Rows of the tiny and the 10 M network at a batch that fills the device."""
+    """Measure the 2 M and the 10 M network at a batch size that fills the device."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
     peak, rows = product_rate(), {}

@@ -1,7 +1,7 @@
-"""What this machine can do at best, measured in the same run: the yardstick beside every row.
+"""Upper limits of this machine, measured in the same run, to compare every row with.
 
-* The convolution rate of a network: its own convolutions and matrix products, one by one on the same shapes, in the
-  same dtype, channels last, with nothing between them.
+* The layer rate of a network: its own convolutions and matrix products, run one by one on the same shapes, in the same
+  dtype, channels last, with nothing between them.
 * Memory bandwidth: a copy that is far larger than the caches.
 """
 
@@ -66,7 +66,7 @@ def layer_rate(network: nn.Module, bfloat16: bool, sample: torch.Tensor, repeats
 
 
 def count_flops(network: nn.Module, sample: torch.Tensor, *, training: bool) -> float:
-    """Floating-point operations of a prediction, or of one and its backward pass, counted on shapes alone."""
+    """Floating-point operations of a prediction, with its backward pass if `training`, counted from shapes alone."""
     on_meta = network.to("meta")
     with FlopCounterMode(display=False) as counter:
         prediction = run(on_meta, sample.to("meta"))
@@ -76,14 +76,14 @@ def count_flops(network: nn.Module, sample: torch.Tensor, *, training: bool) -> 
 
 
 def memory_bandwidth(repeats: int, megabytes: int = 256) -> float:
-    """Bytes per second of a copy, read and write counted."""
+    """Bytes per second of a copy, counting reads and writes."""
     source = torch.ones(megabytes * 2**18)
     target = torch.empty_like(source).fill_(0)
     return 2 * source.nbytes / min(stopwatch(lambda: target.copy_(source)) for _ in range(repeats))
 
 
 def square_product_rate(dtype: torch.dtype, repeats: int, side: int = 1024) -> dict[str, Any]:
-    """Rate of one large square matrix product: what is called the machine's peak."""
+    """Rate of one large square matrix product, taken as the machine's peak."""
     a, b = torch.randn(side, side).to(dtype), torch.randn(side, side).to(dtype)
     timing = summarise([stopwatch(lambda: a @ b) for _ in range(repeats + 1)][1:])
     return {"gflops": 2 * side**3 / timing["fastest"] / 1e9, **timing}

@@ -1,4 +1,4 @@
-"""Scores against the share of real data that a network was trained with: differences with intervals, table, curve."""
+"""Scores by the share of real data that a network was trained on: differences with intervals, table, curve."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,9 +9,9 @@ from markdown import table
 from matplotlib.axes import Axes
 
 Values = np.ndarray
-"""`(seeds, N)`: what was measured of each of N held-out clips or frames."""
+"""`(seeds, N)`: measurements on each of N held-out clips or frames."""
 REFERENCE = "real, repeated"
-"""The arm that the others are compared with: nothing but the real data, and as many steps as they take."""
+"""The arm that the others are compared with: real data only, for as many steps as the others take."""
 COLOURS = {
     "real": "C0",
     "real + generated": "C1",
@@ -21,27 +21,27 @@ COLOURS = {
     REFERENCE: "C5",
     "real, augmented": "C6",
 }
-"""One for each arm, the same in every panel."""
+"""Colour of each arm, the same in every panel."""
 
 
 @dataclass
 class Curve:
-    """What came of every arm at every share of the real data.
+    """Results of every arm at every share of the real data.
 
     Attributes
     ----------
     title : str
-        What is scored, for axis and table.
+        Name of the score, for axis and table.
     arms : tuple of str
-        In the order in which they are shown; `REFERENCE` is one of them.
+        In display order; `REFERENCE` is one of them.
     groups : ndarray of shape (N,)
-        Which held-out clips or frames belong together.
+        Group of each held-out clip or frame.
     score : callable
-        Of values `(seeds, N)` and the indices of the held-out clips that count.
+        Function of values `(seeds, N)` and the indices of the held-out clips to score.
     values : dict of (arm, share) to ndarray of shape (seeds, N)
-        An arm that sees nothing real stands at the largest share.
+        An arm without real data is stored at the largest share.
     without_real : frozenset of str
-        Those arms.
+        Arms that are trained without real data.
     """
 
     title: str
@@ -55,7 +55,7 @@ class Curve:
         return self.score(values, np.arange(len(self.groups)))
 
     def difference(self, values: Values, reference: Values, resamples: int = 1000) -> tuple[float, float]:
-        """95 % interval of a difference in score over resampled groups, and seeds within them; paired by both."""
+        """95 % interval of a difference in score, from resampled groups and seeds; paired by both."""
         rng = np.random.default_rng(0)
         members = [np.flatnonzero(self.groups == group) for group in np.unique(self.groups)]
         drawn = []
@@ -67,7 +67,7 @@ class Curve:
         return float(low), float(high)
 
     def table(self) -> str:
-        """Markdown: a row for every share and arm."""
+        """Markdown table with a row for every share and arm."""
         rows = []
         for (arm, share), found in sorted(
             self.values.items(), key=lambda item: (item[0][1], self.arms.index(item[0][0]))
@@ -79,7 +79,7 @@ class Curve:
         return table(["share of real data", "trained with", self.title, f"difference from {REFERENCE}"], rows)
 
     def draw(self, axis: Axes) -> None:
-        """A line for every arm, a dot for each seed."""
+        """Draw a line for every arm and a dot for each seed."""
         for arm in self.arms:
             shares = sorted(share for name, share in self.values if name == arm)
             means = [self.overall(self.values[arm, share]) for share in shares]
@@ -99,7 +99,7 @@ class Curve:
 
 
 def share_of(kinds: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Indices of a random share of the members `(N,)` of each kind, one at least of each."""
+    """Indices of a random share of each kind in `kinds` `(N,)`, at least one of each."""
     rng = np.random.default_rng(seed)
     chosen = []
     for kind in np.unique(kinds):
@@ -109,6 +109,6 @@ def share_of(kinds: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 def turned(batch: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """`(..., H, W)` flipped and turned by a right angle at random, H equal to W."""
+    """`(..., H, W)`, flipped and rotated by multiples of 90 degrees at random; H equals W."""
     batch = batch.flip(-1) if rng.random() < 0.5 else batch
     return torch.rot90(batch, int(rng.integers(4)), (-2, -1))

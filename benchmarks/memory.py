@@ -1,4 +1,4 @@
-"""Peak memory of one candidate in a process of its own: `python memory.py NAME forward|training QUICK`, JSON out."""
+"""Peak memory of one candidate in its own process, as JSON: `python memory.py NAME forward|training quick|full`."""
 
 import json
 import resource
@@ -10,9 +10,9 @@ from networks import forward_call, make, parameters, training_call
 
 
 def resident_mb(field: str) -> float:
-    """Resident memory of this process now (`VmRSS`) or at its highest (`VmHWM`), MB.
+    """Current (`VmRSS`) or highest (`VmHWM`) resident memory of this process, MB.
 
-    Linux hands the parent's `ru_maxrss` on to a child, so that is used elsewhere only.
+    On Linux a child inherits the parent's `ru_maxrss`, so that is used on other systems only.
     """
     status = Path("/proc/self/status")
     if status.exists():

@@ -1,24 +1,25 @@
-"""From the paper's motion model to ours, a change a rung: same data, same number of training clips, same sampler.
+"""From the paper's motion model to ours, one change per rung: same data, same number of training clips, same sampler.
 
     python benchmarks/motion_ladder.py --real data/ladder --clips 12000 --out docs/motion_ladder.md \\
         --figure docs/images/motion_ladder.png
     python benchmarks/motion_ladder.py --rungs 9_joint 9_without_flow --seeds 1 2 …
     python benchmarks/motion_ladder.py --rungs 9_joint_64 9_without_flow_64 --real data/tiny_validation …
 
-Options of `training/train.py` can follow; on a GPU: `--batch-size 64 --clips_on_device true --compile true`. Each rung
-is a file of `training/configs/ladder`. Rungs 5 to 8 spend the first half of their clips on a video-only model; rung 9
-stands beside the ladder. What is finished is kept in `--work` and not run again, and a killed rung goes on where it
-stopped; what was measured beside other held-out clips, or in other steps, is measured again, and rungs of another
-number of training clips, or for another held-out set, need a `--work` of their own. Appearance, spectrum and motion:
-distance to the held-out clips over the real-vs-real floor, 95 % interval in brackets (over the clips; over seeds where
-there are several, the range). Explained: share of the motion seen in the generated frames that the flow generated with
-them accounts for, over all clips (1 all, 0 no better than no flow, below 0 worse). What the page says in its notes is
-kept, and so are the rungs that earlier calls have finished. Generated clips have the cell types of the held-out ones in
-the same mix: the two lie far apart, and another mix would be a distance of its own.
+Options of `training/train.py` can be added, on a GPU for example `--batch-size 64 --clips_on_device true --compile
+true`. Each rung is a file in `training/configs/ladder`. Rungs 5 to 8 spend the first half of their clips on a
+video-only model; rung 9 is not part of the sequence. Finished rungs are kept in `--work` and not run again, and an
+interrupted rung continues where it stopped. Measurements made with other held-out clips or another number of steps are
+repeated; rungs with another number of training clips, or for another held-out set, need a separate `--work`.
+Appearance, spectrum and motion: distance to the held-out clips in units of the real-vs-real floor, with a 95 % interval
+over the clips in brackets (the range over seeds where there are several). Explained: share of the motion seen in the
+generated frames that the flow generated with them accounts for, over all clips (1 all, 0 no better than zero flow,
+below 0 worse). The notes of an existing page are kept, and so are the rungs that earlier calls have finished. Generated
+clips have the same mix of cell types as the held-out ones: the types differ so much that another mix would add a
+distance of its own.
 
-"Ancestral": sampled as the paper does, with ten times as many steps and a quarter of the clips, where noise is
-predicted as in the paper. "Finished": one more prediction takes off the noise that the sampler leaves
-(`residual_noise` 0.1); "guided": that, and the video is pushed towards its flow (`motion_guidance_scale` 1.5).
+"Ancestral": the paper's sampler, with ten times as many steps and a quarter of the clips, for rungs that predict noise
+as the paper does. "Finished": one more prediction removes the noise that the sampler leaves (`residual_noise` 0.1);
+"guided": in addition, the video is pushed towards its flow (`motion_guidance_scale` 1.5).
 """
 
 import argparse
@@ -45,7 +46,7 @@ ROOT = Path(__file__).parents[1]
 LADDER = ROOT / "training" / "configs" / "ladder"
 RUNGS = tuple(sorted(path.stem for path in LADDER.glob("*.yaml") if path.stem not in ("common", "5_video")))
 CLIMBED = tuple(rung for rung in RUNGS if not rung.endswith("_64"))
-"""What is run where no rungs are named: those of the small size."""
+"""Rungs that are run by default: those of the small size."""
 WARM = tuple(rung for rung in RUNGS if rung[0] in "5678")
 """Rungs that start from `5_video`."""
 SAMPLERS: dict[str, dict[str, float]] = {
@@ -53,20 +54,20 @@ SAMPLERS: dict[str, dict[str, float]] = {
     "finished": {"residual_noise": 0.1},
     "guided": {"residual_noise": 0.1, "motion_guidance_scale": 1.5},
 }
-"""Other ways to sample, with what the pipeline is told."""
+"""Additional samplers, with their pipeline arguments."""
 SAMPLED_AGAIN: dict[str, tuple[str, ...]] = {
     **{rung: ("ancestral",) for rung in RUNGS if rung[0] in "123"},
     **{rung: ("finished", "guided") for rung in ("9_joint", "9_joint_64")},
     **{rung: ("finished",) for rung in ("9_without_flow", "9_without_flow_64")},
 }
-"""Rungs that are sampled in other ways, too."""
+"""Additional samplers of each rung."""
 FAMILIES = ("appearance", "spectrum", "motion")
 BATCH_SIZE = 32
 """Clips sampled at a time."""
 
 
 def train(config: str, out: Path, clips: int, seed: int, arguments: argparse.Namespace, *extra: str | Path) -> None:
-    """Train one configuration for a number of clips, or go on with it."""
+    """Train one configuration for a number of clips, or resume it."""
     batch = arguments.batch_size
     command = [sys.executable, ROOT / "training" / "train.py", "--config", LADDER / f"{config}.yaml"]
     command += ["--output_dir", out, "--seed", str(seed), "--max_train_steps", str(clips // batch)]
@@ -79,7 +80,7 @@ def sample(folder: Path, cell_types: list[str], steps: int, sampler: str = "") -
     """Clips `(N, F, H, W)` uint8 of these cell types and their flow, seeds 0 to N - 1.
 
     The sampler is one of `SAMPLERS` or the checkpoint's own; `ancestral` is the paper's, which clips every estimate of
-    the clean clip to what a grey level can be.
+    the clean clip to the range of grey levels.
     """
     pipe = load_pipeline(folder)
     if sampler == "ancestral":
@@ -94,13 +95,13 @@ def sample(folder: Path, cell_types: list[str], steps: int, sampler: str = "") -
 
 @cache
 def held_out(path: Path) -> ClipSet:
-    """The clips that are compared with."""
+    """The held-out clips that generated ones are compared with."""
     return load_clips(path, split="validation")
 
 
 @cache
 def fingerprint(path: Path) -> str:
-    """Of the held-out clips: a set that was prepared anew has another."""
+    """Hash of the held-out clips, which changes when the set is prepared again."""
     return hashlib.sha256(np.ascontiguousarray(held_out(path).frames)).hexdigest()[:16]
 
 
@@ -119,7 +120,7 @@ def run(rung: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def result_of(folder: Path, sampler: str, arguments: argparse.Namespace, start: float) -> dict[str, Any]:
-    """What the clips of a trained rung are worth; measured anew where it is of other clips, or beside other ones.
+    """Measurements of a trained rung, repeated if the stored ones are for other generated or held-out clips.
 
     Raises:
         SystemExit: If the rung was trained on another number of clips.
@@ -140,14 +141,14 @@ def result_of(folder: Path, sampler: str, arguments: argparse.Namespace, start: 
 
 
 def budget(sampler: str, arguments: argparse.Namespace) -> tuple[int, int]:
-    """Number of clips and steps."""
+    """Number of clips to sample, and of steps."""
     if sampler == "ancestral":
         return arguments.ancestral_samples, 10 * arguments.steps
     return arguments.samples, arguments.steps
 
 
 def draw(rows: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> None:
-    """The first two clips of each class of each rung, side by side, of the first seed."""
+    """Draw the first two clips of each cell type side by side, for each rung and its first seed."""
     clips = []
     for rung in rows:
         name, _, sampler = rung.partition(", ")
@@ -162,7 +163,7 @@ def draw(rows: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -
 
 
 def measure(real_clips: Path, frames: np.ndarray, flow: np.ndarray | None, picture: Path) -> dict[str, Any]:
-    """Distances of clips to held-out ones and the agreement of their flow; four of the clips as a picture."""
+    """Measure distances to held-out clips and the agreement of the flow; save a picture of four of the clips."""
     real = held_out(real_clips).crop(*frames.shape[1:])
     distances = distances_to(real, frames)
     agreement = None
@@ -176,14 +177,14 @@ def measure(real_clips: Path, frames: np.ndarray, flow: np.ndarray | None, pictu
 
 
 def seeds_of(rung: str, arguments: argparse.Namespace) -> list[int]:
-    """The seeds that are asked for and those that earlier calls have finished."""
+    """The requested seeds and those that earlier calls have finished."""
     asked = arguments.seeds if rung in arguments.rungs else []
     finished = arguments.work.glob(f"{rung}-*/ladder.json")
     return sorted({*asked, *(int(path.parent.name.rpartition("-")[2]) for path in finished)})
 
 
 def climbed(rows: dict[str, list[dict[str, Any]]], clips: int) -> str:
-    """Markdown of all rungs that were run."""
+    """Markdown table of all rungs that were run."""
     lines = []
     for rung, runs in rows.items():
         cells = []
@@ -194,16 +195,16 @@ def climbed(rows: dict[str, list[dict[str, Any]]], clips: int) -> str:
         known = [run["flow_agreement"]["explained"] for run in runs if run["flow_agreement"]]
         lines.append([rung, str(len(runs)), *cells, f"{np.mean(known):.3g}" if known else "—"])
     head = ["rung", "seeds", *FAMILIES, "explained"]
-    return f"{clips:,} training clips a rung.\n\n{table(head, lines)}"
+    return f"{clips:,} training clips per rung.\n\n{table(head, lines)}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--real", type=Path, required=True, help="data set whose validation split is compared with")
+    parser.add_argument("--real", type=Path, required=True, help="data set whose validation split is held out")
     parser.add_argument("--rungs", nargs="+", default=CLIMBED, choices=RUNGS, metavar="RUNG")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--clips", type=int, default=40_000, help="training clips of each rung")
-    parser.add_argument("--batch-size", type=int, default=4, help="training clips of a step")
+    parser.add_argument("--batch-size", type=int, default=4, help="training clips per step")
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--ancestral-samples", type=int, default=16)
     parser.add_argument("--steps", type=int, default=25)

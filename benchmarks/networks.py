@@ -1,7 +1,7 @@
-"""The networks that are compared, ours and the peers', each behind the same two calls.
+"""The networks that are compared, ours and those of other libraries, each behind the same two calls.
 
-Every candidate denoises clips `(B, 3, F, H, W)`. Where a peer leaves a choice, it gets the cheap one: diffusers'
-network, made for latents, attends only at its coarsest scale and to a single constant text state.
+Every candidate denoises clips `(B, 3, F, H, W)`. Where another library leaves a choice, the cheaper option is used:
+diffusers' network, made for latents, attends only at its coarsest scale and to a single constant text embedding.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ def ours(block_out_channels: list[int]) -> nn.Module:
 
 
 def video_diffusion(dim: int, dim_mults: tuple[int, ...]) -> nn.Module:
-    """The 3D U-Net of the paper's codebase. It imports torchvision for its data loader alone, which may be absent."""
+    """The 3D U-Net of the paper's codebase. It imports torchvision, which may be absent, only for its data loader."""
     if "torchvision" not in sys.modules and not _importable("torchvision"):
         for name in ("torchvision", "torchvision.transforms", "torchvision.utils"):
             sys.modules[name] = _Anything(name)
@@ -78,7 +78,7 @@ def candidates(quick: bool) -> dict[str, tuple[Callable[[], nn.Module], bool]]:
 
 
 def make(name: str, quick: bool) -> tuple[nn.Module, bool]:
-    """A candidate's network with its zero-initialised layers set, so that nothing is skipped or denormal."""
+    """A candidate's network with its zero-initialised layers randomised, so that nothing is skipped or denormal."""
     torch.manual_seed(0)
     maker, bfloat16 = candidates(quick)[name]
     network = maker()
@@ -93,7 +93,7 @@ def autocast(device: str, bfloat16: bool) -> Any:
 
 
 def run(network: nn.Module, sample: torch.Tensor) -> torch.Tensor:
-    """One prediction, whatever the network wraps it in."""
+    """One prediction as a tensor, whatever output type the network returns."""
     output = network(sample, torch.full((len(sample),), 500, device=sample.device))
     return output if isinstance(output, torch.Tensor) else output.sample
 
@@ -135,7 +135,7 @@ class _ConstantText(nn.Module):
 
 
 class _Anything(types.ModuleType):
-    """A module whose every name is a function that returns None."""
+    """A module in which every name is a function that returns None."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

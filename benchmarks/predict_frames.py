@@ -1,4 +1,4 @@
-"""Frame prediction with generated clips and without: a small network sees three frames and predicts a later one."""
+"""Frame prediction with and without generated clips: a small network sees three frames and predicts a later one."""
 
 import itertools
 
@@ -12,17 +12,17 @@ from tqdm.auto import tqdm
 from cellvid_diffusers.evaluation.clips import ClipSet
 
 SEEN = 3
-"""Frames that the network is shown."""
+"""Number of input frames."""
 ARMS = ("real", "real + generated", "generated", "real, repeated", "real, augmented")
 BATCH_SIZE = 32
 CONTRAST = 50
-"""Grey levels that the networks see as 1."""
+"""Grey levels that correspond to 1 in the networks' input."""
 
 
 class FramePredictor(nn.Module):
-    """`(B, SEEN, H, W)` normalised frames -> the one to come, `(B, H, W)`: the last one and what a network adds to it.
+    """Predict a later frame `(B, H, W)` from normalised frames `(B, SEEN, H, W)`, as the last frame plus a residual.
 
-    Convolutions at half resolution that see some 20 px each way.
+    Convolutions at half resolution that see some 20 px in each direction.
     """
 
     def __init__(self, channels: int = 32, layers: int = 6):
@@ -42,19 +42,19 @@ class FramePredictor(nn.Module):
 
 
 def windows(clips: np.ndarray, ahead: int) -> np.ndarray:
-    """Clips `(N, F, H, W)` uint8 -> every run `(M, SEEN + 1, H, W)` of frames seen and the one to predict."""
+    """Clips `(N, F, H, W)` uint8 -> every run `(M, SEEN + 1, H, W)` of input frames and the one to predict."""
     frames = [*range(SEEN), SEEN - 1 + ahead]
     starts = range(clips.shape[1] - frames[-1])
     return np.concatenate([clips[:, [start + k for k in frames]] for start in starts])
 
 
 def normalised(batch: np.ndarray) -> torch.Tensor:
-    """Grey levels 0 to 255 as about -1 to 1 in cells."""
+    """Scale grey levels 0 to 255 to about -1 to 1 within cells."""
     return (torch.from_numpy(batch).float() - 100) / CONTRAST
 
 
 def train(runs: np.ndarray, steps: int, seed: int, *, augment: bool = False) -> FramePredictor:
-    """Adam, one-cycle, mean squared error. Augmented: flips, turns, brightness and contrast."""
+    """Train with Adam, one-cycle schedule, mean squared error; `augment`: flips, rotations, brightness and contrast."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = FramePredictor()
@@ -74,13 +74,13 @@ def train(runs: np.ndarray, steps: int, seed: int, *, augment: bool = False) -> 
 
 @torch.no_grad()
 def squared_errors(model: FramePredictor, clips: np.ndarray, ahead: int) -> np.ndarray:
-    """Mean squared error `(N,)` of the frame `ahead` of the first ones of each clip, grey levels squared."""
+    """Mean squared error `(N,)` of the frame `ahead` after the first `SEEN` of each clip, in grey levels squared."""
     run = normalised(windows(clips[:, : SEEN + ahead], ahead))
     return CONTRAST**2 * ((model(run[:, :SEEN]) - run[:, SEEN]) ** 2).mean(dim=(1, 2)).numpy()
 
 
 def baseline_errors(clips: np.ndarray, ahead: int) -> dict[str, np.ndarray]:
-    """The same of persistence and of the last flow carried on."""
+    """The same for persistence and for extrapolation of the last flow."""
     frames = clips.astype(np.float32) / 255
     target, last = frames[:, SEEN - 1 + ahead], frames[:, SEEN - 1]
     carried = extrapolate(frames[:, : SEEN + ahead], SEEN)[:, -1]
@@ -98,7 +98,7 @@ def skill(errors: Values, baseline: np.ndarray, chosen: np.ndarray) -> float:
 def skill_curves(
     real: ClipSet, generated: np.ndarray, held_out: ClipSet, *, shares: list[float], seeds: int, steps: int, ahead: int
 ) -> list[Curve]:
-    """Skill over persistence and over carried-on flow. Generated clips are the same at each share."""
+    """Skill over persistence and over flow extrapolation. Generated clips are the same at each share."""
     errors: dict[tuple[str, float], list[np.ndarray]] = {}
     made = windows(generated, ahead)
     for share, seed in tqdm(list(itertools.product(shares, range(seeds))), unit="share"):

@@ -1,4 +1,4 @@
-"""Merges, splits, appearances and disappearances in recordings with masks: by the masks, and by the cells found."""
+"""Merges, splits, appearances and disappearances in recordings, from their masks and from detected cells."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +13,12 @@ from cellvid_diffusers.evaluation.segment import segment_cells
 from cellvid_diffusers.evaluation.tracks import link_cells
 
 RECORDINGS = {"t98g": ("t98g/t98g_usiigaci", 2), "u373": ("u373/u373_train01_aspect_restored", 3)}
-"""File and reduction: the size that `cellvid-tiny` learns them at."""
+"""File and downscaling factor: the size at which `cellvid-tiny` was trained on them."""
 SIZE, FRAMES = 64, 10
 
 
 def cut(video: np.ndarray, masks: np.ndarray, reduction: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Clips `(FRAMES, SIZE, SIZE)` of a reduced recording `(F, H, W)` and of its masks; none overlap."""
+    """Non-overlapping clips `(FRAMES, SIZE, SIZE)` of a downscaled recording `(F, H, W)` and of its masks."""
     size = video.shape[2] // reduction, video.shape[1] // reduction
     video = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in video])
     shrunk = [cv2.resize(each.astype(np.float32), size, interpolation=cv2.INTER_NEAREST) for each in masks]
@@ -31,13 +31,13 @@ def cut(video: np.ndarray, masks: np.ndarray, reduction: int) -> Iterator[tuple[
 
 
 def rates(clips: list[np.ndarray]) -> dict[str, float]:
-    """Cells times frames of labels `(F, H, W)`, and events per 100 of them."""
+    """Events per 100 cells and frame in clips of labels `(F, H, W)`."""
     counts = pd.concat([count_events(link_cells(labels)[1]) for labels in clips]).sum()
     return {name: 100 * counts[name] / max(counts["cell_frames"], 1) for name in EVENTS}
 
 
 def recorded_events(folder: Path) -> pd.DataFrame:
-    """A row for the masks and one for the cells found in each recording."""
+    """A row for the masks and one for the detected cells of each recording."""
     rows = []
     for source, (stem, reduction) in RECORDINGS.items():
         stacks = (tifffile.imread(folder / f"{stem}{end}.tif") for end in ("", "_masks"))

@@ -1,4 +1,4 @@
-"""Write what `run.py` measured as Markdown."""
+"""Write the measurements of `run.py` as Markdown."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def heading(results: dict[str, Any]) -> str:
     for name, part in parts.items():
         alike.setdefault(told(part), []).append((name, part["load"]))
     rows = "\n".join(
-        f"* {', '.join(name for name, _ in each)}: {text}; load of the machine at the start "
+        f"* {', '.join(name for name, _ in each)}: {text}; machine load at the start "
         f"{', '.join(f'{load:.1f}' for _, load in each)}"
         for text, each in alike.items()
     )
@@ -42,17 +42,17 @@ def heading(results: dict[str, Any]) -> str:
 Written by `make bench` (`benchmarks/run.py`); the figures are in `benchmarks.json` beside this page. Nothing here is
 typed by hand.
 
-Measured, part by part:
+Measured, by part:
 
 {rows}
 
-Clips are {shape}. Candidates take turns in one process, after one round to warm up: median (fastest to slowest). What \
-takes longer than five seconds runs once. Everything of ours runs without `torch.compile`.\
+Clips are {shape}. Candidates take turns in one process, after one warm-up round: median (fastest to slowest). \
+Whatever takes longer than five seconds runs once. All of our code runs without `torch.compile`.\
 {f" **Quick mode of {', '.join(quick)}: tiny sizes, no figure to quote.**" if quick else ""}"""
 
 
 def told(part: dict[str, Any]) -> str:
-    """When, of what and on what a part was measured."""
+    """Date, commit and hardware of the measurement of a part."""
     return (
         f"{part['date']}, commit {part['commit']}, {part['processor']}, {part['cores']} cores, torch {part['torch']}, "
         f"{part['threads']} thread(s) unless said otherwise, {part['repeats']} rounds"
@@ -72,7 +72,7 @@ def networks(results: dict[str, Any]) -> str:
         ]
         for name, row in rows.items()
     ]
-    head = ["network", "parameters", "forward", "training step", "forward, GFLOP/s", "of the layers' own rate"]
+    head = ["network", "parameters", "forward", "training step", "forward, GFLOP/s", "share of the layers' own rate"]
     memory = [
         [
             name,
@@ -88,8 +88,8 @@ def networks(results: dict[str, Any]) -> str:
 
 {table(head, body)}
 
-The last column is what the network as a whole reaches of the rate that its own convolutions and matrix products reach
-one by one, on the same shapes, in the same dtype, with nothing between them.
+The last column is the rate of the whole network as a share of the rate that its convolutions and matrix products reach
+when run one by one, on the same shapes and in the same dtype, with nothing between them.
 
 {chr(10).join(ratios(results))}
 
@@ -97,11 +97,11 @@ one by one, on the same shapes, in the same dtype, with nothing between them.
 
 {table(["network", "task", "parameters, MB", "activations, gradients, optimiser, MB", "peak resident, MB"], memory)}
 
-Each in a process of its own; the second column is the rise of resident memory above what it was before the first call.
+Each in its own process; activations, gradients and optimiser: rise in resident memory from before the first call.
 
 ### A finished clip
 
-{table(["sampler", "a clip"], [[name, seconds(row)] for name, row in results["samples"].items()])}"""
+{table(["sampler", "time per clip"], [[name, seconds(row)] for name, row in results["samples"].items()])}"""
 
 
 def ratios(results: dict[str, Any]) -> list[str]:
@@ -137,7 +137,7 @@ def checkpoint(row: dict[str, Any]) -> str:
 
 One clip of `cellvid-tiny` at its own size, default steps, {row["cores"]} cores.
 
-{table(["dtype", "a clip"], body)}
+{table(["dtype", "time per clip"], body)}
 
 Under `torch.autocast("cpu", torch.bfloat16)` the frames of one seed differ from those in float32 by \
 {row["bfloat16_difference_in_std"]:.1%} of their standard deviation on average."""
@@ -146,7 +146,13 @@ Under `torch.autocast("cpu", torch.bfloat16)` the frames of one seed differ from
 def flow(result: dict[str, Any]) -> str:
     rows = result["rows"]
     clips = [key for key in next(iter(rows.values())) if key.startswith("residual_")]
-    head = ["estimator", "a clip", "pairs/s", *[f"residual, {key[9:]}" for key in clips], "end-point error, simulated"]
+    head = [
+        "estimator",
+        "time per clip",
+        "pairs/s",
+        *[f"residual, {key[9:]}" for key in clips],
+        "end-point error, simulated",
+    ]
     body = [
         [
             name,
@@ -161,22 +167,22 @@ def flow(result: dict[str, Any]) -> str:
 
 {table(head, body)}
 
-Residual: mean difference after warping, as a share of that before. With the paper's kernels put into it, pyoptflow's
-result differs from ours by {result["paper_against_pyoptflow"]:.1e} of the largest value, away from the border, which \
-it treats differently."""
+Residual: mean difference of frames after warping, as a share of the difference before. With the paper's kernels,
+pyoptflow's result differs from ours by {result["paper_against_pyoptflow"]:.1e} of the largest value away from the \
+border, which it treats differently."""
 
 
 def data(rows: dict[str, Any]) -> str:
     body = [[name, f"{row['clips_per_second']:.0f}"] for name, row in rows.items()]
-    return f"## Data loading\n\nOne process, turned by any angle.\n\n{table(['clips', 'clips/s'], body)}"
+    return f"## Data loading\n\nOne process, with rotation by any angle.\n\n{table(['clips', 'clips/s'], body)}"
 
 
 def evaluation(row: dict[str, Any]) -> str:
-    return f"## Evaluation\n\n`cellvid evaluate` on {row['clips']} simulated clips, half a side: {seconds(row)}."
+    return f"## Evaluation\n\n`cellvid evaluate` on {row['clips']} simulated clips, half on each side: {seconds(row)}."
 
 
 def start_up(rows: dict[str, Any]) -> str:
-    return f"## Start-up\n\n{table(['a fresh process', 'time'], [[name, seconds(row)] for name, row in rows.items()])}"
+    return f"## Start-up\n\n{table(['new process', 'time'], [[name, seconds(row)] for name, row in rows.items()])}"
 
 
 def scaling(fits: dict[str, Any]) -> str:
@@ -192,7 +198,7 @@ def scaling(fits: dict[str, Any]) -> str:
     ]
     return f"""## Scaling
 
-Forward pass against each size, the others held; the exponent b of cost = a size^b is fitted. 1 is linear.
+Forward pass as one size varies and the others are fixed; the exponent b of cost = a size^b is fitted. 1 is linear.
 
 {table(["axis", "sizes", "forward", "exponent"], body)}"""
 
@@ -204,9 +210,9 @@ def projection(result: dict[str, Any]) -> str:
     ]
     return f"""### Projection to more devices
 
-A projection, not a measurement: the measured step of one device here ({short(result["step_seconds"])}), \
+A projection, not a measurement: the step measured on one device here ({short(result["step_seconds"])}), plus \
 {result["gradient_mb"]:.0f} MB of gradients exchanged by ring all-reduce at an assumed 300 GB/s among 8 and 50 GB/s \
-among 64, hidden behind nothing.
+among 64, not overlapped with computation.
 
 {table(["devices", "clips/s", "exchange", "efficiency"], body)}"""
 
@@ -223,11 +229,11 @@ def gpu(result: dict[str, Any]) -> str:
         ]
         for name, row in result["rows"].items()
     ]
-    head = ["network", "training, clips/s", "samples/s", "of the bfloat16 product rate", "memory, GB", "warm-up"]
+    head = ["network", "training, clips/s", "samples/s", "share of the bfloat16 product rate", "memory, GB", "warm-up"]
     return f"""## GPU
 
 {result["device"]}, recorded {result["date"]} at commit {result["commit"]}; batch {result["batch"]}; a large bfloat16 \
-product reaches {result["product_tflops"]:.0f} TFLOP/s on it.
+matrix product reaches {result["product_tflops"]:.0f} TFLOP/s on it.
 
 {table(head, body)}"""
 

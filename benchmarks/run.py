@@ -1,9 +1,9 @@
-"""Measure everything beside what a user would pick instead, and write `docs/benchmarks.md` and `docs/benchmarks.json`.
+"""Measure the package against alternatives and write `docs/benchmarks.md` and `docs/benchmarks.json`.
 
 python benchmarks/run.py              # under 20 minutes on two quiet cores; needs the extra `bench`
 python benchmarks/run.py --quick      # tiny sizes, for the tests
-python benchmarks/run.py --only flow  # one part; the others keep their last figures
-python benchmarks/run.py --gpu        # the part for a GPU; the rest keeps its last figures
+python benchmarks/run.py --only flow  # one part; the others keep their previous figures
+python benchmarks/run.py --gpu        # the GPU part alone; the rest keeps its previous figures
 """
 
 import argparse
@@ -35,7 +35,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def measure_networks(results: dict[str, Any], quick: bool, repeats: int) -> None:
-    """Forward pass and training step of every candidate, in turns; the layers' own rate; memory."""
+    """Measure forward pass and training step of every candidate in turns, the rate of the layers alone, and memory."""
     sample = torch.randn(1, 3, *((4, 32, 32) if quick else (10, 128, 128)))
     names = list(networks.candidates(quick))
     measured = names[:1] if quick else names
@@ -53,7 +53,7 @@ def measure_networks(results: dict[str, Any], quick: bool, repeats: int) -> None
             "forward": forward[name],
             "training": training[name],
         }
-        if not name.startswith(networks.VIDEO_DIFFUSION):  # reads its tensors' values: cannot be counted on shapes
+        if not name.startswith(networks.VIDEO_DIFFUSION):  # reads tensor values: cannot be counted from shapes
             flops = limits.count_flops(networks.make(name, quick)[0], sample, training=False)
             row["forward_gflops"] = flops / forward[name]["fastest"] / 1e9
             if name in layers:
@@ -114,7 +114,7 @@ PARTS: dict[str, Callable[[dict[str, Any], bool, int], None]] = {
 
 
 def describe(repeats: int) -> dict[str, Any]:
-    """On what a part is measured, and when."""
+    """Date, commit and hardware of a measurement."""
     model = [line for line in read("/proc/cpuinfo").splitlines() if line.startswith("model name")]
     return {
         "date": datetime.date.today().isoformat(),
@@ -139,11 +139,11 @@ def read(path: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: that the script runs, not how fast")
-    parser.add_argument("--gpu", action="store_true", help="measure the GPU part alone")
-    parser.add_argument("--only", choices=PARTS, action="append", help="measure these parts alone")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to check that the script runs")
+    parser.add_argument("--gpu", action="store_true", help="measure only the GPU part")
+    parser.add_argument("--only", choices=PARTS, action="append", help="measure only these parts")
     parser.add_argument("--repeats", type=int, default=None, help="rounds; 5, or 1 with --quick")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch in the rows that compare")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads for the rows that compare")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of benchmarks.md and benchmarks.json")
     options = parser.parse_args()
     repeats = options.repeats or (1 if options.quick else 5)

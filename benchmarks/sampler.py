@@ -3,18 +3,17 @@
     python benchmarks/sampler.py --real data/tiny_validation --student checkpoints/cellvid-tiny-4-steps \\
         --out docs/sampler.md
 
-The same seeds and classes at each number of steps, cell types in the held-out clips' mix: seconds a clip and the three
-distances to held-out clips over the real-vs-real floor, 95 % interval in brackets. Each clip takes two predictions more
-than its steps where the checkpoint asks for them (`residual_noise`, `flow_strength`). First the sampler that adds noise
-on the way (`cellvid_diffusers.schedulers`), where it is the checkpoint's own; then DPM-Solver++, which adds none, with
-the root mean square difference of the frames to those of the most steps, in units of their standard deviation. The last
-row is the checkpoint's student (`cellvid_diffusers.distillation`), which has learned to go as far in its few steps, and
-takes no more.
+The same seeds and classes at each number of steps, with the cell-type mix of the held-out clips: seconds per clip and
+the three distances to held-out clips in units of the real-vs-real floor, with 95 % intervals in brackets. Each clip
+takes up to two predictions more than its steps if the checkpoint is configured for them (`residual_noise`,
+`flow_strength`). The first table is for the sampler that adds noise (`cellvid_diffusers.schedulers`), if it is the
+checkpoint's own; the second for DPM-Solver++, which adds none, with the root mean square difference of the frames to
+those of the most steps, in units of their standard deviation. Its last row is the checkpoint's student
+(`cellvid_diffusers.distillation`), trained to reach the same result in its few steps, without further predictions.
 
-Motion guidance, at 25 steps: how many times over what the flow tells of the video counts (`motion_guidance_scale`). At
-1 the video is what the network makes of video and flow together, at 0 what it would make of the video with the flow
-unknown; anything but 1 takes a second prediction a step. A network without levels of their own for video and flow has
-none.
+Motion guidance, at 25 steps: the weight of what the flow implies for the video (`motion_guidance_scale`). At 1 the
+video is predicted from video and flow together, at 0 as if the flow were unknown; any other value than 1 takes a second
+prediction per step. It needs a network with separate noise levels for video and flow.
 """
 
 import argparse
@@ -35,13 +34,13 @@ from cellvid_diffusers.evaluation.distance import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 Timed = tuple[np.ndarray, float]
-"""Clips `(N, F, H, W)` uint8, and the seconds that each took."""
+"""Clips `(N, F, H, W)` uint8, and seconds per clip."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=ROOT / "checkpoints" / "cellvid-tiny")
-    parser.add_argument("--student", type=Path, help="distilled from the checkpoint")
+    parser.add_argument("--student", type=Path, help="student distilled from the checkpoint")
     parser.add_argument("--real", type=Path, required=True, help="data set with the held-out clips")
     parser.add_argument("--clips", type=int, default=32)
     parser.add_argument("--steps", type=int, nargs="+", default=[4, 8, 12, 25, 50, 250])
@@ -70,18 +69,18 @@ def main() -> None:
             [str(steps), f"{took:.2f}", *distances_in_words(real, frames).values()]
             for steps, (frames, took) in with_noise.items()
         ]
-        lines += [table(["steps, with noise", "s a clip", *FAMILIES], rows), ""]
+        lines += [table(["steps, with noise", "s per clip", *FAMILIES], rows), ""]
     rows = []
     for steps, (frames, took) in clips.items():
         difference = np.sqrt(np.mean((frames - most) ** 2)) / most.std()
         rows.append([str(steps), f"{took:.2f}", f"{difference:.3f}", *distances_in_words(real, frames).values()])
-    lines.append(table(["steps", "s a clip", "difference", *FAMILIES], rows))
+    lines.append(table(["steps", "s per clip", "difference", *FAMILIES], rows))
     if "modalities" in pipe.config.noise_patterns:
         rows = []
         for scale in arguments.motion_guidance:
             frames, took = timed(pipe, arguments.clips, motion_guidance_scale=scale, **asked)
             rows.append([f"{scale:g}", f"{took:.2f}", *distances_in_words(real, frames).values()])
-        lines += ["", table(["motion guidance", "s a clip", *FAMILIES], rows)]
+        lines += ["", table(["motion guidance", "s per clip", *FAMILIES], rows)]
     arguments.out.write_text("\n".join(lines) + "\n")
 
 
@@ -91,7 +90,7 @@ def at_each(pipe: CellVideoPipeline, steps: list[int], count: int, **asked: Any)
 
 
 def timed(pipe: CellVideoPipeline, count: int, **options: Any) -> Timed:
-    """Clips of seeds 0 to `count` - 1 and the seconds that each took."""
+    """Clips of seeds 0 to `count` - 1, and seconds per clip."""
     start = time.monotonic()
     frames = generate(pipe, range(count), **options)[0]
     return frames, (time.monotonic() - start) / count

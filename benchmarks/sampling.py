@@ -1,4 +1,4 @@
-"""Clips to compare with held-out ones: a checkpoint where it samples fastest, asked for the same mix of cell types."""
+"""Generate clips to compare with held-out ones, with the same mix of cell types, on a GPU if there is one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from cellvid_diffusers.pipelines.classes import of_clips
 
 
 def load_pipeline(checkpoint: Path) -> CellVideoPipeline:
-    """A checkpoint, on a GPU where there is one."""
+    """Load a checkpoint, onto a GPU if there is one."""
     pipe = CellVideoPipeline.from_pretrained(checkpoint)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -21,10 +21,10 @@ def load_pipeline(checkpoint: Path) -> CellVideoPipeline:
 def generate(
     pipe: CellVideoPipeline, seeds: Sequence[int], *, batch_size: int = 8, **arguments: Any
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Clips of these seeds, a few at a time: video `(N, F, H, W)` uint8, flow `(N, F, H, W, 2)` in px/frame where the
-    checkpoint makes any, and cell types `(N,)` where it knows them.
+    """Generate clips of these seeds in batches: video `(N, F, H, W)` uint8, flow `(N, F, H, W, 2)` in px/frame if the
+    checkpoint generates flow, and cell types `(N,)` if it has them.
 
-    Arguments are the pipeline's; of classes, a list holds one for each clip.
+    Arguments are passed to the pipeline; a list of classes has one entry for each clip.
     """
     frames, flows, types = [], [], []
     for start in range(0, len(seeds), batch_size):
@@ -39,9 +39,9 @@ def generate(
 
 
 def names_in_mix(kinds: np.ndarray, count: int) -> list[str]:
-    """`count` names in the mix of `kinds`, spread so that the first few of them are as near to it as can be.
+    """`count` names in the proportions of `kinds`, ordered so that the first few are as close to these as possible.
 
-    Cell types lie far apart in every distance: clips of another mix would be far from real ones however real they are.
+    Cell types differ in every distance: clips of another mix would be far from real ones however realistic they are.
     """
     names, numbers = np.unique(kinds, return_counts=True)
     shares, given = numbers / numbers.sum(), np.zeros(len(names))
@@ -54,6 +54,6 @@ def names_in_mix(kinds: np.ndarray, count: int) -> list[str]:
 
 
 def asked_in_mix(pipe: CellVideoPipeline, kinds: np.ndarray, count: int) -> dict[str, list[str]]:
-    """What to ask a pipeline for so that its clips have the mix of `kinds`: nothing where it knows none of them."""
+    """Arguments that give a pipeline's clips the mix of `kinds`; empty if it knows none of them."""
     known = np.isin(kinds, (pipe.config.class_names or {}).get("cell_type", []))
     return {"cell_type": names_in_mix(kinds[known], count)} if known.any() else {}

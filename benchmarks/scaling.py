@@ -1,7 +1,7 @@
-"""How the cost grows with frames, side and batch, and what more GPUs would do.
+"""How the cost grows with frames, side and batch, and a projection to more GPUs.
 
-cost = a * size ** b is fitted by least squares in logarithms; b = 1 is linear. The projection is one: a ring
-all-reduce moves 2 (N - 1) / N times the gradients over the slowest link, and hides behind nothing.
+cost = a * size ** b is fitted by least squares in logarithms; b = 1 is linear. The projection is not measured: a ring
+all-reduce moves 2 (N - 1) / N times the gradients over the slowest link and does not overlap with computation.
 """
 
 import math
@@ -16,7 +16,7 @@ LINKS_GB_PER_S = {1: math.inf, 8: 300.0, 64: 50.0}
 
 
 def curves(name: str, quick: bool, repeats: int) -> dict[str, Any]:
-    """Seconds of a forward pass against each size, the others held, and the fitted exponent."""
+    """Seconds of a forward pass as each size varies and the others are fixed, and the fitted exponent."""
     network, bfloat16 = make(name, quick)
     frames, side = (2, 16) if quick else (5, 64)
     factors = (1, 2) if quick else (1, 2, 3, 4)

@@ -1,4 +1,4 @@
-"""Segmentation with synthetic frames and without: a small U-Net, tested on hand-drawn masks alone."""
+"""Segmentation with and without synthetic frames: a small U-Net, tested only on hand-drawn masks."""
 
 import itertools
 import sys
@@ -18,7 +18,8 @@ from cellvid_diffusers.evaluation.split import split_cells
 from cellvid_diffusers.simulation import DENSITIES, MATURITIES, simulate
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from train_segmentation import make_targets, read_annotated, segmentation_loss
+from segmentation_data import make_targets, read_annotated
+from train_segmentation import segmentation_loss
 
 ARMS = (
     "real",
@@ -31,23 +32,23 @@ ARMS = (
 )
 MEASURES = {"foreground Dice": foreground_dice, "instance F1": instance_f1}
 SCALE = 0.5
-"""Of the annotated frames: 1.74 µm a pixel, as the generated clips of the same cells have it."""
+"""Scale of the annotated frames: 1.74 µm per pixel, as in the generated clips of the same cells."""
 TILE = 128
 CROP = 64
 BATCH_SIZE = 16
 CHANNELS = (8, 16, 32, 64)
 Labelled = tuple[np.ndarray, np.ndarray]
-"""Frame `(H, W)` as `standardize` leaves it, and labels `(H, W)` of its cells."""
+"""Frame `(H, W)` from `standardize`, and labels `(H, W)` of its cells."""
 
 
 def annotated(folder: Path, use: str) -> list[Labelled]:
-    """The hand-drawn frames of one use, at `SCALE`."""
+    """The hand-annotated frames for one use, at `SCALE`."""
     pairs = (resize(frame, labels, SCALE) for _, frame, labels in read_annotated(folder, use))
     return [(standardize(frame[None] / np.float32(255))[0], labels) for frame, labels in pairs]
 
 
 def tiles(frames: list[Labelled]) -> list[Labelled]:
-    """Cut into squares of `TILE` px that do not overlap; what is left at the lower right is dropped."""
+    """Cut frames into non-overlapping squares of `TILE` px; the remainder at the right and bottom is dropped."""
     return [
         (frame[y : y + TILE, x : x + TILE], labels[y : y + TILE, x : x + TILE])
         for frame, labels in frames
@@ -57,7 +58,7 @@ def tiles(frames: list[Labelled]) -> list[Labelled]:
 
 
 def simulated(count: int) -> list[Labelled]:
-    """First frames of simulated cultures of every density and maturity, with the masks of their bodies."""
+    """First frames of simulated cultures of every density and maturity, with the masks of the cell bodies."""
     kinds = list(itertools.product(DENSITIES, MATURITIES))
     pairs = []
     for seed in range(count):
@@ -70,14 +71,15 @@ def simulated(count: int) -> list[Labelled]:
 
 
 def train(pairs: list[Labelled], steps: int, seed: int, *, augment: bool = False) -> SegmentationUNet:
-    """Adam, one-cycle, the loss of `segment_cells`' own network. Augmented: flips, turns, contrast, blur and noise."""
+    """Train with Adam, one-cycle schedule and the loss of the network in `segment_cells`; `augment`: flips, rotations,
+    contrast, blur and noise."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     data = [np.concatenate([frame[None], make_targets(labels)]) for frame, labels in pairs]
     model = SegmentationUNet(CHANNELS).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps)
-    bfloat16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # on a CPU without it, it is many times slower
+    bfloat16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # many times slower on a CPU without it
     for _ in range(steps):
         crops = [_crop(data[index], rng) for index in rng.integers(len(data), size=BATCH_SIZE)]
         batch = torch.from_numpy(np.stack(crops))
@@ -104,7 +106,7 @@ def _crop(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 @torch.inference_mode()
 def label(model: SegmentationUNet, frame: np.ndarray) -> np.ndarray:
-    """Labels of the cells that a network sees in a standardised frame, `(H, W)` int32."""
+    """Labels of the cells that a network detects in a standardised frame, `(H, W)` int32."""
     height, width = frame.shape
     margins = (0, -width % 2 ** len(CHANNELS), 0, -height % 2 ** len(CHANNELS))
     padded = nn.functional.pad(torch.from_numpy(frame)[None, None], margins, mode="replicate")
@@ -117,8 +119,8 @@ def segmentation_curves(
 ) -> list[Curve]:
     """Dice and F1 on the annotated frames for testing.
 
-    Nobody drew cells in generated frames: the network that learned for as long from the real share alone labels them.
-    Simulated frames come with the truth.
+    Generated frames are not annotated: the network trained for as many steps on the real share alone labels them.
+    Simulated frames come with ground truth.
     """
     real, held_out = tiles(annotated(folder, "train")), annotated(folder, "test")
     frames = [standardize(frame[None] / np.float32(255))[0] for clip in generated for frame in clip[[0, -1]]]

@@ -1,17 +1,20 @@
-"""Cells found by `segment_cells` against hand-annotated ones.
+"""Cells detected by `segment_cells` compared with hand-annotated ones.
 
     python benchmarks/segmentation.py --data_dir RECORDINGS --out docs/segmentation.md
 
-Foreground Dice and instance F1 (overlap over union above 0.5) of frames that were used neither for training nor for
-choosing thresholds (`training/train_segmentation.py` says which), at full and at half resolution, by the share of the
-frame that cells cover, and of other recordings with masks: silver truth of the Cell Tracking Challenge, and three clips
-of neural stem cells (nsc A, B, G; one or two cells a frame, outlined by hand), which nothing here was trained on.
-Where the wrong pixels of the annotated frames lie: in cells that were found and not drawn, or drawn and not found (less
-than a tenth shared), else within 2 px of a drawn outline, or elsewhere.
-Events that cells found in recordings seem to take part in, per 100 cells and frame, beside what their masks say (a
-tracker's of T98G, the challenge's silver truth of U373; parts of both were used for training): what a report's counts
-are to be read against.
-`--calibrate` prints the scores of a grid of thresholds on the frames kept for that; the best go to
+Foreground Dice and instance F1 (intersection over union above 0.5) on frames used neither for training nor for choosing
+thresholds (see `training/segmentation_data.py`), at full and at half resolution, by the share of the frame that cells
+cover; and on other recordings with masks: the silver truth of the Cell Tracking Challenge, and three clips of neural
+stem cells (nsc A, B, G; one or two cells per frame, outlined by hand), on which nothing here was trained.
+
+Location of the wrong pixels in the annotated frames: in cells that were detected but not annotated, or annotated but
+not detected (less than a tenth shared), otherwise within 2 px of an annotated outline, or elsewhere.
+
+Events of cells detected in recordings, per 100 cells and frame, compared with those in the masks (from a tracker for
+T98G, from the challenge's silver truth for U373; parts of both were used for training): the reference for the event
+counts of a report.
+
+`--calibrate` prints the scores for a grid of thresholds on the frames reserved for it; the best go to
 `cellvid_diffusers/evaluation/calibration.json`.
 """
 
@@ -33,19 +36,19 @@ from cellvid_diffusers.evaluation.segmentation_scores import foreground_dice, in
 from cellvid_diffusers.evaluation.split import split_cells
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from train_segmentation import read_annotated
+from segmentation_data import read_annotated
 
 SCALES = (1.0, 0.5)
 NARROW = (9, 13, 18)
-"""Choices of `see_cells` that are tried."""
+"""Values tried for `see_cells`."""
 GRID = {
     "threshold": (0.4, 0.5, 0.6),
     "contact_weight": (0.5, 1),
     "prominence": (0.15, 0.2, 0.3),
 }
-"""Choices of `split_cells` that are tried."""
+"""Values tried for `split_cells`."""
 CONFIDENCES = (0.75, 0.8, 0.85)
-"""Choices of `drop_unsure` that are tried."""
+"""Values tried for `drop_unsure`."""
 OTHERS = {
     "u373": ("u373/u373_train01_aspect_restored", (40, 49)),
     **{f"nsc {name[4]}": (f"nsc/{name}", (2, 8)) for name in ("nsc_A_a029-a041", "nsc_B_a056-a100", "nsc_G_a201-a219")},
@@ -53,7 +56,7 @@ OTHERS = {
 
 
 def resize(frame: np.ndarray, labels: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Area mean of the frame, nearest label of the masks."""
+    """Resize a frame by area averaging and its labels by nearest neighbour."""
     size = round(frame.shape[1] * scale), round(frame.shape[0] * scale)
     small = cv2.resize(labels.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
     return cv2.resize(frame, size, interpolation=cv2.INTER_AREA), small.astype(np.int32)
@@ -92,7 +95,7 @@ def score(folder: Path) -> pd.DataFrame:
 
 
 def place_errors(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Share of the wrong foreground pixels of a frame by where they lie; labels `(H, W)`."""
+    """Share of the wrong foreground pixels of a frame by location; labels `(H, W)`."""
     wrong = (found > 0) != (truth > 0)
     undrawn = wrong & np.isin(found, _apart(found, truth))
     unfound = wrong & np.isin(truth, _apart(truth, found))
@@ -105,7 +108,7 @@ def place_errors(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 
 def _apart(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Labels of cells of which less than a tenth is covered by the others."""
+    """Labels of cells that are covered by the others by less than a tenth."""
     areas = np.bincount(labels.ravel())
     shared = np.bincount(labels.ravel(), (others > 0).ravel(), len(areas))
     return np.flatnonzero((shared < 0.1 * areas) & (np.arange(len(areas)) > 0))
@@ -133,18 +136,18 @@ def calibrate(folder: Path) -> pd.DataFrame:
 
 
 def page(scores: pd.DataFrame, events: pd.DataFrame) -> str:
-    """Means by source, by cover, where errors lie, events, and every frame."""
+    """Page with means by source and by cover, locations of errors, events, and every frame."""
     annotated = scores[scores["source"] == "usiigaci_annotated"]
     cover = pd.cut(annotated["covered"], [0, 0.1, 0.15, 1], labels=["below 10 %", "10 to 15 %", "above 15 %"])
     places = list(place_errors(*np.zeros((2, 1, 1), int)))
     scores, wrong = scores.drop(columns=places), annotated[["frame", "scale", *places]]
     parts = {
-        "Mean of each source": scores.groupby(["source", "scale"], as_index=False)[["dice", "f1"]].mean(),
+        "Mean per source": scores.groupby(["source", "scale"], as_index=False)[["dice", "f1"]].mean(),
         "Annotated frames, by the share of the frame that cells cover": annotated.groupby(
             ["scale", cover], as_index=False, observed=True
         )[["dice", "f1"]].mean(),
-        "Where the wrong pixels of the annotated frames lie": wrong,
-        "Events in recordings, by their masks and as found": events,
+        "Location of the wrong pixels in the annotated frames": wrong,
+        "Events in recordings, from masks and from detected cells": events,
         "Each frame": scores,
     }
     sections = [f"## {title}\n\n{markdown_of(part)}" for title, part in parts.items()]
@@ -152,7 +155,7 @@ def page(scores: pd.DataFrame, events: pd.DataFrame) -> str:
 
 
 def markdown_of(scores: pd.DataFrame) -> str:
-    """Numbers with two places where they have any."""
+    """Markdown table with floats at two decimal places."""
     rows = scores.itertuples(index=False)
     cells = ([f"{value:.2f}" if isinstance(value, float) else str(value) for value in row] for row in rows)
     return table(list(scores.columns), cells)
@@ -162,7 +165,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", type=Path, required=True)
     parser.add_argument("--calibrate", action="store_true")
-    parser.add_argument("--out", type=Path, help="page to write; printed where none is named")
+    parser.add_argument("--out", type=Path, help="page to write; printed if not given")
     options = parser.parse_args()
     if options.calibrate:
         print(calibrate(options.data_dir).round(3).head(12).to_string())

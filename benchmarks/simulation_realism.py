@@ -1,16 +1,16 @@
-"""Simulated cultures beside real recordings: intensity, radial power spectrum, speed.
+"""Simulated cultures compared with real recordings: intensity, radial power spectrum, speed.
 
     python benchmarks/simulation_realism.py --data RECORDINGS --out docs/simulation.md
 
-Recordings of known pixel size are brought to 1 um a pixel, the simulator's own; the others are taken as they are. Of
-each, the richer half of random windows of 128 x 128 pixels and ten frames is measured, after equalising flicker, and
-each recording gives one figure. Simulated: three densities by three maturities, one figure each. Speeds are those of
-the same estimator (OpenCV's dense inverse search) on both sides. Growth-cone recordings are left out: their fields are
-30 um wide.
+Recordings of known pixel size are rescaled to the simulator's 1 um per pixel; the others are used as they are. After
+equalising flicker, random windows of 128 x 128 pixels and ten frames are drawn from each recording, and the half with
+the highest contrast is measured; each recording gives one figure. Simulated: three densities by three maturities, one
+figure each. Speeds come from the same estimator (OpenCV's dense inverse search) on both sides. Growth-cone recordings
+are left out because their fields are only 30 um wide.
 
-What is outside: the pixels that seem to move, because a recording's background drifts, jitters and flickers while the
-simulator's is exactly still; and the power at 8 to 16 px, slightly, because a culture of small neurons has more edge
-than the large glioma cells of most recordings.
+Outside the range of the recordings are the share of pixels that seem to move, because a recording's background drifts,
+jitters and flickers while the simulator's is exactly still, and, slightly, the power at 8 to 16 px, because a culture
+of small neurons has more edges than the large glioma cells of most recordings.
 """
 
 import argparse
@@ -33,7 +33,7 @@ SIZE, FRAMES, WINDOWS = 128, 10, 10
 SHOWN = (("sparse", "very_young"), ("moderate", "mature"), ("dense", "mature"), ("very_dense", "very_mature"))
 BANDS = ((64, 32), (32, 16), (16, 8), (8, 4), (4, 2))
 MOVING = 0.25
-"""Pixels per frame above which a pixel moves."""
+"""Speed in px/frame above which a pixel counts as moving."""
 
 
 def real_clips(data: Path, rng: np.random.Generator) -> Iterator[tuple[str, list[np.ndarray]]]:
@@ -66,8 +66,8 @@ def measure(clip: np.ndarray) -> dict[str, float]:
     result = {
         "median, grey levels": middle,
         "standard deviation, grey levels": values.std(),
-        "1st percentile less median": low,
-        "99th percentile less median": high,
+        "1st percentile minus median": low,
+        "99th percentile minus median": high,
         "excess kurtosis": stats.kurtosis(values.ravel()),
     }
     power = radial_power(values[0])
@@ -105,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with INDEX.json and the recordings")
     parser.add_argument("--out", type=Path, help="Markdown file to write; by default only printed")
-    parser.add_argument("--sheet", type=Path, help="contact sheet of simulated clips to write: seed 0, not selected")
+    parser.add_argument("--sheet", type=Path, help="contact sheet of simulated clips to write: seed 0, uncurated")
     arguments = parser.parse_args()
     if arguments.sheet:
         shown = [simulate(density=density, maturity=maturity) for density, maturity in SHOWN]
@@ -119,8 +119,8 @@ def main() -> None:
         )
     real = summarise(real_clips(arguments.data, np.random.default_rng(0)))
     simulated = summarise(simulated_clips())
-    head = [f"of {len(real)} recordings and {len(simulated)} simulated classes", "real: least, median, most"]
-    head += ["simulated: least, median, most", "simulated median"]
+    head = [f"over {len(real)} recordings and {len(simulated)} simulated classes", "real: min, median, max"]
+    head += ["simulated: min, median, max", "simulated median"]
     rows = []
     for name in real[0]:
         ours, theirs = [row[name] for row in simulated], [row[name] for row in real]
@@ -136,9 +136,9 @@ def main() -> None:
             where = arguments.sheet.relative_to(arguments.out.parent)
             classes = ", ".join(f"{density} {maturity}".replace("_", " ") for density, maturity in SHOWN)
             picture = (
-                f"![Simulated clips and their exact flow]({where})\n\nSimulated, seed 0, not selected: {classes}.\n\n"
+                f"![Simulated clips and their exact flow]({where})\n\nSimulated, seed 0, uncurated: {classes}.\n\n"
             )
-        arguments.out.write_text(f"# Simulated cultures beside recordings\n\n{picture}{__doc__}\n{found}")
+        arguments.out.write_text(f"# Simulated cultures compared with recordings\n\n{picture}{__doc__}\n{found}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""Every conditional task of a checkpoint on held-out clips, beside what needs no network.
+"""Every conditional task of a checkpoint on held-out clips, compared with baselines that need no network.
 
     python benchmarks/tasks.py --real data/tiny_validation --out docs/tasks.md --figure docs/images/tasks.png
 
 Frame error: root mean square difference to the real frame, in units of the standard deviation of the real clips of its
-cell type, 1.41 for two clips that have nothing to do with each other. A sample of a future that cannot be known is
-judged unfairly by it (a blurred mean wins), so the mean of `--futures` samples stands beside one sample.
-Flow error: mean end-point error, px/frame. Roll-out: distance of window after window of long videos to held-out clips
-over the real-vs-real floor.
+cell type; for two unrelated clips it is 1.41. It is unfair to a sample of an unpredictable future (a blurred mean
+wins), so the mean of `--futures` samples is given next to one sample. Flow error: mean end-point error, px/frame.
+Roll-out: distance of successive windows of long videos to held-out clips, in units of the real-vs-real floor.
 """
 
 import argparse
@@ -32,13 +31,13 @@ from cellvid_diffusers.evaluation.clips import ClipSet, load_clips
 from cellvid_diffusers.pipelines import roll_out
 
 GIVEN = 3
-"""Frames that prediction starts from; frames at each end that interpolation is given."""
+"""Frames given for prediction; frames given at each end for interpolation."""
 Curves = dict[str, np.ndarray]
 """Name of a method -> error at each frame."""
 
 
 class Tasks:
-    """A checkpoint and the held-out clips, cell type by cell type."""
+    """A checkpoint and the held-out clips, by cell type."""
 
     def __init__(self, pipe: CellVideoPipeline, real: ClipSet, count: int, futures: int, steps: int):
         self.pipe, self.futures, self.steps = pipe, futures, steps
@@ -54,7 +53,7 @@ class Tasks:
             self.scale[kind] = self.clips[kind].std(axis=(-2, -1)).mean()
 
     def sample(self, kind: str | None, seed: int, **conditions: Any) -> Any:
-        """The pipeline's answer for all clips of a cell type."""
+        """Output of the pipeline for all clips of a cell type."""
         count = len(self.clips[kind])
         generator = [torch.Generator().manual_seed(1000 * seed + k) for k in range(count)]
         options = {"batch_size": count, "num_inference_steps": self.steps, "generator": generator, "cell_type": kind}
@@ -102,11 +101,11 @@ class Tasks:
         return self.frame_errors((position < GIVEN) | (position >= self.length - GIVEN), baselines)
 
     def flow_to_video(self) -> dict[str, float]:
-        """The flow that was asked for against the flow seen in the frames."""
+        """Compare the given flow with the flow estimated from the generated frames."""
         return self._flow_errors(lambda kind: (self.flow[kind], self.sample(kind, 0, flow=self.flow[kind]).frames))
 
     def video_to_flow(self) -> dict[str, float]:
-        """The flow that the checkpoint finds in real clips against the flow seen in them."""
+        """Compare the flow that the checkpoint predicts for real clips with the flow estimated from them."""
 
         def answer(kind: str) -> tuple[np.ndarray, np.ndarray]:
             clips = self.clips[kind]
@@ -115,7 +114,7 @@ class Tasks:
         return self._flow_errors(answer)
 
     def flow_of_recordings(self) -> dict[str, float]:
-        """The same for the flow that came with the real clips: what can be reached."""
+        """The same for the flow stored with the real clips, as a measure of what can be reached."""
         return self._flow_errors(lambda kind: (self.flow[kind], self.clips[kind]))
 
     def _flow_errors(self, answer: Callable[[str], tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
@@ -123,10 +122,10 @@ class Tasks:
         for kind in self.kinds:
             flow, frames = answer(kind)
             rows.append(flow_errors(frames, flow))
-        return dict(zip(("error", "error of no motion", "correlation"), np.mean(rows, axis=0).tolist(), strict=True))
+        return dict(zip(("error", "zero-flow error", "correlation"), np.mean(rows, axis=0).tolist(), strict=True))
 
     def roll_outs(self, real: ClipSet, num_frames: int, videos: int) -> Curves:
-        """Distances over the floor of each window of long videos, in the cell types' mix of the held-out clips."""
+        """Distances of each window of long videos in units of the floor, with the held-out clips' mix of cell types."""
         long = []
         names = asked_in_mix(self.pipe, real.cell_types, videos).get("cell_type", [None] * videos)
         for kind in sorted(set(names)):
@@ -151,7 +150,7 @@ def curve_table(curves: Curves, positions: np.ndarray) -> str:
 
 
 def draw(path: Path, panels: dict[str, tuple[np.ndarray, Curves, str, str]]) -> None:
-    """One panel a task."""
+    """Draw one panel per task."""
     figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.4), layout="constrained")
     for axis, (title, (positions, curves, across, up)) in zip(np.atleast_1d(axes), panels.items(), strict=True):
         for name, values in curves.items():
@@ -168,11 +167,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=Path(__file__).parents[1] / "checkpoints" / "cellvid-tiny")
     parser.add_argument("--real", type=Path, required=True, help="data set whose validation split is held out")
-    parser.add_argument("--clips", type=int, default=12, help="of each cell type")
+    parser.add_argument("--clips", type=int, default=12, help="clips of each cell type")
     parser.add_argument("--futures", type=int, default=4)
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--roll-out", type=int, default=100, metavar="FRAMES")
-    parser.add_argument("--videos", type=int, default=16, help="rolled out")
+    parser.add_argument("--videos", type=int, default=16, help="videos to roll out")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--figure", type=Path, required=True)
     arguments = parser.parse_args()
@@ -198,15 +197,15 @@ def main() -> None:
     count = arguments.clips * len(tasks.kinds)
     lines = [f"# {(__doc__ or '').strip()}", f"{count} held-out clips; {arguments.videos} videos rolled out."]
     picture = os.path.relpath(arguments.figure, arguments.out.parent)
-    lines.append(f"![One panel a task]({picture})")
+    lines.append(f"![One panel per task]({picture})")
     for title, (positions, curves, across, up) in panels.items():
         lines += [f"## {title}", f"{up.capitalize()} by {across}:", curve_table(curves, positions)]
     rows = {
-        "flow given, video asked for": tasks.flow_to_video(),
-        "video given, flow asked for": tasks.video_to_flow(),
+        "video from given flow": tasks.flow_to_video(),
+        "flow from given video": tasks.video_to_flow(),
         "flow of the recordings": tasks.flow_of_recordings(),
     }
-    lines += ["## Flow", "Against OpenCV's DIS on the frames, which training did not use:"]
+    lines += ["## Flow", "Compared with OpenCV's DIS flow of the frames, which was not used in training:"]
     columns = list(next(iter(rows.values())))
     lines.append(table(["", *columns], ([name, *(f"{row[c]:.2f}" for c in columns)] for name, row in rows.items())))
     arguments.out.write_text("\n\n".join(lines) + "\n")

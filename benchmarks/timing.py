@@ -1,4 +1,4 @@
-"""Time candidates side by side: in one process, in turns, several rounds, so that a busy moment hits all alike."""
+"""Time candidates in turns in one process, over several rounds, so that a busy moment affects all alike."""
 
 import statistics
 import time

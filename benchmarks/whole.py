@@ -36,7 +36,7 @@ def pipeline(name: str, quick: bool) -> CellVideoPipeline:
 
 
 def samples(names: list[str], quick: bool, repeats: int) -> dict[str, Any]:
-    """A finished clip by our default steps, 10 x 128 x 128, float32 and bfloat16."""
+    """A finished clip with our default steps, 10 x 128 x 128, float32 and bfloat16."""
     size, frames = (32, 4) if quick else (128, 10)
 
     def call(pipe: CellVideoPipeline, bfloat16: bool) -> None:
@@ -51,7 +51,7 @@ def samples(names: list[str], quick: bool, repeats: int) -> dict[str, Any]:
 
 
 def embedded_checkpoint(repeats: int) -> dict[str, Any]:
-    """A clip of `cellvid-tiny` at its own size on all cores, and what bfloat16 changes in it."""
+    """A clip of `cellvid-tiny` at its own size on all cores, and how much bfloat16 changes it."""
     pipe = CellVideoPipeline.from_pretrained(CHECKPOINT)
     pipe.set_progress_bar_config(disable=True)
 
@@ -68,7 +68,7 @@ def embedded_checkpoint(repeats: int) -> dict[str, Any]:
 
 
 def data_loading(quick: bool, repeats: int) -> dict[str, Any]:
-    """Training clips per second of one process, crops, windows and any-angle turns included."""
+    """Training clips per second of one process, including crops, windows and rotation by any angle."""
     with tempfile.TemporaryDirectory() as folder:
         size, count = (32, 8) if quick else (64, 64)
         write_simulated(folder, num_videos=4, size=size * 3 // 2, num_frames=16, seed=0, progress=False)
@@ -110,7 +110,7 @@ def evaluation(quick: bool) -> dict[str, Any]:
 
 
 def start_up(quick: bool, repeats: int) -> dict[str, Any]:
-    """Seconds of fresh processes: the interpreter alone, the import, the command's help, a checkpoint's loading."""
+    """Seconds of new processes: the interpreter alone, the import, the command's help, loading a checkpoint."""
     scripts = {
         "python alone": ("-c", "pass"),
         "import cellvid_diffusers": ("-c", "import cellvid_diffusers"),

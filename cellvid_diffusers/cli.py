@@ -49,12 +49,15 @@ def generate(
     ] = 10,
     height: Annotated[int | None, typer.Option(help="Height in pixels; default: the checkpoint's.")] = None,
     width: Annotated[int | None, typer.Option(help="Width in pixels; default: the checkpoint's.")] = None,
-    num_inference_steps: Annotated[int, typer.Option(min=1, help="Denoising steps; students set their own.")] = 25,
+    num_inference_steps: Annotated[
+        int, typer.Option(min=1, help="Denoising steps; distilled checkpoints take their own.")
+    ] = 25,
     cell_type: Annotated[
-        str | None, typer.Option(help="Cell type: t98g or u373 in the embedded checkpoints; default: drawn.")
+        str | None, typer.Option(help="Cell type: t98g or u373 in the embedded checkpoints; default: drawn at random.")
     ] = None,
     density: Annotated[
-        str | None, typer.Option(help="sparse, moderate or dense in the embedded checkpoints; default: drawn.")
+        str | None,
+        typer.Option(help="How crowded: sparse, moderate or dense in the embedded ones; default: drawn at random."),
     ] = None,
     maturity: Annotated[
         str | None, typer.Option(help="Age of the culture, if the checkpoint knows it; the embedded ones do not.")
@@ -131,8 +134,8 @@ def prepare(
     ] = "pyramid",
     stillness: Annotated[float | None, typer.Option(min=0, help=STILLNESS_HELP)] = None,
     downscale: Annotated[int, typer.Option(help="Average n x n pixels into one.")] = 1,
-    channel: Annotated[int | None, typer.Option(help="Channel to read, if files hold several.")] = None,
-    z: Annotated[str | None, typer.Option(help="Plane to read (or max, mean), if files hold several.")] = None,
+    channel: Annotated[int | None, typer.Option(help="Channel to read, where files hold several.")] = None,
+    z: Annotated[str | None, typer.Option(help="Plane to read, max or mean, where files hold several.")] = None,
     preset: Annotated[
         str | None, typer.Option(help="paper: its settings (128 px, 120 frames); explicit options win.")
     ] = None,
@@ -302,7 +305,9 @@ def evaluate(
     train: Annotated[
         str | None, typer.Option(help="Training data of the model, to search for copies; default: REAL's train split.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Split of REAL; else test, or validation, or train.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split of REAL; default: test, else validation, else train.")
+    ] = None,
     crop: Annotated[bool, typer.Option("--crop", help="Crop the larger clips to the size of the smaller.")] = False,
     keep_mix: Annotated[
         bool, typer.Option("--keep-mix", help="Do not match the cell types of SYNTH to REAL's.")

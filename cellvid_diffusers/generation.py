@@ -105,7 +105,7 @@ def clip_label(index: int, classes: dict[str, str | None]) -> str:
 
 
 def must_be_rolled_out(pipe: CellVideoPipeline, arguments: Mapping[str, Any]) -> bool:
-    """Whether clips are longer than training clips, the checkpoint can roll out, and no argument fits one window only."""
+    """Whether clips are longer than the training clips, can be rolled out, and no argument is for one window only."""
     longest, asked = pipe.config.num_frames, arguments.get("num_frames")
     alone = all(arguments.get(name) is None for name in GIVEN_TO_ONE_WINDOW)
     return bool(longest and asked and asked > longest > 1 and alone and "prediction" in pipe.config.noise_patterns)

@@ -1,6 +1,6 @@
-"""A page in the browser that makes clips: `pip install -e ".[app]"`, then `python examples/app.py`.
+"""A web page that generates clips: `pip install -e ".[app]"`, then `python examples/app.py`.
 
-The page is served to this computer alone; `--checkpoint` takes a folder or a Hub id.
+The page is served to this computer only; `--checkpoint` takes a folder or a Hub id.
 """
 
 import argparse
@@ -26,8 +26,8 @@ DRAWN = "drawn from the training mix"
 def make_clip(
     pipe: CellVideoPipeline, classes: dict[str, str | None], num_frames: int, seed: int, first_frame: np.ndarray | None
 ) -> tuple[str, str | None, list[str], str]:
-    """Paths of the clip's GIF, of its flow's GIF (None for a model of video alone) and of the files to take away, and
-    what was drawn."""
+    """Generate a clip; return the paths of its GIF, of its flow's GIF (`None` for a video-only model) and of the files
+    to download, and a description."""
     generator = torch.Generator().manual_seed(seed)
     frame = None if first_frame is None else cut_to_size(first_frame, pipe.unet.config.sample_size)
     out = roll_out(pipe, num_frames, first_frame=frame, generator=generator, **classes)
@@ -48,7 +48,7 @@ def make_clip(
 
 
 def cut_to_size(picture: np.ndarray, side: int) -> np.ndarray:
-    """The middle of an 8-bit grey picture, `(side, side)` in [0, 1]."""
+    """Cut the middle `(side, side)` out of an 8-bit grey picture, in [0, 1]."""
     if min(picture.shape) < side:
         raise ValueError(f"first frame must be at least {side} px a side, got {picture.shape}")
     y, x = ((length - side) // 2 for length in picture.shape)
@@ -56,7 +56,7 @@ def cut_to_size(picture: np.ndarray, side: int) -> np.ndarray:
 
 
 def build_page(pipe: CellVideoPipeline) -> "Blocks":
-    """The page: what to ask for on the left, the clip and its flow on the right."""
+    """Build the page: the request on the left, the clip and its flow on the right."""
     import gradio as gr
 
     kinds: dict[str, list[str]] = pipe.config.class_names or {}

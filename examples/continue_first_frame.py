@@ -1,7 +1,7 @@
-"""Go on from one frame: `python examples/continue_first_frame.py RECORDING.tif --downscale 2 --out out/continued`.
+"""Continue one frame: `python examples/continue_first_frame.py RECORDING.tif --downscale 2 --out out/continued`.
 
-Of the recording, the middle of the first frame is taken, as large as the checkpoint's clips (64 x 64 pixels for
-cellvid-tiny, at about 1.7 to 2 micrometres a pixel). Without one, the first frame of a generated clip.
+Takes the middle of the recording's first frame, as large as the checkpoint's clips (64 x 64 pixels for cellvid-tiny, at
+about 1.7 to 2 micrometres per pixel), or, without a recording, the first frame of a generated clip.
 """
 
 import argparse
@@ -18,12 +18,12 @@ CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "cellvid-tiny"
 
 
 def main() -> None:
-    """Draw three futures of the same frame."""
+    """Generate three futures of the same frame."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recording", nargs="?", type=Path)
     parser.add_argument("--checkpoint", default=CHECKPOINT)
-    parser.add_argument("--cell-type", help="of those that the checkpoint knows")
-    parser.add_argument("--downscale", type=int, default=1, help="of the recording, n x n pixels become one")
+    parser.add_argument("--cell-type", help="one that the checkpoint knows")
+    parser.add_argument("--downscale", type=int, default=1, help="average n x n pixels of the recording")
     parser.add_argument("--out", type=Path, default=Path("out/continued"))
     options = parser.parse_args()
     pipe = CellVideoPipeline.from_pretrained(options.checkpoint)

@@ -1,6 +1,6 @@
-"""Fill in missing frames: `python examples/fill_in_frames.py CLIP.tif` hides the middle of a clip and draws it again.
+"""Fill in missing frames: `python examples/fill_in_frames.py CLIP.tif` hides a clip's middle frames and generates them.
 
-Of the recording, the first ten frames and the middle of the picture are taken. Without one, a clip is generated.
+Takes the first ten frames of the recording and the middle of the picture. Without a recording, a clip is generated.
 """
 
 import argparse
@@ -17,12 +17,12 @@ CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "cellvid-tiny"
 
 
 def main() -> None:
-    """Compare the drawn frames with linear blending of the given ones."""
+    """Compare the generated frames with linear blending of the given ones."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clip", nargs="?", type=Path)
     parser.add_argument("--checkpoint", default=CHECKPOINT)
-    parser.add_argument("--cell-type", help="of those that the checkpoint knows")
-    parser.add_argument("--downscale", type=int, default=1, help="of the recording, n x n pixels become one")
+    parser.add_argument("--cell-type", help="one that the checkpoint knows")
+    parser.add_argument("--downscale", type=int, default=1, help="average n x n pixels of the recording")
     parser.add_argument("--out", type=Path, default=Path("out/filled_in"))
     options = parser.parse_args()
     pipe = CellVideoPipeline.from_pretrained(options.checkpoint)

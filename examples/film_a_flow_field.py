@@ -1,4 +1,4 @@
-"""Film a drawn flow field: cells in the middle move right, those around them stand still.
+"""Generate video for a synthetic flow field: cells in the middle move right, those around them stand still.
 
 python examples/film_a_flow_field.py --speed 1.5 --out out/flow_to_video
 """
@@ -17,10 +17,10 @@ CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "cellvid-tiny"
 
 
 def main() -> None:
-    """Generate videos for the drawn flow and measure what they do."""
+    """Generate videos for the flow field and measure their motion."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", default=CHECKPOINT)
-    parser.add_argument("--cell-type", help="of those that the checkpoint knows")
+    parser.add_argument("--cell-type", help="one that the checkpoint knows")
     parser.add_argument("--speed", type=float, default=1.5, help="pixels per frame")
     parser.add_argument("--out", type=Path, default=Path("out/flow_to_video"))
     options = parser.parse_args()

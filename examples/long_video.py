@@ -14,10 +14,10 @@ CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "cellvid-tiny"
 
 
 def main() -> None:
-    """Roll the model out, window by window."""
+    """Roll out the model, window by window."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", default=CHECKPOINT)
-    parser.add_argument("--cell-type", help="of those that the checkpoint knows")
+    parser.add_argument("--cell-type", help="one that the checkpoint knows")
     parser.add_argument("--num-frames", type=int, default=60)
     parser.add_argument("--out", type=Path, default=Path("out/long_video"))
     options = parser.parse_args()

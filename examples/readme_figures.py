@@ -22,11 +22,11 @@ from cellvid_diffusers.io import contact_sheet, stretch_contrast, write_gif
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
 ASKED = list(itertools.product(("t98g", "u373"), ("dense", "moderate", "sparse")))
-"""Cell type and density of the clip of each seed from 0 on."""
+"""Cell type and density for each seed, from 0 on."""
 
 
 def main(name: str = "cellvid-tiny") -> None:
-    """Write `samples.gif` and `contact_sheet.webp` into `docs/images`, of other checkpoints with their name before."""
+    """Write `samples.gif` and `contact_sheet.webp` to `docs/images`, with the name of other checkpoints as prefix."""
     pipe = CellVideoPipeline.from_pretrained(ROOT / "checkpoints" / name)
     generator = [torch.Generator().manual_seed(seed) for seed in range(len(ASKED))]
     cell_types, densities = (list(names) for names in zip(*ASKED, strict=True))
@@ -43,7 +43,7 @@ def main(name: str = "cellvid-tiny") -> None:
     with tempfile.TemporaryDirectory() as folder:
         sheet = Path(folder) / "sheet.png"
         contact_sheet(video, out.flow, path=sheet, labels=labels, max_frames=640 // video.shape[-1])
-        with Image.open(sheet) as picture:  # a quarter of the size, and no difference to the eye
+        with Image.open(sheet) as picture:  # a quarter of the size, and no visible difference
             picture.convert("RGB").save(IMAGES / f"{prefix}contact_sheet.webp", quality=90)
 
 

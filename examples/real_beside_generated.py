@@ -1,4 +1,4 @@
-"""Real clips beside generated ones, for whoever has the recordings: no real frame is part of this repository.
+"""Show real clips next to generated ones. Needs the recordings: no real frame is part of this repository.
 
 python examples/real_beside_generated.py data/tiny --split validation --out out/beside
 """
@@ -16,7 +16,7 @@ CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "cellvid-tiny"
 
 
 def main() -> None:
-    """Draw four clips of either side, of the same cell types, with their flow."""
+    """Draw four real and four generated clips of the same cell types, with their flow."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset_name", help="folder or Hub id of a patch data set")
     parser.add_argument("--split", default="validation")
@@ -32,7 +32,7 @@ def main() -> None:
     items = [clips[index] for index in range(4)]
     real = torch.stack([clips.scales.denormalize(item["video"]) for item in items])
     numbers = [int(item["class_labels"][0]) for item in items] if names else [-1] * 4
-    kinds = [names[number] if number >= 0 else None for number in numbers]  # -1 is unknown, and drawn
+    kinds = [names[number] if number >= 0 else None for number in numbers]  # -1 is unknown: left to be drawn
     generator = [torch.Generator().manual_seed(seed) for seed in range(4)]
     drawn = pipe(batch_size=4, cell_type=kinds, generator=generator)
     made = [each.get("cell_type") for each in drawn.classes or [{}] * 4]

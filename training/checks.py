@@ -1,4 +1,4 @@
-"""Whether a configuration can be trained and sampled, told before the first step."""
+"""Checks that a configuration can be trained and sampled, made before the first step."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ KNOWN = {
     "optimizer": ["adamw", "muon"],
     "loss_type": ["l1", "l2"],
 }
-"""Options that have a few values."""
+"""Options with a fixed set of values."""
 LEAST = {
     "num_frames": 1,
     "resolution": 1,
@@ -31,7 +31,7 @@ LEAST = {
     "validation_steps": 0,
     "checkpoints_total_limit": 1,
 }
-"""Least value of options that count."""
+"""Minimum of integer options."""
 BETWEEN = {
     "learning_rate": (0, math.inf),
     "adam_weight_decay": (0, math.inf),
@@ -42,13 +42,13 @@ BETWEEN = {
     "class_dropout": (0, 1),
     "ema_max_decay": (0, 1),
 }
-"""Least and greatest value of options that measure."""
+"""Minimum and maximum of real-valued options."""
 OPTIONAL = ("checkpoints_total_limit", "snr_gamma", "max_minutes")
-"""Options of these that may be null."""
+"""Those of these options that may be null."""
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """A `ValueError` in one line, rule first, for the first option that is out of range."""
+    """Raise `ValueError`, one line that states the rule first, for the first option that is out of range."""
     for name, known in KNOWN.items():
         if config[name] not in known:
             raise ValueError(f"{name} must be among {known}, got {config[name]!r}")
@@ -111,7 +111,7 @@ def _check_patterns(config: Mapping[str, Any]) -> None:
 
 
 def _check_student(config: Mapping[str, Any]) -> None:
-    """A student of few steps has one noise level for all that is not given, and a batch holds a clip of each."""
+    """Check a student: it has one noise level for all that is not given, and a batch needs a clip for each timestep."""
     count, batch = len(config["timesteps"]), config["train_batch_size"]
     if config["sampler"] != "ddim":
         raise ValueError(f"sampler must be 'ddim' with timesteps, got {config['sampler']!r}")

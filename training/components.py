@@ -1,4 +1,4 @@
-"""What a configuration asks for: clips, network, teacher, optimiser and learning rate."""
+"""Building what a configuration describes: clips, network, teacher, optimiser and learning rate schedule."""
 
 import copy
 import hashlib
@@ -26,16 +26,16 @@ MODELS = {"UNet3DModel": UNet3DModel, "MotionUNet3DModel": MotionUNet3DModel}
 
 
 def load_clips(config: dict[str, Any], accelerator: Accelerator) -> ClipDataset:
-    """The training split as clips; a simulated culture where no data set is named.
+    """Load the training split as clips; simulate a culture if no data set is named.
 
     Raises:
-        ValueError: If no row of it has one of the classes of a label column.
+        ValueError: If no row has any of the classes of a label column, or the teacher knows other cell types.
     """
     name = config["dataset_name"]
     if name is None:
         options = {"seed": config["seed"], **config["simulate"]}
         digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:8]
-        name = Path(config["output_dir"]) / f"simulated-{digest}"  # a culture of other options is another one
+        name = Path(config["output_dir"]) / f"simulated-{digest}"  # other options make another culture
         if accelerator.is_main_process and not name.exists():
             write_simulated(name, **options)
         accelerator.wait_for_everyone()
@@ -68,7 +68,7 @@ def load_clips(config: dict[str, Any], accelerator: Accelerator) -> ClipDataset:
 
 
 def scales_of_teacher(config: dict[str, Any]) -> Scales | dict[str, Scales] | None:
-    """The scales in which a student's teacher sees clips, so that both mean the same; None without one."""
+    """The scales of the teacher's clips, which a student must share; `None` without a teacher."""
     teacher = config["teacher_model_name_or_path"] or (config["timesteps"] and config["pretrained_model_name_or_path"])
     if not teacher:
         return None
@@ -82,10 +82,11 @@ def scales_of_teacher(config: dict[str, Any]) -> Scales | dict[str, Scales] | No
 
 
 def build_model(config: dict[str, Any]) -> UNet3DModel:
-    """The configured model, with the weights to start from where some are named.
+    """Build the configured model, and load the weights to start from, if any are named.
 
     Raises:
-        ValueError: If there is no such type of model, or the weights are of another configuration.
+        ValueError: If the type of model is unknown, its channels do not fit `flow`, or the weights have another
+            configuration.
     """
     arguments = dict(config["model"])
     kind = arguments.pop("type")
@@ -115,19 +116,18 @@ def build_model(config: dict[str, Any]) -> UNet3DModel:
 
 
 def same_kinds(columns: dict[str, list[str]], known: dict[str, list[str]]) -> list[int | None]:
-    """For each label column, which of a checkpoint's kinds of label has the same classes."""
+    """For each label column, the index of the checkpoint's kind of label with the same name and classes, if any."""
     return [list(known).index(kind) if known.get(kind) == names else None for kind, names in columns.items()]
 
 
 def build_teacher(
     model: UNet3DModel, objective: DiffusionObjective, config: dict[str, Any], device: torch.device
 ) -> Distillation | NoisyTeacher | None:
-    """What teaches the model: for few `timesteps` the weights that it starts from, under much noise other weights.
+    """Build the model's teacher: the weights that it starts from for few `timesteps`, or other weights at high noise.
 
     Raises:
-        ValueError: If `timesteps` has no weights to start from, or they do not predict v; if the other weights know
-            other classes; if a teacher was trained to predict something else, or at other noise levels; or if both are
-            asked for.
+        ValueError: If `timesteps` has no weights to start from, or they do not predict v; if the teacher knows other
+            classes, was trained to predict something else, or at other noise levels; or if both teachers are requested.
     """
     other, start = config["teacher_model_name_or_path"], config["pretrained_model_name_or_path"]
     columns = config["class_columns"]
@@ -153,8 +153,8 @@ def build_teacher(
 
 
 def check_schedule(name: str, teacher: Mapping[str, Any], student: Mapping[str, Any]) -> None:
-    """Raise `ValueError` unless the scheduler of other weights and that of this run mean the same by a prediction and
-    a level."""
+    """Raise `ValueError` unless predictions and noise levels mean the same for the scheduler of other weights as for
+    this run's."""
     for key in ("prediction_type", "num_train_timesteps", "beta_schedule"):
         if teacher[key] != student[key]:
             raise ValueError(
@@ -166,7 +166,7 @@ def check_schedule(name: str, teacher: Mapping[str, Any], student: Mapping[str, 
 
 
 def build_optimizer(model: torch.nn.Module, config: dict[str, Any]) -> torch.optim.Optimizer:
-    """AdamW, or `muon.Muon` on top of it."""
+    """Build AdamW, or `muon.Muon`, which is based on it."""
     options = {
         "lr": config["learning_rate"],
         "betas": (config["adam_beta1"], config["adam_beta2"]),
@@ -178,7 +178,7 @@ def build_optimizer(model: torch.nn.Module, config: dict[str, Any]) -> torch.opt
 
 
 def main_clock() -> float:
-    """Seconds on the clock of the main process, the same in all of them."""
+    """Seconds on the clock of the main process, the same value in all processes."""
     state = PartialState()
     if state.num_processes == 1:
         return time.monotonic()
@@ -186,15 +186,15 @@ def main_clock() -> float:
 
 
 class LinearInTime(LRScheduler):
-    """A straight line to 0 as `minutes` pass, after `warmup` steps that rise to it.
+    """Linear decay to 0 over `minutes` of time, with a linear warm-up over the first `warmup` steps.
 
-    A run that was interrupted goes on from the rate that it had come to, and reaches 0 after `minutes` more; one that
-    had come to its end begins anew. All processes go by the main one's clock: with learning rates of their own their
-    weights would drift apart.
+    A run that was interrupted continues from the rate it had reached, and decays to 0 over another `minutes`; one that
+    had finished starts over. All processes use the main process's clock: with different learning rates their weights
+    would diverge.
     """
 
     ENDED = 0.02
-    """Share of the learning rate below which a run has come to its end: its last step is a little before the time."""
+    """Share of the learning rate below which a run counts as finished: its last step is slightly before the end."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, minutes: float, warmup: int) -> None:
         self.minutes, self.warmup, self.started = minutes, warmup, main_clock()
@@ -208,14 +208,14 @@ class LinearInTime(LRScheduler):
         return [rate * min(1, (self.last_epoch + 1) / (self.warmup + 1)) * self.share for rate in self.base_lrs]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where another run stopped, in this one's time."""
+        """Continue where another run stopped, with this run's `minutes` and `warmup`."""
         share = state_dict["share"]
         own = {"minutes": self.minutes, "warmup": self.warmup, "started": main_clock()}
         super().load_state_dict(state_dict | own | {"first": share if share > self.ENDED else 1.0})
 
 
 def build_lr_scheduler(optimizer: torch.optim.Optimizer, config: dict[str, Any]) -> LRScheduler:
-    """One of diffusers' schedules, or `LinearInTime` over `max_minutes`."""
+    """Build one of diffusers' schedules, or `LinearInTime` over `max_minutes`."""
     warmup = config["lr_warmup_steps"]
     if config["lr_scheduler"] != "linear_in_time":
         steps = config["max_train_steps"]

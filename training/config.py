@@ -1,9 +1,9 @@
-"""Training configurations: a YAML file over the defaults, the command line over both.
+"""Training configurations: a YAML file overrides the defaults, the command line overrides both.
 
     load_config(["--config", "training/configs/tiny.yaml", "--max_minutes", "9", "--model.layers_per_block", "2"])
 
-Every key of `DEFAULTS` is an option of the same name; keys of the nested groups are reached with a dot. A file may name
-another in `base`, which is read first.
+Every key of `DEFAULTS` is an option of the same name; keys of nested groups are written with a dot. A file may name
+another one in `base`, which is read first.
 """
 
 import copy
@@ -23,22 +23,22 @@ CONFIGS = Path(__file__).parent / "configs"
 SCIENTIFIC = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 
 DEFAULTS: dict[str, Any] = {
-    # What is trained on
+    # Data
     "dataset_name": None,  # folder or Hub id; without one a small culture is simulated (group "simulate")
     "simulate": {"num_videos": 24, "size": 64, "num_frames": 16, "density": "moderate", "maturity": "mature"},
     "num_frames": 10,
     "resolution": 64,
     "flow": True,  # train on video and flow; False: video only
-    "scale_by_cell_type": False,  # video of each cell type to zero mean and unit variance of its own
+    "scale_by_cell_type": False,  # normalise the video of each cell type separately to zero mean, unit variance
     "measure_density": False,  # label density by how crowded a clip is among those of its cell type (data.crowding)
-    "normalization": "fixed",  # or "paper": each channel of each sample to its own extremes
+    "normalization": "fixed",  # or "paper": each channel of each sample scaled to its own extremes
     "transform": {},  # options of data.ClipTransform
     "class_columns": {},  # label column (cell_type, density, maturity) -> class names
     "balance": None,  # label column whose classes are drawn equally often
     "preload": True,
     "dataloader_num_workers": 0,
-    "clips_on_device": False,  # draw whole batches in the accelerator's memory (data.ClipBank), which never waits
-    # What is trained
+    "clips_on_device": False,  # draw whole batches in the accelerator's memory (data.ClipBank), without waiting
+    # Model and objective
     "model": {"type": "UNet3DModel"},  # and the arguments of that class
     "pretrained_model_name_or_path": None,  # pipeline whose weights to start from
     "scheduler": {
@@ -53,16 +53,16 @@ DEFAULTS: dict[str, Any] = {
     "noise_patterns": {"joint": 1.0},
     "level_shift": 1.0,  # above 1, more training clips are noisy (training_utils.draw_noise_levels)
     "class_dropout": 0.1,
-    "timesteps": None,  # learn to step at these alone, as far as the weights started from get in many steps
-    "teacher_steps": 8,  # (cellvid_diffusers.distillation): so many for each of the student's
-    "teacher_model_name_or_path": None,  # pipeline whose predictions are the targets of clips whose noise level is
-    "teacher_level": 880,  # so high or higher (cellvid_diffusers.distillation)
-    # How
-    "train_batch_size": 8,  # of each process
+    "timesteps": None,  # distil the initial weights to steps at these alone (cellvid_diffusers.distillation)
+    "teacher_steps": 8,  # steps of the teacher for each of the student's
+    "teacher_model_name_or_path": None,  # pipeline whose predictions are the targets of the noisiest clips
+    "teacher_level": 880,  # lowest noise level of those clips (cellvid_diffusers.distillation)
+    # Optimisation
+    "train_batch_size": 8,  # per process
     "gradient_accumulation_steps": 1,
     "optimizer": "adamw",  # or "muon" (muon.py)
     "learning_rate": 1.0e-3,
-    "lr_scheduler": "constant_with_warmup",  # one of diffusers', or "linear_in_time": to 0 as max_minutes pass
+    "lr_scheduler": "constant_with_warmup",  # one of diffusers', or "linear_in_time": to 0 over max_minutes
     "lr_warmup_steps": 200,
     "adam_beta1": 0.9,
     "adam_beta2": 0.99,
@@ -70,23 +70,23 @@ DEFAULTS: dict[str, Any] = {
     "max_grad_norm": 1.0,
     "use_ema": True,
     "ema_max_decay": 0.9995,
-    "mixed_precision": None,  # "no", "fp16" or "bf16"; null: as accelerate was launched
+    "mixed_precision": None,  # "no", "fp16" or "bf16"; null: the setting of accelerate launch
     "gradient_checkpointing": False,
     "compile": False,
     "seed": 0,
-    # How long, and what is kept
+    # Duration and output
     "output_dir": "runs/smoke",
     "max_train_steps": 1000,
     "max_minutes": None,
     "logging_steps": 10,
     "checkpointing_steps": 500,  # 0: at the end only
     "checkpoints_total_limit": 2,  # null keeps them all
-    "resume_from_checkpoint": None,  # a folder, or "latest"; one from before drops those after it
+    "resume_from_checkpoint": None,  # a folder, or "latest"; an earlier one deletes the later ones
     "validation_steps": 500,  # 0: never
     "validation_clips": 4,
     "num_inference_steps": 25,
-    "sampler": "dpmsolver++",  # of the pipeline that is left (`validation.make_sampler`); "ddpm" is the paper's
-    "num_restarts": 0,  # of the pipeline that is left (CellVideoPipeline)
+    "sampler": "dpmsolver++",  # of the saved pipeline (`validation.make_sampler`); "ddpm" is the paper's
+    "num_restarts": 0,  # of the saved pipeline (CellVideoPipeline)
     "residual_noise": 0.0,  # likewise
     "flow_strength": 0.0,  # likewise
     "motion_guidance_scale": 1.0,  # likewise
@@ -96,7 +96,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 OPEN_GROUPS = ("transform", "class_columns", "model", "scheduler", "noise_patterns")
-"""Groups whose keys belong to the class that takes them, which checks them itself."""
+"""Groups whose keys are arguments of a class, which checks them itself."""
 
 PATHS = (
     "dataset_name",
@@ -106,25 +106,25 @@ PATHS = (
     "resume_from_checkpoint",
     "hub_model_id",
 )
-"""Options that name a folder, or something on the Hub."""
+"""Options that name a folder or a Hub repository."""
 
 REPLACED_GROUPS = ("noise_patterns", "class_columns")
-"""Groups that a later source replaces whole."""
+"""Groups that a later source replaces as a whole."""
 
 
 def list_options() -> str:
-    """All options with their defaults, as YAML."""
+    """List all options with their defaults, as YAML."""
     return f"Options and their defaults ({Path(__file__).name} says what they mean):\n\n" + yaml.safe_dump(
         DEFAULTS, sort_keys=False, default_flow_style=None, width=100
     )
 
 
 def load_config(argv: Sequence[str]) -> dict[str, Any]:
-    """Read `--config FILE` (the smoke configuration without it) and the other options.
+    """Read `--config FILE` (by default the smoke configuration) and the other options.
 
     Raises:
-        ValueError: If a key or a label column is unknown, an option has no value, `push_to_hub` has a name, or
-            `report_to` a tracker that is not there.
+        ValueError: If a key or a label column is unknown, an option is not `--key value`, `push_to_hub` is not a
+            boolean, or `report_to` names a tracker that is unknown or not installed.
     """
     options = _parse(argv)
     config = copy.deepcopy(DEFAULTS)
@@ -133,7 +133,7 @@ def load_config(argv: Sequence[str]) -> dict[str, Any]:
             _set(config, [key], value)
     for key, value in options.items():
         _set(config, key.split("."), value)
-    if config["mixed_precision"] is False:  # YAML's reading of no
+    if config["mixed_precision"] is False:  # YAML reads no as false
         config["mixed_precision"] = "no"
     if not isinstance(config["push_to_hub"], bool):
         raise ValueError(
@@ -152,7 +152,7 @@ def load_config(argv: Sequence[str]) -> dict[str, Any]:
 
 
 def _in_order(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Label columns in the order of the network's embeddings."""
+    """Sort label columns into the order of the network's embeddings."""
     unknown = sorted(set(columns) - set(KINDS))
     if unknown:
         raise ValueError(f"class_columns must be among {KINDS}, got {unknown[0]!r}")
@@ -160,7 +160,7 @@ def _in_order(columns: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parse(argv: Sequence[str]) -> dict[str, Any]:
-    """`--key value`, `--key=value` and `--flag` -> values read as YAML."""
+    """Parse `--key value`, `--key=value` and `--flag`, with values read as YAML."""
     options: dict[str, Any] = {}
     words = list(argv)
     while words:
@@ -175,12 +175,12 @@ def _parse(argv: Sequence[str]) -> dict[str, Any]:
 
 
 def _read_value(text: str) -> Any:
-    """YAML, with the scientific notation that YAML 1.1 takes for a string (1e-3), whole numbers as such (1e5 steps)."""
+    """Read YAML, including numbers that YAML 1.1 takes for strings (1e-3); whole ones become integers (1e5 steps)."""
     return _with_numbers(yaml.safe_load(text))
 
 
 def _with_numbers(value: Any) -> Any:
-    """What was read, strings that are numbers in scientific notation made those numbers."""
+    """Convert strings in scientific notation to numbers, in nested values too."""
     if isinstance(value, dict):
         return {key: _with_numbers(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -192,7 +192,7 @@ def _with_numbers(value: Any) -> Any:
 
 
 def _files(path: Path) -> list[dict[str, Any]]:
-    """The file's content, after that of the files it is based on."""
+    """Content of the file, preceded by that of the files it is based on."""
     if not path.is_file():
         raise ValueError(f"--config must be an existing YAML file, got {path}")
     content = _read_value(path.read_text()) or {}

@@ -1,7 +1,7 @@
-"""Store a trained pipeline for a repository: `python training/export.py runs/tiny checkpoints/cellvid-tiny`.
+"""Export a trained pipeline for a repository: `python training/export.py runs/tiny checkpoints/cellvid-tiny`.
 
-Weights become safetensors in shards of at most 10 MB: float16, and 8-bit floats for tensors of `LARGE` values and more.
-`from_pretrained` loads either as float32.
+Weights become safetensors in shards of at most 10 MB: float16, or 8-bit floats for tensors of at least `LARGE` values.
+`from_pretrained` loads both as float32.
 """
 
 import argparse
@@ -13,13 +13,13 @@ import torch
 from cellvid_diffusers import CellVideoPipeline
 
 LARGE = 100_000
-"""Values of a tensor that is rounded to 8 bits, by up to 6 % (those below 1/64 by up to 1/1024): errors of so many
-average out. The held-out loss of `cellvid-tiny` rises by at most a thousandth (docs/training_log.md); with every tensor
-rounded it rises by 3 %."""
+"""Tensors of at least this many values are rounded to 8 bits. The errors of up to 6 % (up to 1/1024 for values below
+1/64) average out over so many values: the held-out loss of `cellvid-tiny` rises by at most a thousandth
+(docs/training_log.md); with every tensor rounded it rises by 3 %."""
 
 
 def main() -> None:
-    """Load, round, save, and forget where the weights came from."""
+    """Load, round and save, without the path that the weights came from."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)

@@ -1,4 +1,4 @@
-"""The log of a run: a JSON line in `train_log.jsonl` for every few steps, and the same on TensorBoard."""
+"""The log of a run: a JSON line in `train_log.jsonl` every few steps, and the same values on TensorBoard."""
 
 import json
 import math
@@ -23,7 +23,7 @@ class Progress:
         return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore all three."""
         vars(self).update(state)
 
 
@@ -44,7 +44,7 @@ class LossLog:
         self.batches, self.clips = self.batches + 1, self.clips + clips
 
     def write(self, progress: Progress, learning_rate: float) -> None:
-        """Append what was added since the last line, if anything was.
+        """Append a line for what was added since the last one, if anything.
 
         Raises:
             FloatingPointError: If the loss is not finite.

@@ -1,4 +1,4 @@
-"""Muon: AdamW whose weight matrices are stepped along the nearest orthogonal matrix of their momentum."""
+"""Muon: AdamW with weight matrices updated along the orthogonal matrix nearest to their momentum."""
 
 from collections.abc import Callable, Iterable
 
@@ -6,7 +6,7 @@ import torch
 
 
 def orthogonalize(matrix: torch.Tensor, iterations: int = 5) -> torch.Tensor:
-    """Nearest orthogonal matrices `(..., M, N)`, singular values within about 0.7 to 1.2.
+    """Nearest orthogonal matrices `(..., M, N)`, with singular values of about 0.7 to 1.2.
 
     Newton-Schulz iteration with the coefficients of Jordan et al., Muon: An optimizer for hidden layers in neural
     networks (2024), in bfloat16.
@@ -23,19 +23,19 @@ def orthogonalize(matrix: torch.Tensor, iterations: int = 5) -> torch.Tensor:
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW for gains, biases, embeddings and small kernels; orthogonal steps for all larger weights.
+    """AdamW for gains, biases, embeddings and small kernels; orthogonalised steps for all larger weights.
 
-    A convolution's weight counts as a matrix of outputs x (inputs x taps). The step is scaled to the root mean square
-    of AdamW's, 0.2 lr, so that learning rates and weight decay carry over (Liu et al., Muon is Scalable for LLM
+    A convolution's weight is treated as a matrix of outputs x (inputs x taps). The step is scaled to the root mean
+    square of AdamW's, 0.2 lr, so that learning rates and weight decay carry over (Liu et al., Muon is Scalable for LLM
     Training, 2025).
 
     Args:
-        named_parameters (iterable of `(str, torch.nn.Parameter)`): Of the network. Those whose name holds `embed` or
-            `head`, and those with fewer than 16 rows or columns, go to AdamW.
-        lr (`float`), weight_decay (`float`): For both; class embeddings step ten times as far, as each row of a table
-            sees its own class alone.
+        named_parameters (iterable of `(str, torch.nn.Parameter)`): The network's. Those whose name contains `embed` or
+            `head`, and those with fewer than 16 rows or columns, are left to AdamW.
+        lr (`float`), weight_decay (`float`): For both; class embeddings have ten times the learning rate, since each
+            row of a table is trained by its own class alone.
         betas (`(float, float)`): AdamW's.
-        momentum (`float`): Of the orthogonal steps (Nesterov).
+        momentum (`float`): Nesterov momentum of the orthogonalised steps.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Muon(torch.optim.AdamW):
         super().__init__([group for group in groups if group["params"]], lr=lr, weight_decay=weight_decay, betas=betas)
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Step the matrices, then leave the rest to AdamW."""
+        """Update the matrices, then leave the rest to AdamW."""
         for group in self.param_groups:
             if group["momentum"] is not None:
                 self._step_matrices([p for p in group["params"] if p.grad is not None], group)
@@ -69,7 +69,7 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def _step_matrices(self, parameters: list[torch.nn.Parameter], group: dict) -> None:
-        """Matrices of one shape are made orthogonal together: a GPU spends more on a launch than on one of them."""
+        """Update the matrices, those of one shape together: on a GPU a kernel launch costs more than one of them."""
         by_shape: dict[tuple[int, ...], list[torch.nn.Parameter]] = {}
         for parameter in parameters:
             state = self.state[parameter]

@@ -1,4 +1,4 @@
-"""Checkpoints that a run can go on from: found, and written whole or not at all."""
+"""Finding checkpoints to resume from, and writing them completely or not at all."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from components import check_schedule
 
 
 def checkpoints_of(folder: Path) -> list[Path]:
-    """The checkpoints in an `output_dir`, `checkpoint-STEP`, the oldest first; copies under other names are none."""
+    """The checkpoints `checkpoint-STEP` in an `output_dir`, oldest first; copies under other names do not count."""
     found = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]
     return sorted(found, key=_step_of)
 
@@ -26,10 +26,10 @@ def _step_of(checkpoint: Path) -> int:
 
 
 def find_checkpoint(config: dict[str, Any]) -> Path | None:
-    """The checkpoint to resume from; one named without its folder is in `output_dir`, and `True` is the latest.
+    """The checkpoint to resume from: a folder, a name in `output_dir`, or `True` for the latest.
 
     Raises:
-        ValueError: If there is no such checkpoint, or a new run would mix its checkpoints with those of another.
+        ValueError: If there is no such checkpoint, or a new run would mix its checkpoints with another run's.
     """
     asked, folder = config["resume_from_checkpoint"], Path(config["output_dir"])
     found = checkpoints_of(folder)
@@ -50,7 +50,7 @@ def find_checkpoint(config: dict[str, Any]) -> Path | None:
 
 
 class ScheduleState:
-    """The state of a learning rate's schedule in checkpoints; of another schedule, only the steps taken count."""
+    """A learning rate schedule's state in checkpoints; a different schedule takes over only the number of steps."""
 
     def __init__(self, schedule: LRScheduler, name: str) -> None:
         self.schedule, self.name = schedule, name
@@ -60,7 +60,7 @@ class ScheduleState:
         return {"name": self.name, "state": self.schedule.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the schedule, or begin this one where the other stopped."""
+        """Continue the schedule, or start this one at the step where the other stopped."""
         if state_dict["name"] == self.name:
             self.schedule.load_state_dict(state_dict["state"])
             return
@@ -68,7 +68,7 @@ class ScheduleState:
 
 
 class NoiseState:
-    """What noise levels and predictions mean in a run, in its checkpoints; no run goes on with another meaning."""
+    """The noise schedule and prediction type in a run's checkpoints, which a resumed run must share."""
 
     def __init__(self, scheduler: DDPMScheduler) -> None:
         self.config = dict(scheduler.config)
@@ -78,20 +78,20 @@ class NoiseState:
         return self.config
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """A `ValueError` unless it is that of this run."""
+        """Raise `ValueError` unless it matches that of this run."""
         check_schedule("the checkpoint", state_dict, self.config)
 
 
 def load_checkpoint(
     accelerator: Accelerator, checkpoint: Path, optimizer: Optimizer, lr_scheduler: LRScheduler, ema: EMAModel
 ) -> None:
-    """Load the state of a run, and let this one's options hold: learning rate and its schedule, the optimiser's other
-    numbers, and the decay of the average."""
+    """Load the state of a run, but keep this run's options: the learning rate and its schedule, the optimiser's other
+    settings, and the decay of the averaged weights."""
     own = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
     decay = ema.decay
     try:
         accelerator.load_state(str(checkpoint))
-    except (ValueError, RuntimeError) as error:  # torch's, of what does not fit, name by name in many lines
+    except (ValueError, RuntimeError) as error:  # torch lists every mismatch in many lines
         reason = " ".join(str(error).split("\n")[:2])
         raise ValueError(
             f"checkpoint must be of the same model and optimizer, {checkpoint.name} is not: {reason}"
@@ -104,8 +104,8 @@ def load_checkpoint(
 
 
 def drop_later(folder: Path, step: int) -> None:
-    """Drop what a stopped run left after its checkpoint of this step: checkpoints, and lines of its log, down to one
-    half written."""
+    """Delete what an earlier run wrote after its checkpoint of this step: later checkpoints and lines of its log, and
+    a last line that is incomplete."""
     for checkpoint in checkpoints_of(folder):
         if _step_of(checkpoint) > step:
             shutil.rmtree(checkpoint)
@@ -117,7 +117,7 @@ def drop_later(folder: Path, step: int) -> None:
 
 
 def save_checkpoint(accelerator: Accelerator, config: dict[str, Any], step: int) -> None:
-    """Write `checkpoint-STEP` whole or not at all, and drop the oldest beyond the limit."""
+    """Write `checkpoint-STEP` completely or not at all, and delete the oldest ones beyond the limit."""
     folder = Path(config["output_dir"])
     unfinished = folder / "checkpoint.unfinished"
     accelerator.save_state(str(unfinished))
@@ -128,4 +128,4 @@ def save_checkpoint(accelerator: Accelerator, config: dict[str, Any], step: int)
         limit = config["checkpoints_total_limit"]
         for old in checkpoints_of(folder)[:-limit] if limit else ():
             shutil.rmtree(old)
-    accelerator.wait_for_everyone()  # no process begins the next one under the same name before this one has its own
+    accelerator.wait_for_everyone()  # no process may start the next `unfinished` before this one is renamed

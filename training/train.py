@@ -1,9 +1,9 @@
 """Train a model of cell video and flow: `accelerate launch training/train.py --config training/configs/tiny.yaml`.
 
-Every key of the configuration can be given on the command line (see `config.py`). `output_dir` ends up as a pipeline
-for `CellVideoPipeline.from_pretrained`, with `train_log.jsonl`, samples and resumable checkpoints beside it. The clips
-and the noise of a step depend on the seed, the process and the step alone, so a resumed run goes on as if it had never
-stopped.
+Every key of the configuration can be given on the command line (see `config.py`). The run leaves a pipeline for
+`CellVideoPipeline.from_pretrained` in `output_dir`, with `train_log.jsonl`, samples and resumable checkpoints. The
+clips and the noise of a step depend only on the seed, the process and the step, so a resumed run continues as if it had
+never stopped.
 """
 
 import sys
@@ -65,22 +65,22 @@ class Run:
 
     @property
     def batch_of_all(self) -> int:
-        """Clips that all processes see at a time."""
+        """Clips per batch, over all processes."""
         return self.config["train_batch_size"] * self.accelerator.num_processes
 
     @cached_property
     def noise_patterns(self) -> dict[str, float]:
-        """Shares of the noise patterns that the model can learn."""
+        """Weights of the noise patterns that the model can learn."""
         return {name: self.config["noise_patterns"][name] for name in learned_patterns(self.config)}
 
     def pipeline(self) -> CellVideoPipeline:
-        """A pipeline of the weights as they are."""
+        """A pipeline with the current weights."""
         model = self.accelerator.unwrap_model(self.model)
         return make_pipeline(model, self.ema, self.noise_scheduler, self.clips, self.config)
 
 
 def main() -> None:
-    """Read the configuration, train, and leave the processes together."""
+    """Read the configuration, train, and shut down all processes together."""
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(f"{__doc__}\n{list_options()}")
         return
@@ -94,8 +94,8 @@ def main() -> None:
         project_dir=config["output_dir"],
     )
     run(accelerator, config)
-    # The distributed model goes before its process group: the last owner of a group joins its threads, and only the
-    # group's own destructor lets go of the interpreter's lock for it, which those threads may be waiting for.
+    # Free the distributed model before its process group: the last owner of a group joins its threads, which may be
+    # waiting for the interpreter lock, and only the group's own destructor releases that lock.
     accelerator.free_memory()
     accelerator.end_training()
 
@@ -111,7 +111,7 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
     run = build(accelerator, config)
     if checkpoint is not None:
         load_checkpoint(accelerator, checkpoint, run.optimizer, run.lr_scheduler, run.ema)
-    run.ema.to(accelerator.device)  # what is loaded lies on the CPU
+    run.ema.to(accelerator.device)  # loaded weights are on the CPU
     if accelerator.is_main_process:
         drop_later(run.folder, run.progress.step)
     train(run)
@@ -120,12 +120,12 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
     if accelerator.is_main_process:
         pipe = run.pipeline()
         pipe.save_pretrained(run.folder)
-        if config["push_to_hub"]:  # from a folder of its own: here the pipeline lies beside checkpoints and logs
+        if config["push_to_hub"]:  # not the folder itself, which also holds checkpoints and logs
             pipe.push_to_hub(config["hub_model_id"] or run.folder.name)
 
 
 def build(accelerator: Accelerator, config: dict[str, Any]) -> Run:
-    """Everything as it is before the first step; what checkpoints keep is registered for them."""
+    """Build everything that the first step needs, and register what checkpoints keep."""
     clips = load_clips(config, accelerator)
     model = build_model(config)
     if config["gradient_checkpointing"]:
@@ -166,8 +166,8 @@ def build(accelerator: Accelerator, config: dict[str, Any]) -> Run:
 
 
 def train(run: Run) -> None:
-    """Step until `max_train_steps` or `max_minutes`; a line of the log every `logging_steps`, before each checkpoint,
-    and at the end."""
+    """Train until `max_train_steps` or `max_minutes`, and log every `logging_steps`, before each checkpoint and at the
+    end."""
     config, accelerator, progress = run.config, run.accelerator, run.progress
     started, before, began = main_clock(), progress.seconds, time.monotonic()
     bar = tqdm(
@@ -195,7 +195,7 @@ def train(run: Run) -> None:
         progress.seconds = before + time.monotonic() - began
         bar.update()
         saves = is_due(progress.step, config["checkpointing_steps"])
-        if saves or is_due(progress.step, config["logging_steps"]):  # nothing is saved whose loss was not looked at
+        if saves or is_due(progress.step, config["logging_steps"]):  # checks the loss before anything is saved
             log.write(progress, run.lr_scheduler.get_last_lr()[0])
         if saves:
             save_checkpoint(accelerator, config, progress.step)
@@ -210,12 +210,12 @@ def train(run: Run) -> None:
 
 
 def is_due(step: int, every: int) -> bool:
-    """Whether something that is done every so many steps is done after this one; 0 is never."""
+    """Whether something that is done every `every` steps is due after this one; 0 is never."""
     return every > 0 and step % every == 0
 
 
 def batches(run: Run) -> Iterator[dict[str, Any]]:
-    """Batches of this process on its device, for the steps that are left."""
+    """Batches of this process, on its device, for the remaining steps."""
     config, accelerator, first = run.config, run.accelerator, run.progress.clips
     left = config["max_train_steps"] - run.progress.step
     last = first + left * run.batch_of_all * config["gradient_accumulation_steps"]
@@ -232,7 +232,7 @@ def batches(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def step_losses(run: Run, batch: dict[str, Any], position: int) -> torch.Tensor:
-    """Loss `(C,)` of each channel for one batch, at noise that depends on seed, process and position alone."""
+    """Loss `(C,)` of each channel for one batch, with noise that depends only on seed, process and position."""
     config, clean, labels = run.config, batch["video"], batch["class_labels"]
     size, _, frames = clean.shape[:3]
     where = (config["seed"], run.accelerator.process_index, position)
@@ -246,7 +246,7 @@ def step_losses(run: Run, batch: dict[str, Any], position: int) -> torch.Tensor:
         level_shift=config["level_shift"],
     ).to(clean.device, non_blocking=True)
     labels = drop_labels(labels, config["class_dropout"], generator) if labels.shape[1] else None
-    on_device = torch.Generator(clean.device).manual_seed(hash((*where, 1)) % 2**62)  # nothing to do with the levels
+    on_device = torch.Generator(clean.device).manual_seed(hash((*where, 1)) % 2**62)  # independent of the levels
     epsilon = torch.randn(clean.shape, generator=on_device, device=clean.device)
     if run.teacher is not None:
         levels = run.teacher.levels(levels)

@@ -1,4 +1,4 @@
-"""The pipeline that a training run leaves behind, and the samples drawn from it on the way."""
+"""The pipeline that a training run saves, and the samples drawn from it during training."""
 
 import copy
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ Scale = float | dict[str, float]
 
 
 FLOW_PATTERNS = ("flow_to_video", "video_to_flow", "modalities")
-"""Noise patterns that a model of video alone cannot learn."""
+"""Noise patterns that a video-only model cannot learn."""
 
 
 def learned_patterns(config: Mapping[str, Any]) -> list[str]:
-    """The noise patterns that are drawn, of a model of video alone without those of flow."""
+    """The noise patterns with a positive weight; for a video-only model, without those that need flow."""
     drawn = [name for name, share in config["noise_patterns"].items() if share > 0]
     return [name for name in drawn if config["flow"] or name not in FLOW_PATTERNS]
 
@@ -34,7 +34,7 @@ def learned_patterns(config: Mapping[str, Any]) -> list[str]:
 def make_pipeline(
     model: UNet3DModel, ema: EMAModel, scheduler: DDPMScheduler, clips: ClipDataset, config: dict[str, Any]
 ) -> CellVideoPipeline:
-    """A pipeline with the averaged weights, the data set's scales and its classes."""
+    """Make a pipeline with the averaged weights, the data set's scales and its classes."""
     unet = copy.deepcopy(model).eval()
     if config["use_ema"]:
         ema.copy_to(unet.parameters())
@@ -46,7 +46,7 @@ def make_pipeline(
         make_sampler(config["sampler"], scheduler, *scale),
         video_mean=scale[0],
         video_std=scale[1],
-        # The paper's per-sample extremes are lost; the data set's own extremes stand in for them.
+        # The paper's per-sample extremes are unknown here; the data set's own extremes replace them.
         flow_scale=scales.flow_scale if fixed else scales.flow_clip,
         flow_clip=scales.flow_clip,
         noise_patterns=learned_patterns(config),
@@ -64,7 +64,7 @@ def make_pipeline(
 
 
 def video_scale(clips: ClipDataset) -> tuple[Scale, Scale]:
-    """Mean and deviation of grey values, of all clips or of each cell type."""
+    """Mean and standard deviation of grey values, of all clips or of each cell type."""
     of_type = clips.scales_by_cell_type
     if not of_type:
         return clips.scales.video_mean, clips.scales.video_std
@@ -76,16 +76,16 @@ SAMPLERS = ("dpmsolver++", "stochastic-dpmsolver++", "ddim", "ddpm")
 
 
 def make_sampler(name: str, scheduler: DDPMScheduler, mean: Scale, std: Scale) -> SchedulerMixin:
-    """The scheduler that a pipeline samples with, given the one that it was trained with and the video's scale.
+    """Make the scheduler that a pipeline samples with, from the one that it was trained with and the video's scale.
 
-    `dpmsolver++` takes steps of equal size in log(SNR) (Lu et al., DPM-Solver++, 2022): 25 of them come as close to 200
-    steps of DDIM as no other spacing does (docs/training_log.md). `stochastic-dpmsolver++` adds noise on the way, which
-    gives cells cleaner outlines (`cellvid_diffusers.schedulers`). `ddim` is the first order of the former, for
-    distilled models, which have timesteps of their own. `ddpm` is ancestral (Ho et al., 2020) and clips every estimate
-    of the clean clip to what a grey level can be.
+    `dpmsolver++` takes steps of equal size in log(SNR) (Lu et al., DPM-Solver++, 2022): 25 of them come closer to 200
+    steps of DDIM than with any other spacing (docs/training_log.md). `stochastic-dpmsolver++` adds noise during
+    sampling, which gives cells cleaner outlines (`cellvid_diffusers.schedulers`). `ddim` is the first-order variant of
+    `dpmsolver++`, for distilled models, which have their own timesteps. `ddpm` is ancestral (Ho et al., 2020) and clips
+    every estimate of the clean clip to the range of grey values.
 
     Raises:
-        ValueError: If the name is another one.
+        ValueError: If the name is unknown.
     """
     if name not in SAMPLERS:
         raise ValueError(f"sampler must be among {list(SAMPLERS)}, got {name!r}")
@@ -101,7 +101,7 @@ def make_sampler(name: str, scheduler: DDPMScheduler, mean: Scale, std: Scale) -
 
 
 def write_samples(pipe: CellVideoPipeline, config: dict[str, Any], step: int, accelerator: Accelerator) -> None:
-    """Clips of fixed seeds as a GIF and a contact sheet in `output_dir/samples`, and on TensorBoard."""
+    """Write clips of fixed seeds as a GIF and a contact sheet to `output_dir/samples`, and to TensorBoard."""
     pipe.set_progress_bar_config(disable=True)
     count = config["validation_clips"]
     out = pipe(
@@ -122,9 +122,9 @@ def write_samples(pipe: CellVideoPipeline, config: dict[str, Any], step: int, ac
 
 
 def _log_gif(writer: Any, path: Path, step: int) -> None:
-    """Put an animated GIF on TensorBoard, which shows image summaries as the browser does."""
+    """Write an animated GIF to TensorBoard, whose image summaries are shown by the browser."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    size = {"height": 1, "width": 1}  # that the format asks for and nothing reads
+    size = {"height": 1, "width": 1}  # required by the format, but never read
     image = Summary.Image(encoded_image_string=path.read_bytes(), colorspace=3, **size)
     writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag="samples", image=image)]), step)

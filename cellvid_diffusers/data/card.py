@@ -1,4 +1,4 @@
-"""The data card: what is in a prepared data set, in words, figures and pictures, written with it."""
+"""The data card: a description of a prepared data set in words, figures and pictures, written along with it."""
 
 import json
 from collections import Counter
@@ -30,12 +30,13 @@ class PrepareReport:
     rows : dict of split to number of rows
     patches : Counter of (recording, split) to number of rows
     candidates : int
-        Patches cut, before rejection.
+        Number of patches cut, before rejection.
     rejected : Counter of reason to number of patches
     errors : list of str
-        One line for each recording, or window of one, that could not be prepared.
+        One line for each recording, or window of a recording, that could not be prepared.
     notes : list of str
-        Where sidecar and file contradict each other, and recordings that a sidecar does not list.
+        Disagreements between sidecar and file, recordings that the sidecar does not list, and cultures that are in
+        several splits.
     """
 
     out: Path
@@ -83,7 +84,7 @@ def _sample(folder: Path, count: int) -> Iterator[tuple[np.ndarray, np.ndarray |
 
 
 def _animation(clip: tuple[np.ndarray, np.ndarray | None]) -> np.ndarray:
-    """The clip, and its motion in colours to its right."""
+    """The clip, with its colour-coded motion to the right."""
     video, flow = clip
     if flow is None:
         return video
@@ -93,7 +94,7 @@ def _animation(clip: tuple[np.ndarray, np.ndarray | None]) -> np.ndarray:
 
 
 def _histograms(clips: list[tuple[np.ndarray, np.ndarray | None]], path: Path) -> None:
-    """Intensities and speeds of a sample of the rows."""
+    """Plot histograms of intensity and speed over a sample of the rows."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3), layout="constrained")
@@ -110,7 +111,7 @@ def _histograms(clips: list[tuple[np.ndarray, np.ndarray | None]], path: Path) -
 
 
 def _lines(report: PrepareReport, scales: Mapping[str, float]) -> list[str]:
-    """The card's text."""
+    """Lines of the card's text."""
     lines = ["# Neural cell patches with optical flow", "", "![Patches and their motion](preview.png)", ""]
     lines += ["Made by `cellvid prepare` of cellvid-diffusers. A row is a patch over a window of time:", ""]
     lines += [

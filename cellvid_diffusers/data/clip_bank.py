@@ -1,7 +1,8 @@
-"""Training clips drawn in a device's memory, a whole batch at a time: a GPU would wait for worker processes.
+"""Training clips drawn on a device, a whole batch at a time: worker processes are too slow to feed a GPU.
 
-The same draws as `ClipDataset` and `ClipTransform` make one by one. Legend: B clips, A attempts, N rows, F frames of a
-clip, T of the longest row, H and W of a row, S the side of a clip, h and w rows and columns of 8 x 8 blocks.
+Clips are drawn as `ClipDataset` and `ClipTransform` draw them one by one. Legend: B clips, A attempts, N rows, F frames
+of a clip, T frames of the longest row, H and W sides of a row, S side of a clip, h and w rows and columns of 8 x 8
+blocks.
 """
 
 import math
@@ -21,7 +22,7 @@ class ClipBank:
     Parameters
     ----------
     clips : ClipDataset
-        With `preload`; its rows, transform, scales and labels are the bank's.
+        Preloaded data set; the bank uses its rows, transform, scales and labels.
     device : torch.device or str
 
     Raises
@@ -39,7 +40,7 @@ class ClipBank:
         shape = (len(decoded), max(lengths))
         self.frames = torch.zeros(*shape, height, width, dtype=torch.uint8, device=device)
         self.flow = torch.zeros(*shape, height, width, 2, dtype=torch.float16, device=device) if clips.flow else None
-        # Sums of structured blocks over all rows and columns before: any rectangle's sum in four look-ups.
+        # Summed-area table of structured blocks: the sum over any rectangle takes four look-ups.
         self.structure = torch.zeros(*shape, blocks[0] + 1, blocks[1] + 1, device=device)
         for row, (frames, flow, _) in enumerate(decoded):
             self.frames[row, : len(frames)] = torch.tensor(frames)
@@ -65,7 +66,7 @@ class ClipBank:
     def draw(self, count: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """`video` float32 `(B, C, F, S, S)` in model units and `class_labels` int64 `(B, K)` of `count` clips.
 
-        `generator` lies on the bank's device.
+        `generator` must be on the bank's device.
         """
         rows = self._draw_rows(count, generator)
         starts = self._draw_starts(rows, generator)
@@ -87,17 +88,17 @@ class ClipBank:
         return torch.rand(shape, generator=generator, device=self.device)
 
     def _draw_rows(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Rows `(B,)`, each the first of several draws that is not nearly empty."""
+        """Row indices `(B,)`, each the first of several draws that is not nearly empty, else the last."""
         attempts = self.transform.attempts
         group = (self._uniform(count, generator=generator) * len(self.groups)).long()
         place = (self._uniform(attempts, count, generator=generator) * self.group_sizes[group]).long()
         rows = self.groups[group, place]
         full = self.shares[rows] >= self.transform.min_foreground
-        full[-1] = True  # the last draw stands, whatever it is
+        full[-1] = True  # the last draw is accepted in any case
         return rows.gather(0, full.int().argmax(0, keepdim=True))[0]
 
     def _draw_starts(self, rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """First frames `(B,)` of the clips."""
+        """Indices `(B,)` of the clips' first frames."""
         if not self.transform.random_window:
             return torch.zeros_like(rows)
         choices = self.lengths[rows] - self.transform.num_frames + 1
@@ -108,7 +109,7 @@ class ClipBank:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Matrices A `(B, 2, 2)` of the crops and their centres (x, y) `(B, 2)`.
 
-        Of several draws the first that is full enough, else the fullest.
+        Each is the first of several draws that holds enough structure, else the one that holds most.
         """
         options, size = self.transform, self.transform.size
         shape = (options.attempts if options.random_crop else 1, len(rows))
@@ -140,7 +141,7 @@ class ClipBank:
     def _share(
         self, rows: torch.Tensor, frames: torch.Tensor, centre: torch.Tensor, reach: torch.Tensor
     ) -> torch.Tensor:
-        """Share of structured blocks `(A, B)` under the upright squares around the crops."""
+        """Share of structured blocks `(A, B)` in the axis-aligned squares around the crops."""
         low = ((centre - reach) / BLOCK).floor().long().clamp(min=0).minimum(self.blocks - 1)
         high = (((centre + reach) / BLOCK).floor().long() + 1).minimum(self.blocks)
         (x0, y0), (x1, y1) = low.unbind(-1), high.unbind(-1)
@@ -150,7 +151,7 @@ class ClipBank:
     def _cut(
         self, rows: torch.Tensor, starts: torch.Tensor, matrix: torch.Tensor, centre: torch.Tensor
     ) -> torch.Tensor:
-        """Clips `(B, C, F, S, S)`: video in [0, 1], then u and v in px/frame, turned along."""
+        """Clips `(B, C, F, S, S)`: video in [0, 1], then u and v in px/frame, rotated with the crop."""
         size = self.transform.size
         times = starts[:, None] + torch.arange(self.transform.num_frames, device=self.device)
         step = torch.arange(size, device=self.device) - (size - 1) / 2
@@ -172,7 +173,7 @@ class ClipBank:
         return ((video - 0.5) * (1 + contrast * gain) + 0.5 + bright * shift).clamp(0, 1)
 
     def _label_density(self, video: torch.Tensor, rows: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The labels with the density class of each clip, by `crowding`."""
+        """Labels `(B, K)` with the density class of each clip as `Crowding` measures it."""
         column = list(self.clips.class_columns).index("density")
         n = self.transform.size // BLOCK
         blocks = video[..., : n * BLOCK, : n * BLOCK].unflatten(-2, (n, BLOCK)).unflatten(-1, (n, BLOCK))
@@ -186,5 +187,5 @@ class ClipBank:
 
 
 def _beside(values: torch.Tensor, axes: int) -> torch.Tensor:
-    """`(B,)` with so many axes of 1 behind."""
+    """`(B,)` with `axes` trailing axes of length 1."""
     return values[(...,) + (None,) * axes]

@@ -1,4 +1,4 @@
-"""Training clips of a data set's rows as torch data sets: of a data set at hand, or of a stream."""
+"""Torch data sets of training clips, drawn from the rows of a local or a streamed data set."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,47 +15,49 @@ from .scales import Scales, minmax_normalize
 from .transforms import STRUCTURE, ClipTransform
 
 SURVEYED = 256
-"""Clips that scales are estimated from, for each cell type that has scales of its own."""
+"""Number of clips from which scales are estimated, times the number of cell types if each has its own."""
 
 Drawn = tuple[np.ndarray, np.ndarray | None, int]
-"""Video `(F, H, W)` uint8 of a clip, its flow `(F, H, W, 2)` in px/frame, and the row that it comes from."""
+"""Video `(F, H, W)` uint8 of a clip, its flow `(F, H, W, 2)` in px/frame, and the index of its row."""
 
 
 class ClipDataset(Dataset):
     """Training clips drawn from the rows of a patch data set.
 
-    Item i is drawn by `numpy.random.default_rng((seed, i))`, whatever worker or process asks for it, so a training run
-    that goes on at item i sees the clips it would have seen.
+    Item i is drawn with `numpy.random.default_rng((seed, i))` in any worker or process, so a training run resumed at
+    item i sees the same clips as an uninterrupted one.
 
     Parameters
     ----------
     rows : datasets.Dataset
         From `load_patches`.
     num_frames, size : int
-        Frames and side of a clip.
+        Number of frames and side of a clip in pixels.
     transform : ClipTransform or mapping, optional
-        The transform, or options of it beside `num_frames` and `size`.
+        The transform, or its options other than `num_frames` and `size`.
     scales : Scales or mapping of cell type to Scales, optional
-        By default `Scales.estimate` over the first clips.
+        By default estimated from the first clips (`Scales.estimate`).
     scale_by_cell_type : bool
-        Give the video of each cell type its own mean and spread, so that flat cells do not drown in noise that
-        others stand out from, unless `scales` says them. Needs `cell_type` among the `class_columns`.
+        Normalize the video of each cell type with its own mean and standard deviation, estimated unless `scales` is a
+        mapping that gives them, so that low-contrast cells are not lost in noise above which others stand out.
+        Requires `cell_type` in `class_columns`.
     measure_density : bool
-        Label each clip with how crowded it is among clips of its cell type (`Crowding`) instead of with its row's
-        density. Needs `density` among the `class_columns`.
+        Label each clip with its density class relative to clips of its cell type (`Crowding`) instead of its row's
+        density. Requires `density` in `class_columns`.
     normalization : "fixed" or "paper"
-        Fixed scales, or each sample's own extremes (`minmax_normalize`).
+        Fixed scales, or min-max scaling of each sample (`minmax_normalize`).
     flow : bool
-        Give flow channels.
+        Return flow channels.
     class_columns : mapping of column to class names, optional
-        A label column each, in this order; a name that is not listed, or null, is -1.
+        One label per column, in this order; a name that is not listed, or null, becomes -1.
     seed : int
     balance : str, optional
-        Label column whose classes are drawn equally often, however many rows each has; not a measured density.
+        Label column whose classes are drawn equally often, regardless of how many rows each has; must not be a
+        measured density.
     preload : bool
-        Decode all rows once and keep them in memory (1 + 4 bytes a pixel with flow); otherwise decode each time.
+        Decode all rows once and keep them in memory (1 + 4 bytes per pixel with flow); otherwise decode each time.
     length : int, optional
-        Number of items; by default one for each row. An item draws its row at random.
+        Number of items; by default the number of rows. Each item draws its row at random.
     """
 
     def __init__(
@@ -120,7 +122,7 @@ class ClipDataset(Dataset):
             self.crowding = Crowding(each, len(self.class_columns["density"]))
 
     def _draw_first(self, count: int) -> list[Drawn]:
-        """The first clips, so that scales are those of what the model will see; flow of the first `SURVEYED` alone."""
+        """Draw the first clips, so that scales match what the model will see; flow for the first `SURVEYED` only."""
         drawn: list[Drawn] = []
         for index in range(count):
             clip, row = self._draw(index)
@@ -129,7 +131,7 @@ class ClipDataset(Dataset):
         return drawn
 
     def _estimate_by_cell_type(self, names: Sequence[str], drawn: list[Drawn]) -> dict[str, Scales]:
-        """Scales of each cell type's drawn clips, with the flow's scale of them all."""
+        """Estimate the video scales of each cell type from its clips; the flow scale is that of all clips."""
         clips: list[list] = [[] for _ in names]
         for video, _, row in drawn if names else ():
             if self._kind(row) >= 0:
@@ -138,17 +140,17 @@ class ClipDataset(Dataset):
         return {name: _same_flow(scales, self.scales) for name, scales in of_type.items()}
 
     def _kind(self, row: int) -> int:
-        """Number of a row's cell type; -1 = unknown."""
+        """Class index of a row's cell type; -1 = unknown."""
         if "cell_type" not in self.class_columns:
             return -1
         return int(self._labels[row, list(self.class_columns).index("cell_type")])
 
     def row_labels(self, device: torch.device | str) -> torch.Tensor:
-        """Class numbers `(N, K)` of the rows, before density is measured; -1 = unknown."""
+        """Class indices `(N, K)` of the rows, before density is measured; -1 = unknown."""
         return torch.from_numpy(self._labels).to(device)
 
     def row_kinds(self, device: torch.device | str) -> torch.Tensor:
-        """Number of each row's cell type `(N,)`; -1 = unknown."""
+        """Class index of each row's cell type `(N,)`; -1 = unknown."""
         return torch.tensor([self._kind(row) for row in range(len(self.rows))], device=device)
 
     def decoded_rows(self) -> list[tuple[np.ndarray, np.ndarray | None, float]]:
@@ -157,7 +159,7 @@ class ClipDataset(Dataset):
         Raises
         ------
         ValueError
-            If they were not preloaded.
+            If the rows were not preloaded.
         """
         if self._decoded is None:
             raise ValueError("rows must be preloaded, got preload=False")
@@ -175,7 +177,7 @@ class ClipDataset(Dataset):
         return self.scales_by_cell_type.get(name, self.scales)
 
     def _check(self, rows: Any) -> None:
-        """The rows hold what the clips need; the first row stands for all, as `prepare` writes them alike."""
+        """Check that the rows hold what clips need. Only the first is checked, as `prepare` writes all rows alike."""
         if not len(rows):
             raise ValueError("rows must hold at least one patch, got none")
         _check_row(rows[0], self.transform, self.flow)
@@ -190,7 +192,7 @@ class ClipDataset(Dataset):
         return frames, decode_flow(row) if self.flow else None, float((contrast > STRUCTURE).mean())
 
     def _group_rows(self) -> list[np.ndarray]:
-        """Rows of each class that is balanced, none of an unknown one; all rows in one group without balance."""
+        """Group row indices by their known class in the `balance` column; without one, all rows form one group."""
         if self.balance is None:
             return [np.arange(len(self.rows))]
         labels = self._labels[:, list(self.class_columns).index(self.balance)]
@@ -198,7 +200,7 @@ class ClipDataset(Dataset):
         return known or [np.arange(len(self.rows))]
 
     def _draw_row(self, rng: np.random.Generator) -> int:
-        """A row that is not nearly empty, if a few draws find one."""
+        """Draw a row, up to `attempts` times, until one is not nearly empty."""
         group = self.row_groups[int(rng.integers(len(self.row_groups)))]
         for _ in range(self.transform.attempts):
             row = int(group[int(rng.integers(len(group)))])
@@ -219,7 +221,7 @@ class ClipDataset(Dataset):
         return shares
 
     def common_value(self, column: str) -> float | dict[str, float] | None:
-        """The value of a metadata column that all rows share, or by cell type what all its rows share; else None."""
+        """Value of a metadata column that all rows share, or one per cell type that its rows share; else None."""
         if column not in self.rows.features:
             return None
         values = [None if value is None else float(f"{value:.6g}") for value in self.rows[column]]  # stored as float32
@@ -251,14 +253,14 @@ class ClipDataset(Dataset):
         return {"video": sample, "class_labels": torch.from_numpy(labels)}
 
     def _draw(self, index: int) -> tuple[np.ndarray, int]:
-        """Clip `(C, F, H, W)`, video in [0, 1] and flow in px/frame, and the row that it comes from."""
+        """Clip `(C, F, H, W)`, video in [0, 1] and flow in px/frame, and the index of its row."""
         rng = np.random.default_rng((self.seed, index))
         row = self._draw_row(rng)
         return self.transform(*self._row(row), rng), row
 
 
 def _check_row(row: Mapping[str, Any], wanted: ClipTransform, flow: bool) -> None:
-    """A row holds what clips need: flow, frames enough, and pixels enough."""
+    """Check that a row holds what clips need: flow, enough frames and enough pixels."""
     if flow and row["flow"] is None:
         raise ValueError(
             "rows must hold flow for clips with motion, got none: prepare with flow, or ask for flow=False"
@@ -271,17 +273,17 @@ def _check_row(row: Mapping[str, Any], wanted: ClipTransform, flow: bool) -> Non
 
 
 def _same_flow(scales: Scales, other: Scales) -> Scales:
-    """The one's scale of video with the other's of flow."""
+    """The video scale of `scales` with the flow scale of `other`."""
     return replace(scales, flow_scale=other.flow_scale, flow_clip=other.flow_clip)
 
 
 def _as_bytes(video: np.ndarray) -> np.ndarray:
-    """Video in [0, 1] as it is stored."""
+    """Video in [0, 1] as uint8, as it is stored."""
     return (video * 255).astype(np.uint8)
 
 
 def _labels(rows: Any, column: str, names: Sequence[str]) -> np.ndarray:
-    """Class numbers `(N,)` of a column in the order of `names`; -1 = unknown."""
+    """Class indices `(N,)` of a column in the order of `names`; -1 = unknown."""
     if column not in rows.features:
         raise ValueError(f"rows must have the label column {column}, got {sorted(rows.features)}")
     feature = rows.features[column]
@@ -289,17 +291,17 @@ def _labels(rows: Any, column: str, names: Sequence[str]) -> np.ndarray:
 
 
 def _label(value: int | str | None, feature: Any, names: Sequence[str]) -> int:
-    """Number of a class in `names`; -1 = unknown."""
+    """Index of a class in `names`; -1 = unknown."""
     name = feature.int2str(value) if isinstance(value, int) else value
     return names.index(name) if name in names else -1
 
 
 class ClipStream(IterableDataset):
-    """Training clips of a streamed data set: rows come in the data set's order, a shard a worker, and are not kept.
+    """Training clips of a streamed data set: rows come in its order, shards split among workers, and are not kept.
 
-    Of each row `clips_per_row` clips are drawn, clip k of the worker's row n by
+    From each row, `clips_per_row` clips are drawn, clip k of a worker's row n with
     `numpy.random.default_rng((seed, epoch, worker, n, k))`; only their windows are decoded. Shuffle the stream itself
-    (`rows.shuffle(seed, buffer_size)`) where order matters, and share it out among processes with
+    (`rows.shuffle(seed, buffer_size)`) where order matters, and split it among processes with
     `datasets.distributed.split_dataset_by_node`.
 
     Parameters
@@ -307,10 +309,10 @@ class ClipStream(IterableDataset):
     rows : datasets.IterableDataset
         From `load_patches(..., streaming=True)`.
     scales : Scales
-        Of the data set, `statistics.json` in its folder; a stream cannot be measured first.
+        Scales of the data set, from `statistics.json` in its folder: they cannot be estimated from a stream first.
     transform : ClipTransform
     flow : bool
-        Give flow channels.
+        Return flow channels.
     class_columns : mapping of column to class names, optional
         As in `ClipDataset`.
     seed : int
@@ -333,7 +335,7 @@ class ClipStream(IterableDataset):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other clips in another pass, and have a shuffled stream come in another order; 0 until it is called."""
+        """Set the epoch (initially 0), so that each pass draws other clips and reorders a shuffled stream."""
         self.epoch = epoch
         self.rows.set_epoch(epoch)
 

@@ -1,4 +1,4 @@
-"""What a microscope adds to a culture and is taken out before patches are cut: flicker, uneven light, drift."""
+"""Removal of imaging artefacts before patches are cut: flicker, uneven illumination, drift."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from .patches import blank_frames
 
 BACKGROUND_CELL = 32
 KEPT = 0.25
-"""Share of the likeness to its next frame below which a key frame is given up."""
+"""A key frame is replaced when a frame's correlation with it drops below this share of the first such correlation."""
 LEAST_LIKENESS = 0.05
 """Correlation below which two frames have nothing in common."""
 LEAST_OVERLAP = 16
-"""Least side of what two frames show both, px."""
+"""Smallest side of the area that two frames share, px."""
 
 
 def median_and_mad(frame: np.ndarray) -> tuple[float, float]:
     """Median and median absolute deviation of a uint8 frame, to a fraction of a grey level.
 
-    A value counts as spread evenly over its level. Whole levels will not do: phase contrast is so flat that its
-    deviation is 3 or 4 levels, and rounding it would make the flicker that `equalize_flicker` takes out.
+    Pixels of a grey level are treated as spread evenly over it. Whole levels are too coarse: phase contrast is so flat
+    that its deviation is 3 or 4 levels, and rounding would introduce the flicker that `equalize_flicker` removes.
     """
     edges = np.arange(257) - 0.5
     cumulative = np.concatenate(([0], np.cumsum(np.bincount(frame.ravel(), minlength=256)))) / frame.size
@@ -32,7 +32,7 @@ def median_and_mad(frame: np.ndarray) -> tuple[float, float]:
 
 
 def flicker_reference(frames: np.ndarray) -> tuple[float, float]:
-    """Median over frames of their medians and deviations: the recording's level and contrast."""
+    """A recording's level and contrast: median over frames of their medians and median absolute deviations."""
     level, contrast = np.median([median_and_mad(frame) for frame in frames], axis=0)
     return float(level), float(contrast)
 
@@ -61,12 +61,12 @@ def equalize_flicker(frames: np.ndarray, *, reference: tuple[float, float] | Non
 
 
 def uneven_light(frames: np.ndarray) -> np.ndarray:
-    """Light that stays in place: the median over time, then over cells of 32 x 32 pixels, less its own median.
+    """Static illumination: the median over time, then over blocks of 32 x 32 pixels, minus its overall median.
 
     Parameters
     ----------
     frames : ndarray of shape (F, H, W), uint8
-        A sample over the whole recording, so that cells have moved on.
+        A sample from the whole recording, so that cells have moved in between.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def uneven_light(frames: np.ndarray) -> np.ndarray:
 
 
 def flatten_light(frames: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """Frames `(F, H, W)` uint8 less `uneven_light`, smoothly interpolated."""
+    """Subtract the smoothly interpolated `uneven_light` from frames `(F, H, W)` uint8."""
     height, width = frames.shape[1:]
     padded = light.shape[1] * BACKGROUND_CELL, light.shape[0] * BACKGROUND_CELL
     field = cv2.resize(light, padded, interpolation=cv2.INTER_CUBIC)[:height, :width]
@@ -88,7 +88,7 @@ def flatten_light(frames: np.ndarray, light: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Corrections:
-    """What is taken out of the frames of one recording, measured once over all of it.
+    """Corrections to the frames of one recording, measured once over all of it.
 
     Attributes
     ----------
@@ -105,11 +105,11 @@ class Corrections:
     drift: np.ndarray | None = None
 
     def apply(self, frames: np.ndarray, indices: Sequence[int]) -> np.ndarray:
-        """Frames `(n, H, W)` uint8 of these numbers in even light, without flicker and drift."""
+        """Even out the light of frames `(n, H, W)` uint8 with these indices and remove flicker and drift."""
         return self.steady(self.correct_light(frames), indices)
 
     def correct_light(self, frames: np.ndarray) -> np.ndarray:
-        """Frames `(n, H, W)` uint8 in even light and without flicker."""
+        """Even out the light of frames `(n, H, W)` uint8 and remove flicker."""
         if self.light is not None:
             frames = flatten_light(frames, self.light)
         if self.reference is not None:
@@ -117,26 +117,26 @@ class Corrections:
         return frames
 
     def steady(self, frames: np.ndarray, indices: Sequence[int]) -> np.ndarray:
-        """Frames, or masks, of these numbers without drift."""
+        """Remove the drift from frames, or masks, with these indices."""
         if self.drift is None:
             return frames
         return follow_drift(frames, self.drift[list(indices)], (self.drift.min(0), self.drift.max(0)))
 
 
 def measure_drift(frames: Iterable[np.ndarray], contrast: float = 0.0) -> np.ndarray:
-    """Where the culture lies in each frame, in whole pixels (y, x) against the first frame.
+    """Position of the culture in each frame, in whole pixels (y, x) relative to the first frame.
 
-    Frames are laid over a key frame, by the cross-correlation of their fine structure with strong contrast clipped, so
-    that what most of the picture does counts and not single bright cells.  The key is the first frame until too little
-    of it is left; then it is the frame before.  Steps from frame to frame are not summed: where cells crawl one way, a
-    little of that goes into each.
+    Frames are registered to a key frame by cross-correlation of their fine structure, with strong contrast clipped so
+    that the bulk of the picture counts and not single bright cells. The key is the first frame until too little of it
+    is left, then the previous frame. Frame-to-frame steps are not summed: where cells crawl in one direction, each step
+    would contain a little of that motion.
 
     Parameters
     ----------
     frames : iterable of (H, W) uint8
     contrast : float
-        Standard deviation of the recording's good frames in grey levels. Frames that show nothing against it
-        (`blank_frames`) are passed over, and lie where the one before does.
+        Standard deviation of the recording's good frames in grey levels. Frames that are blank by comparison
+        (`blank_frames`) are skipped and get the position of the previous frame.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def measure_drift(frames: Iterable[np.ndarray], contrast: float = 0.0) -> np.nda
     Raises
     ------
     ValueError
-        If a frame has nothing in common with the last good one before.
+        If a frame has nothing in common with the last good frame before it.
     """
     places, at, follower = [], np.zeros(2), _Follower()
     for frame in frames:
@@ -158,7 +158,7 @@ def measure_drift(frames: Iterable[np.ndarray], contrast: float = 0.0) -> np.nda
 
 
 class _Follower:
-    """Lays pictures over a key picture, and takes the one before for the key when too little of it is left."""
+    """Registers pictures to a key picture, which is replaced by the previous picture when too little of it is left."""
 
     def __init__(self) -> None:
         self.key: np.ndarray | None = None
@@ -167,7 +167,7 @@ class _Follower:
         self.key_at = self.at = np.zeros(2)
 
     def place(self, current: np.ndarray) -> np.ndarray:
-        """Where (y, x) the next picture lies against the first."""
+        """Position (y, x) of the next picture relative to the first."""
         if self.key is None:
             self.key = current
         else:
@@ -184,7 +184,7 @@ class _Follower:
 
 
 def _fine_structure(frame: np.ndarray) -> np.ndarray:
-    """Structure of 1 to 6 px, clipped at a deviation of most pixels."""
+    """Structure of 1 to 6 px, clipped at its standard deviation as estimated from the median."""
     image = frame.astype(np.float32)
     fine = cv2.GaussianBlur(image, (0, 0), 1.0) - cv2.GaussianBlur(image, (0, 0), 6.0)
     limit = 1.4826 * float(np.median(np.abs(fine))) + 1e-3
@@ -192,9 +192,9 @@ def _fine_structure(frame: np.ndarray) -> np.ndarray:
 
 
 def _shift(key: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, float]:
-    """How far (y, x) the content has moved, in pixels, and the correlation of what both then show."""
+    """Shift (y, x) of the content in pixels, and the correlation of the area that both pictures share after it."""
     moved = _peak(key, current)
-    for _ in range(2):  # again where they overlap: the windows of far shifts favour shorter ones
+    for _ in range(2):  # repeat on the overlap: the window function biases large shifts towards smaller ones
         both = _overlap(key, current, *np.rint(moved).astype(int))
         if min(both[0].shape) < LEAST_OVERLAP:
             return moved, 0.0
@@ -205,7 +205,7 @@ def _shift(key: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _peak(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    """Shift (y, x) at which two pictures correlate most, to a fraction of a pixel."""
+    """Shift (y, x) of maximum cross-correlation of two pictures, to a fraction of a pixel."""
     window = cv2.createHanningWindow(one.shape[::-1], cv2.CV_32F)
     spectra = [np.fft.rfft2((picture - picture.mean()) * window) for picture in (one, two)]
     surface = np.fft.irfft2(np.conj(spectra[0]) * spectra[1], one.shape)
@@ -220,7 +220,7 @@ def _peak(one: np.ndarray, two: np.ndarray) -> np.ndarray:
 
 
 def _overlap(one: np.ndarray, two: np.ndarray, dy: int, dx: int) -> tuple[np.ndarray, np.ndarray]:
-    """What both pictures show when the second lies (dy, dx) further."""
+    """Area that both pictures share when the content of the second is shifted by (dy, dx)."""
     height, width = one.shape
     first = one[max(0, -dy) : max(0, height - max(0, dy)), max(0, -dx) : max(0, width - max(0, dx))]
     second = two[max(0, dy) : max(0, height + min(0, dy)), max(0, dx) : max(0, width + min(0, dx))]
@@ -228,15 +228,15 @@ def _overlap(one: np.ndarray, two: np.ndarray, dy: int, dx: int) -> tuple[np.nda
 
 
 def follow_drift(frames: np.ndarray, drift: np.ndarray, extent: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Frames cut so that the culture stays in place; whole pixels, so nothing is interpolated.
+    """Crop frames so that the culture stays in place; whole pixels, so nothing is interpolated.
 
     Parameters
     ----------
     frames : ndarray of shape (F, H, W)
     drift : ndarray of shape (F, 2)
-        Of these frames, from `measure_drift`.
+        Drift of these frames, from `measure_drift`.
     extent : (ndarray of 2, ndarray of 2)
-        Least and greatest drift of the recording; what all its frames show is kept.
+        Smallest and largest drift of the recording; the area that all its frames show is kept.
     """
     low, high = extent
     height, width = np.array(frames.shape[1:]) - (high - low)

@@ -1,4 +1,4 @@
-"""How crowded a clip is, as a class: for recordings whose density nobody wrote down, and for crops of them."""
+"""Density class of a clip, measured from its pixels: for recordings without density labels, and for crops of them."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,33 +8,33 @@ from .patches import block_contrast
 
 
 def structured_share(video: np.ndarray, spread: float) -> float:
-    """Share of a clip's blocks of 8 x 8 pixels that hold a part of a cell, in [0, 1].
+    """Share of a clip's 8 x 8 blocks that contain part of a cell, in [0, 1].
 
     Parameters
     ----------
     video : ndarray of shape (F, H, W)
     spread : float
-        Standard deviation of all pixels of such clips, in the units of `video`; a block is structured if its own is
-        at least half of it.
+        Standard deviation of all pixels of such clips, in the units of `video`; a block counts if its own standard
+        deviation is more than half of this.
     """
     return float(np.mean([block_contrast(frame) > spread / 2 for frame in video]))
 
 
 class Crowding:
-    """Density classes of equal size within each kind of clip: the n-th of N is the n-th N-th by `structured_share`.
+    """Density classes of equal size: quantile bins of `structured_share` within each kind of clip.
 
     Parameters
     ----------
     clips : iterable of (kind, ndarray of shape (F, H, W), spread)
-        Of which the bounds between the classes are learned; see `structured_share`.
+        Clips from which the class boundaries are estimated; see `structured_share`.
     classes : int
         Number of classes, at least 2.
 
     Attributes
     ----------
     occurs : ndarray of shape (classes,), bool
-        Whether one of the clips is of the class: where most are empty, all of these are of the first, and the next
-        is none's.
+        Whether any of the clips falls into the class. Where most clips are empty, all of them are in the first class,
+        leaving the next class empty.
 
     Raises
     ------
@@ -56,7 +56,7 @@ class Crowding:
         self.occurs = np.bincount(np.concatenate(found), minlength=classes) > 0
 
     def __call__(self, kind: int, video: np.ndarray, spread: float) -> int:
-        """Class of a clip, 0 the emptiest; -1 for a kind that no clip was learned of."""
+        """Class of a clip, 0 being the emptiest; -1 if the estimation had no clips of this kind."""
         if kind not in self.bounds:
             return -1
         return int(np.searchsorted(self.bounds[kind], structured_share(video, spread)))

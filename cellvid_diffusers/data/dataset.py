@@ -1,9 +1,9 @@
-"""The data set's schema, its files, and loading it back.
+"""The data set's schema, writing its files, and loading them.
 
 A row is one patch over one window of time. `frames` are 8-bit grey PNGs, `flow` is `(F, H, W, 2)` float16 in pixels per
-stored frame (u to the right, v down; frame k's flow goes to frame k + 1), as raw bytes beside its `flow_shape`.
-Files are parquet, `data/SPLIT-00000-of-00001.parquet`, beside a README card, so that `datasets.load_dataset` reads the
-folder, and the Hub shows it, with no code of ours.
+stored frame (u to the right, v down; frame k's flow leads to frame k + 1), stored as raw bytes with its `flow_shape`.
+Files are parquet, `data/SPLIT-00000-of-00001.parquet`, next to a README card, so `datasets.load_dataset` reads the
+folder, and the Hub displays it, without this package.
 """
 
 import glob
@@ -28,7 +28,7 @@ ROWS_PER_GROUP = 32
 
 
 def patch_features(cell_types: Sequence[str], *, masks: bool = False) -> Features:
-    """Columns of a patch data set whose cells are of `cell_types`; `masks` adds instance masks as 16-bit PNGs."""
+    """Columns of a patch data set with these `cell_types`; `masks` adds instance masks as 16-bit PNGs."""
     features = {
         "frames": List(Image()),
         "flow": Value("binary"),
@@ -59,7 +59,7 @@ def encode_row(
     masks: np.ndarray | None = None,
     **scalars: Any,
 ) -> dict[str, Any]:
-    """A row as it is stored.
+    """Encode a row for storage.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def encode_row(
     flow : ndarray of shape (F, H, W, 2), optional
         Pixels per frame; stored as float16.
     masks : ndarray of shape (F, H, W), optional
-        Instance numbers below 65536, 0 = background.
+        Instance labels below 65536, 0 = background.
     **scalars
         The other columns; a missing one is null. Class names are given as strings.
     """
@@ -95,12 +95,12 @@ def _png(picture: np.ndarray) -> dict[str, Any]:
 
 
 def decode_frames(images: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Frames `(F, H, W)` of a row read with `Image(decode=False)`: uint8, or uint16 masks."""
+    """Decode frames `(F, H, W)` of a row read with `Image(decode=False)`: uint8, or uint16 for masks."""
     return np.stack([cv2.imdecode(np.frombuffer(i["bytes"], np.uint8), cv2.IMREAD_UNCHANGED) for i in images])
 
 
 class EncodedFrames:
-    """Frames `(F, H, W)` of a row read with `Image(decode=False)`; a slice decodes just its frames."""
+    """Frames `(F, H, W)` of a row read with `Image(decode=False)`; a slice decodes only its own frames."""
 
     def __init__(self, images: Sequence[Mapping[str, Any]]):
         self._images = images
@@ -113,14 +113,14 @@ class EncodedFrames:
 
 
 def decode_flow(row: Mapping[str, Any], start: int = 0, stop: int | None = None) -> np.ndarray | None:
-    """Flow `(F, H, W, 2)` float16 of frames `start..stop` of a row, or None where the row has none."""
+    """Decode the flow `(F, H, W, 2)` float16 of frames `start` to `stop - 1` of a row; None if the row has none."""
     if row["flow"] is None:
         return None
     return np.frombuffer(row["flow"], np.float16).reshape(row["flow_shape"])[start:stop]
 
 
 def check_new(out: Path) -> None:
-    """`out` does not exist, or is an empty folder, and another than the current one, which it could not replace."""
+    """Check that `out` is new or an empty folder, and not the working directory, which could not be replaced."""
     if out.absolute() == Path.cwd():
         raise ValueError(f"out must be another folder than the one that this runs in, got {out}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -129,7 +129,7 @@ def check_new(out: Path) -> None:
 
 @contextmanager
 def atomic_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that becomes `out` when the block succeeds, and vanishes when it fails."""
+    """Yield a folder next to `out` that is renamed to `out` if the block succeeds and deleted if it fails."""
     check_new(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.writing-{os.getpid()}")
@@ -143,7 +143,7 @@ def atomic_folder(out: Path) -> Iterator[Path]:
 
 
 def write_shards(tables: Iterable[pa.Table], folder: Path, split: str, schema: pa.Schema) -> int:
-    """Write tables of rows as `data/SPLIT-....parquet` of about 256 MiB each; returns the number of rows."""
+    """Write tables of rows as `data/SPLIT-....parquet` of about 256 MiB each, and return the number of rows."""
     (folder / "data").mkdir(exist_ok=True)
     written: list[Path] = []
     writer, size, rows = None, 0, 0
@@ -165,13 +165,13 @@ def write_shards(tables: Iterable[pa.Table], folder: Path, split: str, schema: p
 def write_patches(
     splits: Mapping[str, Iterable[dict[str, Any]]], out: str | Path, features: Features, card: str = ""
 ) -> Path:
-    """Write encoded rows as a data set folder, whole or not at all.
+    """Write encoded rows as a data set folder, either completely or not at all.
 
     Parameters
     ----------
     splits : mapping of split name to rows from `encode_row`
     out : path
-        Folder to make; must not hold anything.
+        Folder to create; must be new or empty.
     features : Features
     card : str
         Text of the README below its header.
@@ -186,7 +186,7 @@ def write_patches(
 
 
 def write_rows(splits: Mapping[str, Iterable[dict[str, Any]]], folder: Path, features: Features, card: str) -> None:
-    """Shards and README of `write_patches` in a folder that is there."""
+    """Write the shards and README of `write_patches` into an existing folder."""
     counts = {
         split: write_shards(_tables(rows, features.arrow_schema), folder, split, features.arrow_schema)
         for split, rows in splits.items()
@@ -206,7 +206,7 @@ def _tables(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.Ta
 
 
 def card_header(counts: Mapping[str, int]) -> str:
-    """YAML header of the README, which tells `load_dataset` and the Hub the files of each split that has rows."""
+    """YAML header of the README, from which `load_dataset` and the Hub learn the files of each split that has rows."""
     files = "\n".join(f"  - split: {s}\n    path: data/{s}-*.parquet" for s in SPLITS if counts.get(s))
     return (
         "---\npretty_name: Neural cell patches with optical flow\n"
@@ -219,7 +219,7 @@ def card_header(counts: Mapping[str, int]) -> str:
 def load_patches(
     name_or_folder: str | Path, split: str = "train", *, streaming: bool = False, **kwargs: Any
 ) -> Dataset:
-    """A split of a patch data set from a folder or the Hub, pictures left encoded.
+    """Load a split of a patch data set from a folder or the Hub, leaving pictures encoded.
 
     Read rows with `decode_frames(row["frames"])` and `decode_flow(row)`, or through `ClipDataset`.
 
@@ -231,19 +231,19 @@ def load_patches(
     streaming : bool
         Read rows as they are needed instead of copying the data set first.
     **kwargs
-        Passed to `datasets.load_dataset`: revision, cache_dir, token.
+        Passed to `datasets.load_dataset`, e.g. revision, cache_dir, token.
 
     Raises
     ------
     ValueError
-        If the folder is no patch data set, or lacks the split.
+        If the data set was not written by `prepare`, or the folder lacks the split.
     """
     folder = Path(name_or_folder)
     if folder.exists():
         files = sorted(glob.escape(str(path)) for path in folder.glob(f"data/{split}-*.parquet"))
         if not files:
             raise ValueError(f"data set must be a folder with data/{split}-*.parquet, got {folder}")
-        # By name of a folder, `datasets` would return what it cached of any folder of that name before.
+        # Given a folder's name, `datasets` would return what it has cached for any folder of that name.
         rows = load_dataset("parquet", data_files={split: files}, split=split, streaming=streaming, **kwargs)
     else:
         rows = load_dataset(str(name_or_folder), split=split, streaming=streaming, **kwargs)

@@ -1,4 +1,4 @@
-"""Who does the work: this process, several of this machine, or a Dask cluster. All call one function on each item."""
+"""Where work runs: in this process, in several local processes, or on a Dask cluster, one function call per item."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,23 +14,23 @@ import torch
 
 ENGINES = ("local", "dask")
 Run = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[int, Any]]]
-"""`run(work, items)` gives number and result of each item, in the order in which they are done."""
+"""`run(work, items)` yields the index and result of each item in order of completion."""
 
 
 @contextmanager
 def start_workers(*, workers: int = 1, engine: str = "local", scheduler: str | None = None) -> Iterator[Run]:
-    """Workers for the block, as a function `run(work, items)`.
+    """Start workers for the duration of the block, and yield `run(work, items)`.
 
-    `work` is an importable function of one item whose result does not depend on who calls it.
+    `work` is an importable function of one item whose result does not depend on which process calls it.
 
     Parameters
     ----------
     workers : int
-        Processes; 1 works in this one.
+        Number of processes; with 1, work runs in this process.
     engine : "local" or "dask"
-        Dask gives the work of a lost worker to another one.
+        Dask reassigns the work of a lost worker to another one.
     scheduler : str, optional
-        Address of a Dask scheduler; without it a cluster of `workers` processes is started here.
+        Address of a Dask scheduler; without it a local cluster of `workers` processes is started.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
@@ -47,7 +47,7 @@ def start_workers(*, workers: int = 1, engine: str = "local", scheduler: str | N
 
 
 def _processes() -> BaseContext:
-    """How processes are started: on Linux from a server that has imported torch and datasets for all of them."""
+    """Start method of processes: on Linux, forked from a server that has imported torch and datasets once for all."""
     if sys.platform != "linux":
         return get_context("spawn")
     context = get_context("forkserver")
@@ -56,7 +56,7 @@ def _processes() -> BaseContext:
 
 
 def _on_one_core(work: Callable[[Any], Any], item: Any) -> Any:
-    """One thread each: processes share the cores, and sums come out the same on every machine."""
+    """Run with one thread: processes share the cores, and sums are the same on every machine."""
     threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

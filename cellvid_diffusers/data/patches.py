@@ -1,4 +1,4 @@
-"""Where patches lie in space and time, and which of them are worth keeping."""
+"""Positions of patches in space and time, and criteria for rejecting patches."""
 
 import cv2
 import numpy as np
@@ -7,9 +7,9 @@ BLOCK = 8
 
 
 def axis_starts(length: int, size: int, step: int) -> list[int]:
-    """Starts of windows of `size` at distance `step` that cover `0..length`; the last ends at `length`.
+    """Starts of windows of `size`, `step` apart, that cover `0..length`; the last ends at `length`.
 
-    The last window is shifted to the border if its overlap with the one before allows; otherwise there is one more.
+    The last window is shifted to the border if it still reaches the one before; otherwise one more is added.
 
     >>> axis_starts(1400, 128, 96)[-3:]
     [1056, 1152, 1272]
@@ -36,8 +36,8 @@ def patch_grid(height: int, width: int, size: int, overlap: float = 0.25) -> lis
 
 
 def window_starts(length: int, num_frames: int, frame_stride: int = 1) -> list[int]:
-    """First frames of the windows of `num_frames` frames taken every `frame_stride`, end to end; the last is shifted
-    to end at the recording's end."""
+    """First frames of consecutive windows of `num_frames` frames taken every `frame_stride`; the last is shifted to
+    end at the recording's end."""
     span = (num_frames - 1) * frame_stride + 1
     if length < span:
         raise ValueError(f"recording must hold {span} frames for {num_frames} at stride {frame_stride}, got {length}")
@@ -52,10 +52,10 @@ def block_contrast(frame: np.ndarray) -> np.ndarray:
 
 
 def pixel_noise(frame: np.ndarray) -> float:
-    """Standard deviation of the camera's noise in a frame `(H, W)` or `(H, W, num_channels)`, in the frame's unit.
+    """Standard deviation of the camera noise in a frame `(H, W)` or `(H, W, num_channels)`, in the frame's unit.
 
-    The second difference in both directions is blind to smooth structure, so a frame full of cells does not pass for
-    noise; its median size, not its mean, is blind to edges.
+    The second difference in both directions ignores smooth structure, so a frame full of cells is not mistaken for
+    noise; the median of its magnitude, unlike the mean, also ignores edges.
 
     References
     ----------
@@ -72,20 +72,21 @@ def noise_level(frames: np.ndarray) -> float:
 
 
 def foreground_share(frames: np.ndarray, noise: float) -> float:
-    """Share of 8 x 8 blocks that hold structure: contrast above twice the noise."""
+    """Share of 8 x 8 blocks that contain structure: contrast above twice the noise."""
     return float(np.mean([block_contrast(frame) > 2 * noise for frame in frames]))
 
 
 def typical_contrast(frames: np.ndarray) -> float:
-    """Upper quartile of the standard deviations of a sample of frames: the shutter may fail for half of them."""
+    """Upper quartile of the standard deviations of sampled frames: it holds even if the shutter fails in half of them.
+    """
     return float(np.percentile([frame.std() for frame in frames], 75))
 
 
 def blank_frames(frames: np.ndarray, contrast: float) -> np.ndarray:
-    """Which of the frames `(F, H, W)` show nothing, as when the shutter stays closed: `(F,)`, bool.
+    """Mask `(F,)`, bool, of the frames `(F, H, W)` that show nothing, as when the shutter stays closed.
 
-    Such a frame's standard deviation is less than 0.15 of `contrast`, that of the recording's good frames. Noise of the
-    camera gives it some, and a picture that fades still has more.
+    The standard deviation of a blank frame is less than 0.15 of `contrast`, that of the recording's good frames. Camera
+    noise keeps it above zero; a fading picture still has more than this limit.
     """
     return np.array([frame.std() for frame in frames]) < 0.15 * contrast
 
@@ -99,13 +100,13 @@ def reject_reason(
     min_foreground: float = 0.03,
     max_saturated: float = 0.1,
 ) -> str | None:
-    """Why a patch `(F, H, W)` is not worth keeping, or None.
+    """Reason for rejecting a patch `(F, H, W)`, or None.
 
-    `recorded` is the patch before its light was corrected, which moves saturated pixels off 0 and 255; by default
-    `frames`.
+    "frozen": at least half of the frames repeat the one before; "saturated": more than `max_saturated` of the pixels
+    have one of the `saturated_values`; "empty": less than `min_foreground` of the blocks contain structure.
 
-    "frozen": at least half of its steps change nothing; "saturated": more than `max_saturated` of its pixels have one
-    of the `saturated_values`; "empty": less than `min_foreground` of it holds structure.
+    `recorded` is the patch before its light was corrected, as the correction moves saturated pixels off 0 and 255; by
+    default `frames`.
     """
     if len(frames) > 1 and np.mean((frames[1:] == frames[:-1]).all((1, 2))) >= 0.5:
         return "frozen"

@@ -1,10 +1,10 @@
-"""One fixed scale per data set: each modality near unit variance, and no motion is always exactly zero.
+"""One fixed scale per data set: each modality has about unit variance, and zero motion is always exactly zero.
 
     video' = (video - m) / s        video in [0, 1]
     flow'  = clip(flow, -c, c) / a  flow in px/frame
 
-The paper's scaling of each sample to its own extremes (`minmax_normalize`) instead gives no motion another value in
-each sample, and leaves the flow a standard deviation of 0.02 to 0.11.
+The paper's min-max scaling of each sample (`minmax_normalize`) instead maps zero motion to a different value in each
+sample, and leaves the flow with a standard deviation of 0.02 to 0.11.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ class Scales:
     Attributes
     ----------
     video_mean, video_std : float
-        Of pixel values in [0, 1].
+        Mean and standard deviation of pixel values in [0, 1].
     flow_scale : float
         Pixels per frame that become 1.
     flow_clip : float
@@ -34,13 +34,13 @@ class Scales:
     flow_clip: float = 8.0
 
     def normalize(self, sample: torch.Tensor) -> torch.Tensor:
-        """Physical `(..., C, F, H, W)`, C = 1 (video in [0, 1]) or 3 (video, u, v in px/frame), to model units."""
+        """Convert physical `(..., C, F, H, W)`, C = 1 (video in [0, 1]) or 3 (and u, v in px/frame), to model units."""
         video = (sample.narrow(-4, 0, 1) - self.video_mean) / self.video_std
         flow = sample.narrow(-4, 1, sample.shape[-4] - 1).clamp(-self.flow_clip, self.flow_clip) / self.flow_scale
         return torch.cat((video, flow), dim=-4)
 
     def denormalize(self, sample: torch.Tensor) -> torch.Tensor:
-        """Model units `(..., C, F, H, W)` to video in [0, 1] and flow in px/frame within the clip."""
+        """Convert model units `(..., C, F, H, W)` to video in [0, 1] and flow in px/frame, clipped at `flow_clip`."""
         video = (sample.narrow(-4, 0, 1) * self.video_std + self.video_mean).clamp(0, 1)
         flow = (sample.narrow(-4, 1, sample.shape[-4] - 1) * self.flow_scale).clamp(-self.flow_clip, self.flow_clip)
         return torch.cat((video, flow), dim=-4)
@@ -49,19 +49,20 @@ class Scales:
     def estimate(
         cls, clips: Iterable[tuple[np.ndarray, np.ndarray | None]], *, pixels_per_clip: int = 20_000
     ) -> "Scales":
-        """Scales of a data set.
+        """Estimate the scales of a data set.
 
         Parameters
         ----------
         clips : iterable of (video, flow)
             Video `(F, H, W)` uint8; flow `(F, H, W, 2)` in px/frame, or None.
         pixels_per_clip : int
-            About how many evenly spaced pixels of a clip are counted.
+            Approximate number of evenly spaced pixels sampled from each clip.
 
         Returns
         -------
         Scales
-            The clip is the 99.5th percentile of a component's size, the scale its root mean square after clipping.
+            `flow_clip` is the 99.5th percentile of the flow components' magnitudes, `flow_scale` their root mean square
+            after clipping.
         """
         values, speeds = [], []
         for video, flow in clips:
@@ -81,9 +82,9 @@ class Scales:
 
 
 def minmax_normalize(sample: torch.Tensor) -> torch.Tensor:
-    """The paper's scaling: each channel of each sample `(..., C, F, H, W)` to its own extremes, then to [-1, 1].
+    """The paper's min-max scaling: map the range of each channel of each sample `(..., C, F, H, W)` to [-1, 1].
 
-    A constant channel becomes -1. It cannot be undone: the extremes are lost.
+    A constant channel becomes -1. The scaling cannot be undone: the extremes are lost.
     """
     low, high = sample.amin((-3, -2, -1), keepdim=True), sample.amax((-3, -2, -1), keepdim=True)
     return 2 * (sample - low) / (high - low).clamp_min(1e-12) - 1

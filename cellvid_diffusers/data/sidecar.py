@@ -1,4 +1,4 @@
-"""The sidecar: what the lab knows of its recordings, in YAML or CSV.
+"""The sidecar: what the lab knows about its recordings, in YAML or CSV.
 
     recordings:
     - file: culture3/day14.ome.tif      # relative to the data root
@@ -12,7 +12,7 @@
       region: [0, 660, 0, 620]          # y0, y1, x0, x1 in pixels of the file
       split: train                      # train, validation, test
 
-A file may be listed twice with regions that do not overlap, so that one recording serves two splits.
+A file may be listed twice with regions that do not overlap, so that one recording can serve two splits.
 """
 
 import csv
@@ -31,14 +31,15 @@ from .readers import recording_name
 
 @dataclass(frozen=True)
 class RecordingEntry:
-    """One line of the sidecar; None means unknown, or the default of `prepare`.
+    """One entry of the sidecar; None means unknown, or the default of `prepare`.
 
     Attributes
     ----------
     file : str
         Path relative to the data root.
     name : str
-        Names the rows; by default the file's name without its suffix, with the region where a file is listed twice.
+        Recording name stored in the rows; by default the file's name without its suffix, plus the region where a file
+        is listed twice.
     culture, cell_type : str, optional
     density, maturity : str, optional
         One of `DENSITIES`, `MATURITIES`.
@@ -52,7 +53,7 @@ class RecordingEntry:
         In pixels of the file.
     split : str
     pixel_size_um, frame_interval_min : float, optional
-        Of the file, before reduction and stride; they win over what the file says.
+        Of the file, before downscaling and stride; these take precedence over the file's own metadata.
     masks : str, optional
         File or folder of instance masks, relative to the data root.
     """
@@ -82,17 +83,17 @@ _NUMBERS = ("day", "pixel_size_um", "frame_interval_min")
 
 
 def read_sidecar(path: str | Path) -> list[RecordingEntry]:
-    """Entries of a sidecar, `.yaml` with a list `recordings`, or `.csv` with the same names as columns.
+    """Read a sidecar's entries: `.yaml` with a list `recordings`, or `.csv` with the same names as columns.
 
     Raises
     ------
     ValueError
-        Naming the entry and the rule it breaks.
+        If an entry breaks a rule. The message names both.
     """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"sidecar must be a file, got {path}")
-    text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark in front
+    text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
     if path.suffix.lower() == ".csv":
         items: Any = _csv_rows(text)
     else:
@@ -107,7 +108,7 @@ def read_sidecar(path: str | Path) -> list[RecordingEntry]:
 
 
 def _csv_rows(text: str) -> list[dict[str, str]]:
-    """Rows of a CSV file, with commas or semicolons, without empty cells and rows."""
+    """Rows of a CSV file, separated by commas or semicolons, without empty cells and rows."""
     lines = text.splitlines()
     separator = ";" if lines and lines[0].count(";") > lines[0].count(",") else ","
     rows = [
@@ -118,7 +119,7 @@ def _csv_rows(text: str) -> list[dict[str, str]]:
 
 
 def _entry(item: dict[str, Any]) -> RecordingEntry:
-    """A checked entry from what YAML or CSV gave; what is left empty is unknown."""
+    """Check an item read from YAML or CSV and return its entry; empty values are unknown."""
     item = {key: value for key, value in item.items() if value is not None}
     where = item.get("file")
     for key, path in (("file", where), ("masks", item.get("masks", ""))):
@@ -159,9 +160,9 @@ def _entry(item: dict[str, Any]) -> RecordingEntry:
 
 
 def distinct_names(files: Sequence[Path]) -> list[str]:
-    """Names of recordings given by paths from one folder: the shortest way of naming that tells all of them apart.
+    """Shortest names that distinguish recordings, given their paths relative to one folder.
 
-    File names without suffix, else with the folders on the way to them, else with both.
+    File names without suffix; if these clash, with the parent folders in front; if these clash, also with the suffix.
     """
     ways: tuple[Callable[[Path], str], ...] = (
         recording_name,
@@ -172,7 +173,7 @@ def distinct_names(files: Sequence[Path]) -> list[str]:
 
 
 def name_entries(entries: Sequence[RecordingEntry]) -> list[RecordingEntry]:
-    """Entries with names, checked so that no pixel serves two entries."""
+    """Fill in missing names, and check that names differ and that entries of one file do not overlap."""
     files = [entry.file for entry in entries]
     named = []
     for entry in entries:
@@ -189,7 +190,7 @@ def name_entries(entries: Sequence[RecordingEntry]) -> list[RecordingEntry]:
 
 
 def _overlap(a: RecordingEntry, b: RecordingEntry) -> bool:
-    """Whether two entries of a file share pixels: regions meet, in the same channel and plane."""
+    """Whether the regions of two entries of a file overlap; in one split, different channels or planes never do."""
     if (a.channel, a.z) != (b.channel, b.z) and a.split == b.split:
         return False
     if a.region is None or b.region is None:

@@ -1,4 +1,4 @@
-"""Simulated cultures as a data set, with their truth beside it."""
+"""Simulated cultures as a data set, together with their ground truth."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -31,21 +31,22 @@ def write_simulated(
 ) -> Path:
     """Simulate cultures and write them as `cellvid simulate` does.
 
-    The folder is a patch data set (masks included; the last tenth, at least one of two or more, is the validation
-    split, and each clip a recording of its own). Beside it lie, for clip i, `video_0000i.ome.tif`; `masks_0000i/`, the
-    bodies and their tracks with lineage in the layout of the Cell Tracking Challenge; `cells_0000i.ome.tif`, the same
-    labels on bodies, neurites and growth cones; `kinds_0000i.json`, the kind of each label; `flow_0000i.npy`
-    `(F - 1, H, W, 2)` in pixels per frame; and `neurites_0000i.json`: for each frame, the cell, the centre line (x, y)
-    and the length of each neurite in pixels, and its direction from root to tip in degrees (0 right, 90 down).
+    The folder is a patch data set, masks included. Each clip is a recording of its own; of two or more clips the last
+    tenth, at least one, form the validation split. The folder also contains, for clip i, `video_0000i.ome.tif`;
+    `video_0000i.gif`; `masks_0000i/`, the cell bodies and their tracks with lineage in the layout of the Cell Tracking
+    Challenge; `cells_0000i.ome.tif`, the same labels on bodies, neurites and growth cones; `kinds_0000i.json`, the kind
+    of each label; `flow_0000i.npy` `(F - 1, H, W, 2)` in pixels per frame; and `neurites_0000i.json`: for each frame,
+    the cell, the centre line (x, y) and the length of each neurite in pixels, and its direction from root to tip in
+    degrees (0 right, 90 down).
 
     Parameters
     ----------
     out : path
-        Folder to make; must not hold anything.
+        Folder to create; must be new or empty.
     num_videos : int
         Number of clips.
     size, num_frames, density, maturity, pixel_size_um, frame_interval_min
-        Of each, see `simulate`.
+        Passed to `simulate` for each clip.
     seed : int
         Clip i is simulated with seed `seed + i`.
     progress : bool
@@ -71,7 +72,7 @@ def write_simulated(
     ):
 
         def rows(indices: Iterable[int]) -> Iterator[dict[str, Any]]:
-            """Simulate clip by clip, and leave the truth of each beside the data set."""
+            """Simulate clip by clip, and write the ground truth of each into the folder."""
             for index in indices:
                 culture = simulate(num_frames=num_frames, size=size, seed=seed + index, **options)
                 _write_truth(folder, index, culture)

@@ -1,7 +1,8 @@
-"""Random clips for training: a window of time, a turned and mirrored crop, and the flow turned along.
+"""Random clips for training: a window of time, a rotated and mirrored crop, and the flow rotated with it.
 
-A crop is one affine map from its pixels p to the patch, q = A p + c, with A a rotation, mirrored or not. Vectors turn
-the other way: a flow f in the patch is A^T f in the crop, so a mirrored clip moves to the mirrored side.
+A crop is one affine map from its pixels p to the patch, q = A p + c, where A is a rotation, possibly with reflection.
+Vectors transform the other way: a flow f in the patch is A^T f in the crop, so a mirrored clip moves to the mirrored
+side.
 """
 
 import math
@@ -14,7 +15,7 @@ from .dataset import EncodedFrames
 from .patches import BLOCK, block_contrast
 
 STRUCTURE = 3.0
-"""Grey levels of standard deviation within an 8 x 8 block above which it holds structure: cells, not background."""
+"""Standard deviation in grey levels above which an 8 x 8 block counts as structured: cells, not background."""
 
 
 @dataclass(frozen=True)
@@ -24,23 +25,23 @@ class ClipTransform:
     Attributes
     ----------
     num_frames, size : int
-        Of the clip.
+        Number of frames and side of the clip in pixels.
     flip : bool
         Mirror left-right and up-down, each in half of the clips.
     rotate : bool
-        Turn by a multiple of 90 degrees.
+        Rotate by a multiple of 90 degrees.
     any_angle : bool
-        With `rotate`, turn by any angle where the patch holds the turned crop at every one (`patch >= size * sqrt(2)`).
+        With `rotate`, rotate by any angle if the patch contains the crop at every angle (`patch >= size * sqrt(2)`).
     random_window : bool
-        Draw the first frame; otherwise the row's first frames are taken, as the paper does.
+        Draw the first frame at random; otherwise take the row's first frames, as the paper does.
     random_crop : bool
-        Draw the crop's place; otherwise its centre is the patch's.
+        Draw the crop's position at random; otherwise centre it in the patch.
     brightness, contrast : float
         Largest shift (in [0, 1] units) and relative change of the video; 0 = none.
     min_foreground : float
-        A crop with a smaller share of structured 8 x 8 blocks is drawn again,
+        Smallest accepted share of structured 8 x 8 blocks in a crop; with less, the crop is drawn again.
     attempts : int
-        at most so many times in all; the fullest is kept.
+        Maximum number of draws; if none is accepted, the crop with the largest share is used.
     """
 
     num_frames: int = 10
@@ -61,12 +62,12 @@ class ClipTransform:
         flow: np.ndarray | None,
         rng: np.random.Generator,
     ) -> np.ndarray:
-        """A clip from a row.
+        """Draw a clip from a row.
 
         Parameters
         ----------
         frames : ndarray of shape (N, H, W), uint8, or EncodedFrames
-            Of which only the window drawn is decoded.
+            Of encoded frames, only the drawn window is decoded.
         flow : ndarray of shape (N, H, W, 2), optional
             In px/frame.
         rng : numpy Generator
@@ -74,7 +75,7 @@ class ClipTransform:
         Returns
         -------
         ndarray of shape (C, F, size, size), float32
-            Video in [0, 1], then u and v in px/frame where the row has flow.
+            Video in [0, 1], then u and v in px/frame if the row has flow.
         """
         start = int(rng.integers(len(frames) - self.num_frames + 1)) if self.random_window else 0
         window = slice(start, start + self.num_frames)
@@ -95,7 +96,8 @@ class ClipTransform:
     def _draw_crop(
         self, shape: tuple[int, ...], rng: np.random.Generator, foreground: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Matrix A of the crop and its centre (x, y) in the patch; of several draws the first full enough."""
+        """Matrix A of the crop and its centre (x, y) in the patch: the first draw with enough structure, else the best.
+        """
         best, most = (np.eye(2), np.zeros(2)), -1.0
         for _ in range(self.attempts if self.random_crop else 1):
             if self.rotate and self.any_angle and min(shape) >= self.size * math.sqrt(2):
@@ -105,7 +107,7 @@ class ClipTransform:
                 cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[int(rng.integers(4)) if self.rotate else 0]
             mirror = np.where(rng.random(2) < 0.5, -1.0, 1.0) if self.flip else np.ones(2)
             matrix = np.array([[cos, -sin], [sin, cos]]) * mirror
-            # Half the extent of the turned crop's pixel centres.
+            # Half the extent of the rotated crop's pixel centres.
             reach = (self.size - 1) / 2 * (abs(cos) + abs(sin))
             middle = (np.array(shape[::-1]) - 1) / 2
             slack = np.maximum(middle - reach, 0)
@@ -121,7 +123,7 @@ class ClipTransform:
 
     @staticmethod
     def _share(foreground: np.ndarray, centre: np.ndarray, reach: float) -> float:
-        """Share of structured blocks under the upright square around a crop."""
+        """Share of structured blocks in the axis-aligned square around a crop."""
         last = np.array(foreground.shape[::-1]) - 1  # a strip narrower than a block belongs to none
         x0, y0 = np.clip((centre - reach) // BLOCK, 0, last).astype(int)
         x1, y1 = ((centre + reach) // BLOCK + 1).astype(int)

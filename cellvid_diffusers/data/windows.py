@@ -1,4 +1,4 @@
-"""One window of time of one recording becomes rows of the data set: a plan for the recording, then each window."""
+"""Turning windows of a recording into rows of the data set: first a plan for the recording, then each window."""
 
 import hashlib
 from collections import Counter
@@ -21,7 +21,7 @@ from .sidecar import RecordingEntry
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """What shapes the rows; see `prepare`."""
+    """Options that affect the rows; see `prepare`."""
 
     patch_size: int = 128
     num_frames: int = 10
@@ -62,10 +62,10 @@ class PrepareOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """A recording ready to be cut: its entry, and what is measured once over all of it.
+    """A recording ready to be cut: its entry, and what is measured once over the whole recording.
 
     `saturated_values` are those of `Recording`, `contrast` is the upper quartile of the standard deviations of its
-    frames as recorded, `noise` the camera's after corrections.
+    frames as recorded, and `noise` is the camera noise after corrections.
     """
 
     entry: RecordingEntry
@@ -85,20 +85,20 @@ class Plan:
     notes: tuple[str, ...] = field(default=())
 
     def read(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Frames as uint8 `(n, H, W)`, reduced and without drift: as recorded, and with their light corrected."""
+        """Frames as uint8 `(n, H, W)`, downscaled and without drift: as recorded, and with corrected light."""
         recording = open_entry(self.entry, self.path, self.downscale)
         recorded = recording.read(indices, intensity_range=self.intensity_range)
         return self.corrections.steady(recorded, indices), self.corrections.apply(recorded, indices)
 
     def read_masks(self, indices: Sequence[int]) -> np.ndarray:
-        """Instance masks of the frames, `(n, H, W)`; the recording must have some."""
+        """Instance masks of the frames, `(n, H, W)`; the recording must have masks."""
         assert self.masks is not None
         masks = read_masks(self.masks, region=self.entry.region, downscale=self.downscale)
         return self.corrections.steady(masks[list(indices)], indices)
 
 
 def open_entry(entry: RecordingEntry, path: Path, downscale: int) -> Recording:
-    """The recording of a sidecar entry."""
+    """Open the recording of a sidecar entry."""
     return read_recording(path, channel=entry.channel, z=entry.z, region=entry.region, downscale=downscale)
 
 
@@ -108,7 +108,7 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
     Raises
     ------
     ValueError
-        In one line that begins with the file's name.
+        If the recording cannot be cut. The message is one line that begins with the file's name.
     """
     path, mask_path = _inside(root, entry.file), entry.masks and _inside(root, entry.masks)
     downscale = entry.downscale or options.downscale
@@ -156,7 +156,7 @@ def plan_recording(entry: RecordingEntry, root: Path, options: PrepareOptions) -
 
 
 def _measure(recording: Recording, sample: np.ndarray, contrast: float, options: PrepareOptions) -> Corrections:
-    """What the options ask to take out, from a sample of good frames, and of drift from all."""
+    """Measure the corrections that the options request: light and flicker on a sample of good frames, drift on all."""
     light = uneven_light(sample) if options.flatten else None
     reference = flicker_reference(Corrections(light).correct_light(sample)) if options.equalize else None
     every = (recording.read([t])[0] for t in range(len(recording.frames)))
@@ -189,13 +189,13 @@ def _stride(
 
 
 def _ctc_masks(path: Path) -> Path | None:
-    """Masks beside a Cell Tracking Challenge folder `01`: the silver truth of all frames, `01_ST/SEG`."""
+    """Masks next to a Cell Tracking Challenge folder `01`: the silver truth of all frames, `01_ST/SEG`."""
     silver = path.with_name(f"{path.name}_ST") / "SEG"
     return silver if path.is_dir() and silver.is_dir() else None
 
 
 def _contradictions(entry: RecordingEntry, recording: Recording, downscale: int) -> tuple[str, ...]:
-    """Where sidecar and file disagree by more than one per cent."""
+    """Notes on values in which sidecar and file disagree by more than one per cent."""
     notes = []
     in_file = {
         "pixel_size_um": recording.pixel_size_um and recording.pixel_size_um / downscale,
@@ -209,9 +209,9 @@ def _contradictions(entry: RecordingEntry, recording: Recording, downscale: int)
 
 
 def cut_window(plan: Plan, t0: int, options: PrepareOptions, features: Features) -> tuple[pa.Table, dict[str, Any]]:
-    """Rows of the window that starts at frame `t0`, and its counts of candidates, rejections and row hashes."""
+    """Rows of the window that starts at frame `t0`, with its number of candidates, rejections and row hashes."""
     length = plan.starts[-1] + (plan.num_frames - 1) * plan.stride + 1
-    # One frame more than stored gives the last stored frame its flow, where the recording goes on.
+    # One frame more than is stored gives the last stored frame its flow, unless the recording ends there.
     num_read = plan.num_frames + (options.flow != "none")
     indices = [t for t in range(t0, t0 + plan.stride * num_read, plan.stride) if t < length]
     recorded, frames = plan.read(indices)

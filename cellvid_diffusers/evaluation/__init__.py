@@ -1,4 +1,4 @@
-"""How real a video is: cells, neurites and tracks measured, sets of clips compared, and how sure that is.
+"""Realism of videos: measures of cells, neurites and tracks, comparisons of sets of clips, and their uncertainty.
 
 Public names are imported on first use.
 """
@@ -33,7 +33,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value  # over the submodule of the same name, where there is one
+    globals()[name] = value  # replaces the submodule of the same name, if there is one
     return value
 
 

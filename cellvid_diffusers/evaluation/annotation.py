@@ -1,4 +1,4 @@
-"""The cells of a video, generated or somebody's own: masks, outlines and tables."""
+"""Annotate the cells of a video, generated or recorded: masks, outlines and tables."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,15 +17,15 @@ from .neurites import trace_neurites
 from .segment import segment_cells
 from .tracks import link_cells, measure_tracks
 
-COLOURS = (255 * colormaps["Set1"](range(8))[:, :3]).round().astype(np.uint8)  # the ninth is grey
+COLOURS = (255 * colormaps["Set1"](range(8))[:, :3]).round().astype(np.uint8)  # the ninth colour is grey
 
 
 def draw_outlines(video: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """
-    The outlines of cells over their video, each track in a colour of its own as far as eight colours go.
+    Draw the outlines of cells over their video; tracks cycle through eight colours.
 
     Args:
-        video (`np.ndarray` of shape `(F, H, W)`, uint8): Grey levels; shown at stretched contrast.
+        video (`np.ndarray` of shape `(F, H, W)`, uint8): Grey levels; shown with stretched contrast.
         masks (`np.ndarray` of shape `(F, H, W)`, int): Labels of tracks.
 
     Returns:
@@ -46,22 +46,22 @@ def write_cells(
     frame_interval_min: float | None = None,
 ) -> int:
     """
-    Segment and track the cells of a video, trace their neurites, and write what is found.
+    Segment and track the cells of a video, trace their neurites, and write the results.
 
     Args:
         video (`np.ndarray` of shape `(F, H, W)`, uint8): Grey levels.
         path (`Callable`): Where to write `"masks"` (a folder of labels in the layout of the Cell Tracking Challenge,
-            tracks without parents: pieces that split off are not told from daughters), `"rois.zip"` (outlines for
-            ImageJ), `"outlines.mp4"` (see `draw_outlines`), `"cells.csv"` (a row for each cell in each frame),
-            `"neurites.csv"` (a row for each neurite in each frame) and `"tracks.csv"` (see `link_cells`). Names of
-            columns carry units; angles are in radians.
+            tracks without parents, since fragments that split off cannot be told from daughter cells), `"rois.zip"`
+            (outlines for ImageJ), `"outlines.mp4"` (see `draw_outlines`), `"cells.csv"` (a row for each cell in each
+            frame), `"neurites.csv"` (a row for each neurite in each frame) and `"tracks.csv"` (see `link_cells`).
+            Column names include units; angles are in radians.
         pixel_size_um (`float`, *optional*), frame_interval_min (`float`, *optional*): Add columns in µm and minutes;
-            the pixel size also serves `segment_cells`.
+            the pixel size is also passed to `segment_cells`.
 
     Returns:
         `int`: Number of tracks.
     """
-    # The layout has no gaps in a track: a cell that is missed for a frame comes back as a new one.
+    # The layout allows no gaps in a track: a cell that is missed for a frame starts a new one.
     masks, tracks = link_cells(segment_cells(video, pixel_size_um=pixel_size_um), max_gap=0)
     write_ctc(path("masks"), masks)
     write_imagej_rois(path("rois.zip"), masks)
@@ -89,11 +89,11 @@ def annotate_recording(
     Segment and track the cells of a recording, and trace their neurites.
 
     Args:
-        path (`Path`): Recording, as `cellvid_diffusers.data.read_recording` opens it; all of it is held in memory.
-        out (`Path`): Folder for what `write_cells` writes.
+        path (`Path`): Recording that `cellvid_diffusers.data.read_recording` can open; it is held in memory as a whole.
+        out (`Path`): Folder for the output of `write_cells`.
         channel, z, downscale: As for `read_recording`.
-        pixel_size_um (`float`, *optional*), frame_interval_min (`float`, *optional*): Of the file's own pixels and
-            frames, where it does not state them, or wrongly.
+        pixel_size_um (`float`, *optional*), frame_interval_min (`float`, *optional*): Pixel size (before `downscale`)
+            and frame interval of the file, if it does not state them or states them wrongly.
 
     Returns:
         `int`: Number of tracks.

@@ -1,4 +1,4 @@
-"""Thresholds, fitted once on real recordings by `benchmarks/segmentation.py`; the same ones measure synthetic video."""
+"""Thresholds fitted once on real recordings by `benchmarks/segmentation.py` and used unchanged on synthetic video."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What to distrust in a report, in sentences, from its own figures."""
+"""What to distrust in a report, as sentences derived from its own figures."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,16 +11,16 @@ from .statistics.permutation import MIN_UNITS
 FEW_CELLS = 100
 FEW_CLIPS = 30
 SAME_SCALE = 0.02
-"""Pixel sizes, or intervals, that differ by a smaller share are taken as the same."""
+"""Relative difference up to which pixel sizes, or frame intervals, are considered equal."""
 FOUND_COPIES = 0.95
 """Share of planted copies below which the search itself is in doubt."""
 CHANCE_COPIES = 0.05
-"""Share of held-out real clips above which a high correlation is no sign of a copy."""
+"""Share of held-out real clips counted as copies above which a high correlation is no evidence of a copy."""
 MANY_CENSORED = 0.3
 
 
 def caveats(details: dict[str, Any]) -> list[str]:
-    """Sentences for the reader, most serious first."""
+    """Return the sentences that apply, most serious first."""
     real, synth = details["sides"]["real"], details["sides"]["synth"]
     return [
         *_of_recordings(real),
@@ -37,14 +37,15 @@ def caveats(details: dict[str, Any]) -> list[str]:
 def _of_recordings(real: dict[str, Any]) -> Iterator[str]:
     if real["recordings"] < MIN_UNITS:
         yield (
-            f"The real clips come from {real['recordings']} recording(s). What they have in common may be the culture, "
-            "the day or the microscope; other cultures would look different. Where a cell type has one recording only, "
-            "blocks of it are the units: p and verdicts speak of these recordings alone."
+            f"The real clips come from {real['recordings']} recording(s). What they have in common may stem from the "
+            "culture, the day or the microscope; other cultures would look different. Where a cell type has only one "
+            "recording, blocks of it are the units: p-values and verdicts then apply to these recordings only."
         )
     if real["recordings"] == real["clips"]:
         yield (
             "Each real file counts as a recording of its own. If several were cut from one recording, intervals are "
-            "too narrow and real-against-real is too small: use a data set of cellvid prepare, which knows them."
+            "too narrow and the real-vs-real floor is too low: use a data set made by cellvid prepare, which stores "
+            "the recording of each clip."
         )
 
 
@@ -58,28 +59,28 @@ def _of_scales(real: dict[str, Any], synth: dict[str, Any]) -> Iterator[str]:
             if any(abs(b / a - 1) > SAME_SCALE for a, b in zip(*ends, strict=True)):
                 words = [f"{low:g}" if low == high else f"{low:g} to {high:g}" for low, high in ends]
                 yield (
-                    f"The sides differ in their {name} ({words[0]} and {words[1]} {unit}), and all is compared in px "
-                    "and frames: bring them to one scale first."
+                    f"The sides differ in their {name} ({words[0]} and {words[1]} {unit}), but everything is compared "
+                    "in px and frames: bring them to the same scale first."
                 )
         elif real[key] or synth[key]:
-            yield f"Only one side tells its {name}: all is compared in px and frames, as if the other's were the same."
+            yield f"Only one side tells its {name}: the comparison is in px and frames, as if both had the same."
     if real["rescaled"] and synth["rescaled"]:
         yield (
-            "The sides' grey levels are scaled to a range of their own each, since they were not 8-bit: contrast and "
-            "brightness may differ by that alone, and where they do differ it may not show."
+            "The sides' grey levels are scaled to a range of their own each, since they were not 8-bit: this alone may "
+            "make contrast and brightness differ, or hide a difference between them."
         )
     elif real["rescaled"] or synth["rescaled"]:
         yield (
             "One side's grey levels are scaled to their own range, since they were not 8-bit, and the other's are not: "
-            "brightness and contrast differ by that alone."
+            "this alone makes brightness and contrast differ."
         )
 
 
 def _of_the_mix(mix: dict[str, Any]) -> Iterator[str]:
     if UNKNOWN in mix["real"] | mix["synth"]:
-        yield "Not both sides tell their cell types: a different mix of them alone would count as a distance."
+        yield "Not both sides tell their cell types: a difference in their mix alone would count as a distance."
     elif not mix["matched"]:
-        yield "The sides were not brought to one mix of cell types: a different mix alone counts as a distance."
+        yield "The sides were not brought to one mix of cell types: a difference in the mix alone counts as a distance."
     missing = mix["real"].keys() - mix["synth"].keys() - {UNKNOWN}
     if missing and UNKNOWN not in mix["synth"]:
         yield f"The synthetic side has no clips of {', '.join(sorted(missing))}, which the real side has."
@@ -102,12 +103,12 @@ def _of_distances(distances: dict[str, dict[str, Any]]) -> Iterator[str]:
     splits = min(found["splits"] for found in distances.values())
     if splits < LEAST_SPLITS:
         yield (
-            f"The real clips can be halved in {splits} way(s) only: the floor is a single comparison or two, and the "
+            f"The real clips can be halved in {splits} way(s) only: the floor rests on one or two comparisons, and the "
             "distances get no verdict."
         )
     for family, found in distances.items():
         if not found["trusted"]:
-            yield f"The {family} distance missed a control that it is meant to see here: do not rely on it."
+            yield f"The {family} distance missed a control that it should detect: do not rely on it in this report."
 
 
 def _of_copies(memorisation: dict[str, Any]) -> Iterator[str]:
@@ -117,12 +118,12 @@ def _of_copies(memorisation: dict[str, Any]) -> Iterator[str]:
     if memorisation["copy_share_real"] > CHANCE_COPIES:
         yield (
             f"Held-out real clips reach a correlation of {COPY} with training clips as well: cells of this kind look "
-            "alike, or the recordings are not independent, and copies cannot be told for certain."
+            "alike, or the recordings are not independent, so copies cannot be told for certain."
         )
     if memorisation["searched"] < memorisation["available"]:
         yield (
-            f"Copies were searched for in {memorisation['searched']} of {memorisation['available']} training clips, a "
-            "random choice: copies of the others are not seen."
+            f"Copies were searched for in {memorisation['searched']} of {memorisation['available']} training clips, "
+            "chosen at random: copies of the others go undetected."
         )
     if not memorisation["training_given"]:
         yield "No training set was given, so copies were searched for among the real clips only."
@@ -133,11 +134,11 @@ def _of_cells(tables: Sequence[Any], lengths: dict[str, Any] | None) -> Iterator
         if len(table.cells) < FEW_CELLS:
             yield f"Only {len(table.cells)} cell outlines were found on the {name} side."
     yield (
-        "Cells are found automatically. Touching cells may count as one, and faint ones be missed, on both sides by "
-        "the same rules; a model whose pictures suit the rules better than recordings do would look better than it is."
+        "Cells are segmented automatically. Touching cells may be merged and faint ones missed, on both sides by the "
+        "same rules; a model whose images suit these rules better than recordings do would look better than it is."
     )
     if lengths is not None and max(lengths["censored"]) > MANY_CENSORED:
-        yield "Many neurites leave the frame: their median length rests on few that are seen whole."
+        yield "Many neurites leave the frame: the median length rests on the few that are seen whole."
 
 
 def _of_left_out(measures: dict[str, dict[str, Any]]) -> Iterator[str]:
@@ -146,4 +147,4 @@ def _of_left_out(measures: dict[str, dict[str, Any]]) -> Iterator[str]:
         for kind in row.get("left_out", ()):
             names.setdefault(kind, []).append(name)
     for kind, found in names.items():
-        yield f"Of {kind} one side has a single unit with a value of {', '.join(found)}: compared without that type."
+        yield f"Of {kind} one side has a single unit with a value of {', '.join(found)}: the type is left out there."

@@ -1,7 +1,8 @@
-"""Size, shape and look of every cell in every frame.
+"""Size, shape and appearance of every cell in every frame.
 
-Perimeters are those of the outline at half height of the slightly blurred mask, scaled so that the outline encloses the
-cell's area: counting pixel edges or steps makes the perimeter depend on the angle, this stays within 1 % on ellipses.
+The perimeter is the length of the half-height contour of the slightly blurred mask, scaled so that the contour encloses
+the cell's area. Counting pixel edges or steps makes the perimeter depend on the angle; this stays within 1 % on
+ellipses.
 """
 
 from typing import Any
@@ -16,7 +17,8 @@ from .calibration import THRESHOLDS
 
 DEAD = THRESHOLDS["dead"]
 LOST = 0.1
-"""Share of a cell's area (at least `LOST_PX`) outside its outline: arms as thin as a pixel are lost in the blur."""
+"""If the contour misses more than this share of the area (and more than `LOST_PX`), the mask is enlarged twofold first:
+the blur erases arms that are one pixel thin."""
 LOST_PX = 5
 COLUMNS = {
     "frame": int,
@@ -51,17 +53,17 @@ def measure_cells(labels: np.ndarray, video: np.ndarray, *, pixel_size_um: float
     Returns
     -------
     DataFrame
-        ``frame``, ``label``; ``kind`` (`living`, or `dead`: round and bright, which a dividing cell is too for a
-        while); ``y``, ``x`` of the centre, ``area`` and ``perimeter`` in px; ``eccentricity``, ``elongation`` (long
-        over short axis) and ``orientation`` (rad, of the long axis, 0 to the right, growing downwards, within a half
-        turn) of the ellipse with the same second moments; ``solidity`` (area over that of the convex hull);
-        ``circularity`` (4 pi area over perimeter squared); ``contrast`` (spread of the grey values, of full range 1);
+        ``frame``, ``label``; ``kind`` (`living`, or `dead`: round and bright, as a dividing cell also is for a while);
+        ``y``, ``x`` of the centre, ``area`` and ``perimeter`` in px; ``eccentricity``, ``elongation`` (long over short
+        axis) and ``orientation`` (of the long axis, rad, 0 to the right, increasing downwards, within a half turn) of
+        the ellipse with the same second moments; ``solidity`` (area over that of the convex hull); ``circularity``
+        (4 pi area over perimeter squared); ``contrast`` (standard deviation of the grey values, full range 1);
         ``touches_border``.
 
     Raises
     ------
     ValueError
-        If the video is no `(F, H, W)` of uint8 or floats, or the labels are no integers of its shape.
+        If the video is not `(F, H, W)` of uint8 or floats, or the labels are not integers of the same shape.
     """
     if video.ndim != 3 or not (video.dtype == np.uint8 or np.issubdtype(video.dtype, np.floating)):
         raise ValueError(f"video must be (F, H, W), uint8 or float in [0, 1], got {video.dtype} {video.shape}")
@@ -126,7 +128,7 @@ def measure_shape(region: np.ndarray) -> dict[str, float]:
 
 
 def perimeter(region: np.ndarray, *, smoothing: float = 1.0) -> float:
-    """Length of the outer outline of a mask, in px; of all its parts, where it has several.
+    """Length of the outer outline of a mask, in px, summed over its parts.
 
     Parameters
     ----------
@@ -149,7 +151,7 @@ def perimeter(region: np.ndarray, *, smoothing: float = 1.0) -> float:
 
 
 def _length_and_area(filled: np.ndarray, smoothing: float) -> tuple[float, float]:
-    """Of the outlines at half height of a blurred mask."""
+    """Total length and enclosed area of the half-height contours of a blurred mask."""
     soft = cv2.GaussianBlur(np.pad(filled, int(np.ceil(4 * smoothing))), (0, 0), smoothing)
     length = area = 0.0
     for y, x in (outline.T for outline in find_contours(soft, min(0.5, float(soft.max()) / 2))):

@@ -1,8 +1,8 @@
-"""Classifier two-sample test: can a machine tell the fakes, and by what?
+"""Classifier two-sample test: can a classifier tell synthetic clips from real ones, and by which features?
 
-A logistic regression with a ridge penalty on the standardised features, tested on groups (recordings,
-blocks) that it was not trained on: clips of one recording resemble each other, and a classifier that has
-seen their neighbours would recognise the recording, not the fake.
+A ridge-penalised logistic regression on the standardised features, tested on groups (recordings, blocks) that it
+was not trained on: clips of one recording resemble each other, and a classifier trained on some of them would
+recognise the recording rather than the synthetic clips.
 
 References
 ----------
@@ -27,25 +27,24 @@ def classifier_test(
     top: int = 8,
     seed: int = 0,
 ) -> dict:
-    """Cross-validated area under the curve of telling synthetic from real, and the features that give them
-    away.
+    """Cross-validated ROC AUC of classifying clips as synthetic or real, and the features that decide it.
 
     Parameters
     ----------
     real, synth : (N, D) and (M, D)
-        Standardised features; both sides count the same, however many clips they have.
+        Standardised features; both sides have the same total weight, however many clips they have.
     names : list of D str
     real_groups, synth_groups : (N,) and (M,) labels
         No group is split between training and test.
     penalty : float
-        Of the squared weights, against the mean log-loss times the number of clips.
+        Factor of half the squared weights, added to the mean log-loss times the number of clips.
 
     Returns
     -------
     dict
-        ``auc``: 0.5 cannot tell, 1 always can (mean over the folds, weighted by their pairs of a real and a
-        synthetic clip); ``folds``; ``giveaways``: feature, ``weight`` (its mean over the folds; positive:
-        synthetic is higher) and ``auc`` of that feature by itself.
+        ``auc``: 0.5 is chance, 1 is perfect (mean over the folds, weighted by their number of pairs of a real and a
+        synthetic clip); ``folds``; ``giveaways``: ``feature``, ``weight`` (mean over the folds; positive if
+        synthetic clips have higher values) and ``auc`` of that feature alone, for the `top` features.
     """
     x = np.clip(np.concatenate([real, synth]), -5, 5)
     y = np.repeat([0.0, 1.0], [len(real), len(synth)])
@@ -58,7 +57,7 @@ def classifier_test(
             continue
         w = _fit(x[~test], y[~test], balance[~test], penalty)
         weights.append(w[1:])
-        if np.ptp(y[test]):  # scores of different folds are not on one scale
+        if np.ptp(y[test]):  # scores of different folds are not on the same scale
             areas.append(_auc(x[test] @ w[1:], y[test]))
             pairs.append(np.sum(y[test] == 0) * np.sum(y[test] == 1))
     mean = np.mean(weights, 0)

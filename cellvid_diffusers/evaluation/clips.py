@@ -1,4 +1,4 @@
-"""The two sides of a comparison: clips from a data set, or from a folder of TIFF stacks, with what is known of them."""
+"""The two sides of a comparison: clips from a data set, or from a folder of TIFF stacks, with their metadata."""
 
 import re
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class ClipSet:
     frames : (N, F, H, W) uint8
     names : list of N str
     recordings : (N,) str
-        What each was cut from; a file of its own is its own recording.
+        Recording that each clip was cut from; each file of a folder is its own recording.
     cell_types : (N,) str
     cultures : (N,) str or None
         Empty where unknown.
@@ -36,11 +36,11 @@ class ClipSet:
     flow : list of (F, H, W, 2) or None
         Flow that came with each clip, px/frame; by default none came with any.
     pixel_sizes, intervals : (N,) float or None
-        Micrometres a pixel and minutes a frame of each clip, NaN where unknown.
+        Micrometres per pixel and minutes per frame of each clip, NaN where unknown.
     source : str
-        Where they came from, for the report.
+        Where the clips came from, for the report.
     rescaled : bool
-        Their grey levels were no 8-bit ones, nor in [0, 1], and are scaled to what is there.
+        Whether grey levels were neither 8-bit nor in [0, 1], and were scaled to their own range.
     """
 
     frames: np.ndarray
@@ -69,18 +69,18 @@ class ClipSet:
 
     @property
     def pixel_size_um(self) -> float | None:
-        """Micrometres a pixel; None where unknown, or where the clips differ."""
+        """Micrometres per pixel; None where unknown, or where the clips differ."""
         return _common(self.pixel_sizes)
 
     @property
     def frame_interval_min(self) -> float | None:
-        """Minutes a frame, likewise."""
+        """Minutes per frame; None where unknown, or where the clips differ."""
         return _common(self.intervals)
 
     @property
     def units(self) -> np.ndarray:
-        """What was sampled independently, (N,) str: the culture where it is known and its cell type has several, else
-        the recording."""
+        """Independently sampled unit of each clip, (N,) str: the culture, where it is known and its cell type has
+        several, else the recording."""
         units = self.recordings.astype(object)
         if self.cultures is not None:
             for kind in np.unique(self.cell_types):
@@ -99,13 +99,13 @@ class ClipSet:
         return group_clips(self.units, kinds=self.cell_types, positions=self.positions, times=self.times, size=size)
 
     def apart(self) -> tuple["ClipSet", Grouping]:
-        """Those of the clips that lie in one group each, and their `groups`."""
+        """Return the clips that lie in a single group, and their `groups`."""
         groups, strata, how = self.groups()
         kept = np.flatnonzero(lies_in_one(groups))
         return self.take(kept), (groups[kept], strata[kept], how)
 
     def take(self, index: np.ndarray | Sequence[int]) -> "ClipSet":
-        """Some of the clips."""
+        """Select clips by index."""
         index = np.asarray(index)
         return replace(
             self,
@@ -122,7 +122,7 @@ class ClipSet:
         )
 
     def crop(self, num_frames: int, height: int, width: int) -> "ClipSet":
-        """The first frames and the middle of each clip."""
+        """Keep the first frames and the centre of each clip."""
         _, f, h, w = self.frames.shape
         if num_frames > f or height > h or width > w:
             raise ValueError(f"crop must not exceed the clips, got {(num_frames, height, width)} of {(f, h, w)}")
@@ -136,17 +136,17 @@ class ClipSet:
 
 
 def load_clips(side: str | Path, *, split: str | None = None, max_clips: int = 200, seed: int = 0) -> ClipSet:
-    """Clips of a data set (folder or name on the Hub) or of a folder of TIFF stacks.
+    """Load clips from a data set (folder or name on the Hub) or a folder of TIFF stacks.
 
-    Files named `*_masks.tif`, as Cellpose writes them beside its pictures, are no clips.
+    Files named `*_masks.tif`, which Cellpose writes next to its images, are ignored.
 
     Parameters
     ----------
     side : path or str
     split : str, optional
-        Of a data set. None: the first of test, validation, train that it has.
+        Split of a data set. None: the first of test, validation and train that it has.
     max_clips : int
-        Where there are more, a random choice.
+        If there are more, a random subset of this size is loaded.
     """
     folder = Path(side)
     if folder.exists() and not any(folder.glob("data/*.parquet")):
@@ -158,20 +158,20 @@ def load_clips(side: str | Path, *, split: str | None = None, max_clips: int = 2
 
 
 def load_training_clips(side: str | Path, *, max_clips: int = 2000, seed: int = 0) -> tuple[list[np.ndarray], int]:
-    """What a model was trained on, to search for copies: clips as long as they are stored.
+    """Load the clips that a model was trained on, at their full stored length, to search for copies.
 
     Parameters
     ----------
     side : path or str
-        As for `load_clips`; of a data set, the split `train` where it has one.
+        As for `load_clips`; of a data set, the `train` split is used if it has one.
     max_clips : int
-        Where there are more, a random choice.
+        If there are more, a random subset of this size is loaded.
 
     Returns
     -------
     clips : list of (F, H, W) uint8
     count : int
-        How many there are to choose from.
+        Number of clips available.
     """
     splits = dataset_splits(side)
     if not splits:
@@ -186,7 +186,7 @@ def load_training_clips(side: str | Path, *, max_clips: int = 2000, seed: int = 
 
 
 def dataset_splits(side: str | Path) -> list[str]:
-    """Names of the splits of a data set, a folder or a name on the Hub; empty for a folder of files."""
+    """Names of the splits of a data set (folder or name on the Hub); empty for a folder of files."""
     _check_exists(side)
     if not Path(side).exists():
         return sorted(get_dataset_split_names(str(side)))
@@ -194,7 +194,7 @@ def dataset_splits(side: str | Path) -> list[str]:
 
 
 def _check_exists(side: str | Path) -> None:
-    """A `ValueError`, before the Hub is asked, for what is no folder and cannot be the name of a data set there."""
+    """Raise `ValueError`, before the Hub is queried, if `side` is neither a folder nor a possible name there."""
     if not Path(side).exists() and not re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(side)):
         raise ValueError(f"each side must be a folder, or a data set's name on the Hub (owner/name), got {side}")
 
@@ -242,8 +242,8 @@ def _from_files(folder: Path, max_clips: int, seed: int) -> ClipSet:
 
 
 def _to_bytes(frames: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Frames as uint8, all on one scale: 8-bit values and those in [0, 1] as they are, others over their own range
-    (0.1th to 99.9th percentile), which the second value tells."""
+    """Convert frames to uint8 on a common scale: 8-bit values and floats in [0, 1] keep their range, others are scaled
+    to their own (0.1th to 99.9th percentile). The second value says whether that was done."""
     if frames.dtype == np.uint8:
         return frames, False
     low, high = float(frames.min()), float(frames.max())
@@ -253,13 +253,13 @@ def _to_bytes(frames: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def _flow_beside(folder: Path, name: str) -> np.ndarray | None:
-    """The flow that `cellvid generate` writes beside `video_00000.ome.tif`."""
+    """Load the flow that `cellvid generate` writes next to `video_00000.ome.tif`, if there is one."""
     path = folder / f"{name.replace('video', 'flow')}.npy"
     return np.load(path, allow_pickle=False) if name.startswith("video") and path.exists() else None
 
 
 def _cell_types_beside(folder: Path, names: list[str]) -> np.ndarray:
-    """The cell types that `cellvid generate` writes into `metadata.csv`."""
+    """Read the cell types that `cellvid generate` writes into `metadata.csv`; `UNKNOWN` where it has none."""
     path = folder / "metadata.csv"
     table = pd.read_csv(path, dtype=str) if path.exists() else pd.DataFrame()
     if not {"file_name", "cell_type"} <= set(table):
@@ -271,7 +271,7 @@ def _cell_types_beside(folder: Path, names: list[str]) -> np.ndarray:
 
 
 def _split_of(splits: list[str], split: str | None) -> str:
-    """The split that is asked for, or else the first of test, validation and train that there is."""
+    """Return the requested split, or else the first of test, validation and train that exists."""
     if split is None:
         return next((s for s in ("test", "validation", "train") if s in splits), "train")
     if splits and split not in splits:
@@ -285,7 +285,7 @@ def _from_dataset(side: str | Path, split: str | None, max_clips: int, seed: int
     rows = rows.select(_chosen(len(rows), max_clips, seed))
     loaded = list(rows)
     frames = [decode_frames(row["frames"]) for row in loaded]
-    shortest = min(map(len, frames))  # rows may last as long as their recordings do: all are cut to the shortest
+    shortest = min(map(len, frames))  # rows may be as long as their recordings: cut all to the shortest
     frames = [f[:shortest] for f in frames]
     shapes = {f.shape for f in frames}
     if len(shapes) > 1:
@@ -308,6 +308,6 @@ def _from_dataset(side: str | Path, split: str | None, max_clips: int, seed: int
 
 
 def _common(values: np.ndarray | None) -> float | None:
-    """The value that all clips have; None where there is none, or one is not known."""
+    """Return the value that all clips share; None if they differ, or if one is unknown."""
     found = np.unique(np.round(values, 5)) if values is not None else np.array([])
     return float(found[0]) if len(found) == 1 and np.isfinite(found[0]) else None

@@ -1,4 +1,4 @@
-"""Which measures the report compares, in words and units, and the tables it makes of them."""
+"""The measures that the report compares, with names and units, and the tables made from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ MEASURES = {
 
 
 def clip_table(tables: Measurements, motion: pd.DataFrame, num_frames: int) -> pd.DataFrame:
-    """One row a clip: motion, cells in a frame, neurites in the clip, and events per cell and frame."""
+    """One row per clip: motion, cells per frame, neurites in the clip, and events per cell and frame."""
     out = motion.set_index("clip").copy()
     for kind, column in (("living", "cells"), ("dead", "dead_cells")):
         count = tables.cells[tables.cells["kind"] == kind].groupby("clip").size()
@@ -65,13 +65,13 @@ def compare_all(
     num_frames: int,
     seed: int = 0,
 ) -> dict:
-    """All measures of both sides, each with its verdict.
+    """Compare all measures of both sides and give each a verdict.
 
     Parameters
     ----------
     tables : (real, synth) Measurements
     motion : (real, synth) DataFrames
-        One row a clip, from `motion_measures`.
+        One row per clip, from `motion_measures`.
 
     Returns
     -------
@@ -113,10 +113,10 @@ def compare_all(
 def length_row(
     real: pd.DataFrame, synth: pd.DataFrame, lengths: dict, sides: tuple[Side, Side], splits: Sequence, *, seed: int = 0
 ) -> dict:
-    """The row of neurite lengths: `lengths` of `compare_lengths` beside the difference of the lengths as seen.
+    """Make the row of neurite lengths: `lengths` from `compare_lengths` and the comparison of visible lengths.
 
-    It has no `p_equivalence`, so that no verdict says `equivalent`: neurites that leave the frame are cut off on
-    both sides, which brings the lengths as seen nearer to each other than the neurites are.
+    It has no `p_equivalence`, so its verdict is never `equivalent`: neurites that leave the frame are cut off on
+    both sides, which makes visible lengths more similar than the neurites are.
     """
     seen = compare_measure(real, synth, "length", sides, splits, seed=seed) or {}
     return {name: value for name, value in seen.items() if name != "p_equivalence"} | lengths
@@ -125,8 +125,8 @@ def length_row(
 def paper_table2(cells: Sequence[pd.DataFrame], neurites: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The paper's Table 2: p of a two-sample t-test over cells, for living and dead ones.
 
-    Printed to compare with the paper, not to be believed: cells of a video are alike, and a large p is no
-    sameness.
+    Given for comparison with the paper, not as evidence: cells of one video resemble each other, and a large p does
+    not show sameness.
 
     Parameters
     ----------

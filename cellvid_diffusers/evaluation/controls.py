@@ -1,6 +1,6 @@
-"""Clips spoilt on purpose: what a metric must notice before its silence may be believed.
+"""Clips degraded on purpose: a metric must detect them before its finding no difference can be trusted.
 
-Each takes `(N, F, H, W)` grey levels (float32, 0 to 255) and returns the same shape; `rng` is a numpy
+Each function takes `(N, F, H, W)` grey levels (float32, 0 to 255) and returns the same shape; `rng` is a numpy
 Generator.
 """
 
@@ -13,31 +13,31 @@ from .motion import estimate_flow
 
 
 def blurred(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian blur of 1 px: fine detail lost, what a network trained with L1 tends to."""
+    """Apply a Gaussian blur of 1 px: fine detail is lost, as networks trained with an L1 loss tend to do."""
     flat = clips.reshape(-1, *clips.shape[2:])
     return np.stack([cv2.GaussianBlur(frame, (0, 0), 1.0) for frame in flat]).reshape(clips.shape)
 
 
 def noised(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """White noise of a quarter of the clips' mean contrast, new in each frame: an unfinished denoising."""
+    """Add white noise of a quarter of the clips' mean contrast, new in each frame, as after incomplete denoising."""
     spread = 0.25 * clips.std((2, 3)).mean()
     return np.clip(clips + rng.normal(0, spread, clips.shape).astype(np.float32), 0, 255)
 
 
 def frozen(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The first frame, repeated."""
+    """Repeat the first frame."""
     return np.repeat(clips[:, :1], clips.shape[1], axis=1)
 
 
 def shuffled(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The frames of each clip in random order."""
+    """Put the frames of each clip in random order."""
     return np.stack([clip[rng.permutation(len(clip))] for clip in clips])
 
 
 def half_speed(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The first half of each clip at half speed: between two frames, the earlier one moved half-way.
+    """Play the first half of each clip at half speed: between two frames, insert the earlier one moved half-way.
 
-    A frame put in between keeps the grain of a recorded one, as an average of two neighbours would not.
+    Unlike an average of two neighbours, an inserted frame keeps the grain of a recorded one.
     """
     _, f, h, w = clips.shape
     y, x = np.mgrid[:h, :w].astype(np.float32)
@@ -45,7 +45,7 @@ def half_speed(clips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for slow, clip in zip(out, clips, strict=True):
         recorded = clip[: f // 2 + 1]
         slow[::2] = recorded[: (f + 1) // 2]
-        backward = estimate_flow(recorded[::-1])[::-1]  # of frame k + 1, to frame k
+        backward = estimate_flow(recorded[::-1])[::-1]  # from frame k + 1 to frame k
         for k, (u, v) in enumerate(backward[: f // 2]):
             slow[2 * k + 1] = cv2.remap(
                 recorded[k], x + u / 2, y + v / 2, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
@@ -60,8 +60,8 @@ CONTROLS: dict[str, tuple[Callable, tuple[str, ...]]] = {
     "shuffled": (shuffled, ("motion",)),
     "half speed": (half_speed, ("motion",)),
 }
-"""Name -> (how clips are spoilt, the distances that are meant to see it).
+"""Name -> (how clips are degraded, the distances that should detect it).
 
 The sixth control, a copied training set, is invisible to every distance between distributions: it *is* the
-real distribution.  `memorisation` is meant to see it.
+real distribution.  `memorisation` should detect it.
 """

@@ -1,4 +1,4 @@
-"""Fidelity and diversity apart: are the fakes plausible, and is every kind of real clip among them?
+"""Fidelity and diversity separately: are synthetic clips plausible, and is every kind of real clip among them?
 
 References
 ----------
@@ -13,21 +13,21 @@ from scipy.spatial.distance import cdist
 
 
 def coverage(real: np.ndarray, synth: np.ndarray, *, neighbours: int = 5) -> dict[str, float]:
-    """Precision, recall, density and coverage by nearest-neighbour balls.
+    """Precision, recall, density and coverage from nearest-neighbour balls.
 
     Parameters
     ----------
     real, synth : (N, D) and (M, D)
         Standardised features.
     neighbours : int
-        A clip's ball reaches to its k-th neighbour on its own side.
+        k: a clip's ball reaches to its k-th nearest neighbour on its own side.
 
     Returns
     -------
     dict
         ``precision``: share of synthetic clips inside some real ball; ``recall``: share of real clips
-        inside some synthetic ball; ``density``: real balls around a synthetic clip over k (1 for equal
-        distributions, may exceed it); ``coverage``: share of real balls with a synthetic clip inside,
+        inside some synthetic ball; ``density``: mean number of real balls around a synthetic clip, divided by k
+        (1 for equal distributions, may exceed 1); ``coverage``: share of real balls with a synthetic clip inside,
         which outliers cannot inflate.
     """
     if min(len(real), len(synth)) <= neighbours:

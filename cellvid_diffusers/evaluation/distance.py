@@ -1,17 +1,17 @@
-r"""Three distances between sets of clips, each measured in units of how far real is from real.
+r"""Three distances between sets of clips, each in units of how far real clips are from each other.
 
 The distance is the energy distance of standardised feature vectors (`features.py`),
 
 .. math:: D(X, Y) = 2 E|X - Y| - E|X - X'| - E|Y - Y'|,
 
-zero exactly when the distributions agree, estimated without bias (no clip is compared with itself), so that
-it does not shrink with more clips and may come out slightly negative.  By itself it means nothing to
-anybody.  The *floor* gives it a unit: real groups are split into two halves that share no group, over and
-over, and the floor is the root mean square of the distance between the halves.  A ratio of 1 says "as far
-from real as real is".  Part of a floor is chance, more of it where there are fewer groups, so that ratios
-over different real sets do not compare.
+which is zero exactly when the distributions agree.  The estimate is unbiased (no clip is compared with itself),
+so it does not shrink with more clips and can be slightly negative.  By itself, its value is hard to interpret.
+The *floor* gives it a unit: real groups are repeatedly split into two halves that share no group, and the floor is
+the root mean square of the distance between the halves.  A ratio of 1 means "as far from real as real is from
+itself".  Part of the floor is chance, more so with fewer groups, so ratios over different real sets cannot be
+compared.
 
-Groups and halves are those of `halves`.
+Groups and halves are defined in `halves`.
 
 References
 ----------
@@ -31,16 +31,16 @@ from .halves import check_halves, lies_in_one, split_halves
 from .statistics.equivalence import MARGIN
 
 LEAST_SCALE = 0.004
-"""Least deviation of a feature as a share of its median: a grey level of 255. Where all real clips are saturated, the
-brightest grey level hardly varies, and in deviations of nearly nothing a little would be everything."""
+"""Minimum scale of a feature as a share of its median: one grey level of 255. Where all real clips are saturated, the
+brightest grey level hardly varies, and in units of so small a spread any difference would look large."""
 
 LEAST_SPLITS = 3
-"""Distinct splits of the real groups that a verdict needs: two recordings can be halved in one way only."""
+"""Minimum number of distinct splits of the real groups for a verdict: two recordings can be halved in one way only."""
 
 EQUIVALENCE_RATIO = 2.0
-"""Fixed beforehand: a set counts as equivalent only if its distance stays, with its interval, below two floors, and
-below the distance of the real clips from themselves with every feature half a deviation off (`MARGIN`).  The floor
-alone would not do: the fewer groups there are, the more of it is chance, and the more would pass."""
+"""Fixed in advance: a set counts as equivalent only if the interval of its distance lies below two floors, and below
+the distance of the real clips from themselves with every feature off by half a deviation (`MARGIN`).  The floor alone
+is not enough: the fewer groups there are, the more of it is chance, and the more sets would pass."""
 
 
 def energy_distance(xx: np.ndarray, xy: np.ndarray, yy: np.ndarray, wx: np.ndarray, wy: np.ndarray) -> float:
@@ -56,7 +56,7 @@ def energy_distance(xx: np.ndarray, xy: np.ndarray, yy: np.ndarray, wx: np.ndarr
     Returns
     -------
     float
-        NaN where a side is a single item, which has no distance from its like.
+        NaN if a side is a single item, which has no others on its side to compare with.
     """
     pairs = [w.sum() ** 2 - w @ w for w in (wx, wy)]
     if min(pairs) <= 1e-9 * max(pairs):
@@ -78,7 +78,7 @@ class Yardstick:
     Raises
     ------
     ValueError
-        If the halves of the real clips are all the same.
+        If the halves of the real clips never differ.
     """
 
     def __init__(self, real: Features, groups: np.ndarray, strata: np.ndarray, *, max_splits: int = 200, seed: int = 0):
@@ -101,14 +101,14 @@ class Yardstick:
         self.distinct = len({frozenset((tuple(a), tuple(b))) for a, b in self.splits})
 
     def standardise(self, features: Features) -> np.ndarray:
-        """Features of N clips as `(N, features)`, in the real clips' deviations from their median."""
+        """Return the features of N clips as `(N, features)`, centred on the real median and divided by the spread."""
         return (np.stack([features[name] for name in self.names], 1) - self.center) / self.scale
 
     def measure(self, synth: Features, groups: np.ndarray, *, repeats: int = 500, level: float = 0.95) -> dict:
-        """Distance of `synth` over the floor, with a bootstrap over the groups of both sides.
+        """Measure the distance of `synth` in units of the floor, with a bootstrap over the groups of both sides.
 
-        The bootstrap is centred on the estimate: drawn twice, a group is compared with itself, which lifts
-        every replicate alike.
+        The bootstrap is centred on the estimate: a group drawn twice is compared with itself, which raises all
+        replicates alike.
         """
         y = self.standardise(synth)
         matrices = self.within, cdist(self.real, y), cdist(y, y)
@@ -117,7 +117,7 @@ class Yardstick:
         one = np.full(len(groups), "all")
         draws = [_resample(*side, repeats, rng) for side in ((self.groups, self.strata), (groups, one))]
         drawn = np.array([energy_distance(*matrices, wx, wy) for wx, wy in zip(*draws, strict=True)])
-        drawn = drawn[np.isfinite(drawn)]  # without those that drew one clip over and over
+        drawn = drawn[np.isfinite(drawn)]  # without replicates that drew a single clip only
         ends = [(1 - level) / 2, (1 + level) / 2]
         tails = np.quantile(drawn - drawn.mean(), ends) if len(drawn) else np.full(2, np.nan)
         return {
@@ -133,7 +133,7 @@ class Yardstick:
         }
 
     def measure_control(self, spoilt: Features) -> dict:
-        """Spoilt halves against the other halves as recorded: beyond the floor, split after split?"""
+        """Judge the distance of degraded halves from the other halves as recorded, over all splits."""
         y = self.standardise(spoilt)
         matrices = cdist(y, y), cdist(y, self.real), self.within
         values = np.array([energy_distance(*matrices, a, b) for a, b in self.splits])
@@ -145,13 +145,14 @@ class Yardstick:
         }
 
     def verdict(self, low: float, high: float) -> str:
-        """From a distance's interval: beyond 95 % of real-vs-real splits, within the margin, or neither."""
+        """Judge the interval of a distance: beyond 95 % of real-vs-real splits, within the margin, or neither."""
         if low > self.threshold:
             return "different"
         return "equivalent" if high < self.margin else "inconclusive"
 
     def distance_of_shift(self, shift: float) -> float:
-        """Distance of the real clips from themselves, every feature off by `shift` deviations, up or down by chance."""
+        """Distance of the real clips from themselves with every feature moved up or down at random by `shift`
+        deviations."""
         rng = np.random.default_rng(self.seed)
         off = [self.real + shift * rng.choice([-1.0, 1.0], self.real.shape[1]) for _ in range(8)]
         others = ~np.eye(len(self.real), dtype=bool)  # a clip is nearer to its own shifted self than to others
@@ -159,7 +160,7 @@ class Yardstick:
         return float(2 * (across - self.within[others].mean()))
 
     def telltale(self, y: np.ndarray, *, top: int = 5) -> list[dict]:
-        """The features that differ most: Wasserstein-1 and shift of the median, in real's deviations."""
+        """The features that differ most: Wasserstein-1 distance and shift of the median, in real deviations."""
         gap = [wasserstein_distance(a, b) for a, b in zip(self.real.T, y.T, strict=True)]
         shift = np.median(y, 0) - np.median(self.real, 0)
         return [
@@ -183,7 +184,7 @@ def _resample(groups: np.ndarray, strata: np.ndarray, repeats: int, rng: np.rand
 def build_yardsticks(
     real: np.ndarray, groups: np.ndarray, strata: np.ndarray, *, seed: int = 0
 ) -> dict[str, Yardstick]:
-    """A yardstick for each family of features of `(N, F, H, W)` clips: uint8, or grey levels as float32."""
+    """Build a yardstick for each family of features of `(N, F, H, W)` clips: uint8, or grey levels as float32."""
     features = clip_features(real if real.dtype == np.uint8 else real / 255)
     return {family: Yardstick(f, groups, strata, seed=seed) for family, f in features.items()}
 
@@ -195,7 +196,7 @@ def run_controls(
     seed: int = 0,
     progress: Callable[[str], None] = lambda step: None,
 ) -> dict[str, dict]:
-    """Spoil the real clips (float32 grey levels) on purpose, and see which distance notices: name -> family -> row."""
+    """Degrade the real clips (float32 grey levels) and check which distances detect it: name -> family -> row."""
     table = {}
     for name, (spoil, meant) in CONTROLS.items():
         progress(f"control: {name}")
@@ -208,8 +209,8 @@ def run_controls(
 
 
 def mark_trust(distances: dict[str, dict], controls: dict[str, dict]) -> None:
-    """Add ``trusted`` to each distance: controls were run, and none that it is meant to see escaped it. One that
-    missed a control cannot find clips `equivalent`."""
+    """Add ``trusted`` to each distance: controls were run, and it detected all those that it should. A distance that
+    missed a control cannot call clips `equivalent`."""
     for family, distance in distances.items():
         meant = [row[family] for row in controls.values() if row[family]["meant"]]
         distance["trusted"] = bool(meant) and all(m["verdict"] == "different" for m in meant)
@@ -229,36 +230,35 @@ def compare_clips(
     seed: int = 0,
     progress: Callable[[str], None] = lambda step: None,
 ) -> dict:
-    """Three distances of a synthetic set from a real one, over the real-vs-real floor.
+    """Three distances of a synthetic set from a real one, in units of the real-vs-real floor.
 
     Parameters
     ----------
     real, synth : (N, F, H, W) and (M, F, H, W)
         uint8, or floats in [0, 1]; the same F, H and W.  `real` should be held out of training.
     real_groups : (N,) labels, optional
-        What was sampled independently: recordings or blocks (`group_clips`).  None: every clip by itself,
-        which takes the clips to be independent and makes the floor too low if they are not.
+        Independently sampled units: recordings or blocks (`group_clips`).  None: each clip is its own group,
+        which assumes that clips are independent and makes the floor too low if they are not.
     real_strata : (N,) labels, optional
         Cell types; splits are made within them.
     synth_groups : (M,) labels, optional
-        None: every clip by itself, right for clips drawn with different seeds.
+        None: each clip is its own group, which is right for clips generated with different seeds.
     controls : bool
-        Also spoil the real clips and see whether each distance notices.
+        Also degrade the real clips and check whether each distance detects it.
     repeats : int
         Bootstrap replicates.
     progress : callable
-        Is told the name of each step.
+        Called with the name of each step.
 
     Returns
     -------
     dict
         ``distances``: family -> ``value``, ``floor``, ``ratio``, ``interval`` (95 %, of the ratio),
         ``margin`` (what the interval must stay below to be `equivalent`), ``verdict`` (`equivalent`, `different` or
-        `inconclusive`; always the last where the real groups can be
-        halved in fewer than `LEAST_SPLITS` ways), ``splits``, the number of these ways, ``floor_range``,
-        ``telltale``, and ``trusted`` (no control that the family is meant to see escaped it); ``controls``:
-        name -> family -> ``ratio``, ``interval``, ``verdict``, ``meant``; ``groups``: how many groups and splits
-        stood behind the floor.
+        `inconclusive`; always the last where the real groups can be halved in fewer than `LEAST_SPLITS` ways),
+        ``splits``, the number of these ways, ``floor_range``, ``telltale``, and ``trusted`` (the family detected
+        every control that it should); ``controls``: name -> family -> ``ratio``, ``interval``, ``verdict``,
+        ``meant`` (the family should detect it); ``groups``: number of real and synthetic groups, and of splits.
     """
     real, synth = as_grey_levels(real), as_grey_levels(synth)
     if real.shape[1:] != synth.shape[1:]:

@@ -1,4 +1,5 @@
-"""Counts of what cells rarely do and bad videos do often: merge, split, appear and vanish inside the frame."""
+"""Counts of events that are rare in real cells and common in bad videos: cells that merge, split, appear or vanish
+inside the frame."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ EVENTS = {
 def count_events(tracks: pd.DataFrame) -> pd.DataFrame:
     """Count events over the tracks of one clip.
 
-    Coming in and leaving at the border is no event, nor is a gap that a track bridges. A division counts as a split.
+    Entering or leaving at the border is not an event, nor is a gap that a track bridges. A division counts as a split.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ def count_events(tracks: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         One row: ``appearances``, ``disappearances``, ``merges``, ``splits`` (counts), ``cell_frames`` (cells times
-        frames, by which counts are divided).
+        frames, the denominator of rates).
     """
     cell_frames = int(tracks["num_frames"].sum())
     counts = {name: int((tracks[column] == value).sum()) for name, (column, value) in EVENTS.items()}
@@ -47,24 +48,24 @@ def compare_events(
     repeats: int = 1000,
     seed: int = 0,
 ) -> dict[str, dict]:
-    """How often each event happens on either side, and how many times as often in synthetic clips.
+    """Rates of each event on both sides, and the ratio of the synthetic rate to the real one.
 
-    Rates of synthetic clips are those within the strata that both sides have, put together by the real side's cells.
+    Rates of synthetic clips are computed within the strata that both sides have, and weighted by the real side's cells.
 
     Parameters
     ----------
     real, synth : DataFrame
-        A row a clip, from `count_events`, with column `clip`.
+        One row per clip, from `count_events`, with column `clip`.
     sides : (Side, Side)
 
     Returns
     -------
     dict
         Event -> ``real`` and ``synth`` (per 100 cells and frame), ``ratio`` of the two and its ``interval`` by cluster
-        bootstrap over units and clips. Half an event is added to either count in the ratio, so that none is no
-        division by zero; of a side without any, where the bootstrap has nothing to draw from, the number is drawn from
-        an exponential distribution, so that its upper end is the exact one of none seen (3.7). Ratio and interval are
-        None where neither side has an event, or one has no cells.
+        bootstrap over units and clips. Half an event is added to both counts in the ratio to avoid division by zero.
+        For a side without events, where the bootstrap has nothing to resample, counts are drawn from an exponential
+        distribution, whose upper end is the exact one for no observed event (3.7). Ratio and interval are None where
+        neither side has an event, or one has no cells.
     """
     strata = _shared([side.strata[t["clip"]] for side, t in zip(sides, (real, synth), strict=True)])
     parts = [
@@ -92,7 +93,7 @@ def compare_events(
 
 @dataclass(frozen=True)
 class _Part:
-    """One side's cells and events by stratum, as observed (column 0) and as the bootstrap draws them.
+    """One side's cells and events by stratum, as observed (column 0) and in each bootstrap replicate.
 
     `exposures` is `(strata, 1 + repeats)`, `counts` the same for each event.
     """
@@ -102,7 +103,7 @@ class _Part:
 
     @classmethod
     def of(cls, table: pd.DataFrame, side: Side, strata: np.ndarray, *, repeats: int, seed: int) -> "_Part":
-        """From a row a clip, and the stratum of each row."""
+        """Build from a table with one row per clip and the stratum of each row."""
         clip, weights = table["clip"].to_numpy(), []
         for number, stratum in enumerate(np.unique(strata[strata != ""])):
             here, each = strata == stratum, np.zeros((1 + repeats, len(table)))
@@ -116,13 +117,13 @@ class _Part:
         return cls(drawn.pop("cell_frames"), drawn)
 
     def in_shares(self, event: str, shares: np.ndarray) -> np.ndarray:
-        """How often an event would be seen among as many cells in these shares of the strata, `(1 + repeats,)`."""
+        """Expected count of an event among as many cells, with these shares of the strata, `(1 + repeats,)`."""
         rates = self.counts[event] / np.maximum(self.exposures, 1)
         return self.exposures.sum(0) * (shares * rates).sum(0)
 
 
 def _shared(strata: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Strata of the rows of both sides as str, "" for those that one side lacks; all one where they share none."""
+    """Strata of the rows of both sides as str, "" for those that one side lacks; a single one if they share none."""
     real, synth = (np.asarray(each).astype(str) for each in strata)
     shared = np.intersect1d(real, synth)
     if len(shared) == 0:

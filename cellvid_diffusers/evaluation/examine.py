@@ -1,4 +1,4 @@
-"""From two sets of clips to a report: every question of this package, asked of the same two sides."""
+"""From two sets of clips to a report: all analyses of this package, applied to the same two sides."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,7 +47,7 @@ def evaluate(
     seed: int = 0,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """How real synthetic clips are, and how sure that is.
+    """Evaluate how real synthetic clips are, and how certain the result is.
 
     Parameters
     ----------
@@ -58,23 +58,23 @@ def evaluate(
         Folder for `report.html`, `report.json`, `details.json`, `cells.csv`, `neurites.csv` and
         `tracks.csv`.
     train : path or str, optional
-        What the model was trained on, for the search for copies. None: the `train` split of `real` if it
-        has another one besides, else `real` itself.
+        The model's training set, to search for copies. None: the `train` split of `real`, if it has other splits
+        too and `split` is not `train`, else the real clips themselves.
     split : str, optional
-        Of the real data set; None: test, else validation, else train.
+        Split of the real data set. None: test, else validation, else train.
     crop : bool
-        Cut the larger side to the frames and the size of the smaller, instead of refusing.
+        Crop the larger side to the frames and size of the smaller, instead of raising an error.
     omit_real_frames : bool
-        Keep recorded frames out of the page, where they may not be passed on; outlines and figures stay.
+        Leave recorded frames, which may not be free to share, out of the page; outlines and figures stay.
     learned : bool
-        Also FVD, KVD, FID and KID, whose networks have to be in the cache or downloadable.
+        Also compute FVD, KVD, FID and KID, whose networks must be cached or downloadable.
     match_mix : bool
         Leave out synthetic clips until the cell types have the shares of the real side, see `thin_to_mix`.
     segment : callable, optional
-        Finds the cells of a clip of either side, instead of `segment_cells`: `(F, H, W)` uint8 to integer labels of
-        that shape, 0 for background.
+        Segments a clip of either side, instead of `segment_cells`: `(F, H, W)` uint8 to integer labels of the same
+        shape, 0 for background.
     max_clips : int
-        Of each side; a random choice where there are more.
+        Largest number of clips per side; a random subset of this size if there are more.
     seed : int
     progress : bool
         Show a progress bar.
@@ -82,7 +82,7 @@ def evaluate(
     Returns
     -------
     dict
-        What `report.json` holds. ``distances``: appearance, spectrum and motion, each with ``value``,
+        Content of `report.json`. ``distances``: appearance, spectrum and motion, each with ``value``,
         ``floor``, ``ratio`` and ``interval``; ``verdicts``: measure -> `equivalent`, `different` or
         `inconclusive`; ``memorisation``: ``copy_share`` and ``copy_share_real``; ``events``; ``controls``;
         ``mix``: clips of each cell type on each side.
@@ -127,7 +127,7 @@ def evaluate(
 
 @contextmanager
 def _stepper(total: int, visible: bool) -> Iterator[Callable[[str], None]]:
-    """`step(name)` closes the step before and names the next one on a progress bar."""
+    """Show a progress bar; `step(name)` finishes the previous step and shows the name of the next."""
     with tqdm(total=total, disable=not visible, bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}]") as bar:
         begun = False
 
@@ -142,7 +142,7 @@ def _stepper(total: int, visible: bool) -> Iterator[Callable[[str], None]]:
 
 
 def match_sizes(real: ClipSet, synth: ClipSet, *, crop: bool = False) -> tuple[ClipSet, ClipSet]:
-    """Both sides at one size, and enough clips on each; else a `ValueError` in one line."""
+    """Bring both sides to the same size. Raise `ValueError` if they differ without `crop`, or have too few clips."""
     if min(len(real), len(synth)) < MIN_CLIPS:
         raise ValueError(f"each side needs at least {MIN_CLIPS} clips, got {len(real)} real and {len(synth)} synthetic")
     a, b = real.frames.shape[1:], synth.frames.shape[1:]
@@ -167,32 +167,32 @@ def examine(
     seed: int = 0,
     step: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Any]:
-    """All figures of the report, before they are laid out.
+    """Compute all figures of the report.
 
     Parameters
     ----------
     real, synth : ClipSet
-        Of one size, from `match_sizes`.
+        Clips of the same size, from `match_sizes`.
     memory : list of (F, H, W) uint8, or None
         Training clips.
     grouping : (groups, strata, how)
-        Of the real clips, from `ClipSet.apart`.
+        Groups of the real clips, from `ClipSet.apart`.
     mix : dict
         From `thin_to_mix`.
     available : int
-        Training clips that `memory` was drawn from.
+        Number of training clips that `memory` was drawn from.
     segment : callable, optional
         As for `evaluate`.
     step : callable
-        Is told the name of each step.
+        Called with the name of each step.
     """
     quoted = {}
-    if learned:  # first, since a network that cannot be had ends the evaluation
+    if learned:  # first, since a network that cannot be loaded ends the evaluation
         step("learned distances")
         quoted = {"learned": learned_distances(real.frames, synth.frames)}
     groups, strata, how = grouping
     units = group_clips(synth.units, positions=synth.positions, times=synth.times, size=synth.frames.shape[1:])[0]
-    # Real blocks are few and clips many: unless compared within cell types, the units of the sides differ in their mix.
+    # Real blocks are few, synthetic clips many: unless compared within cell types, the sides' units differ in mix.
     kinds = (strata, synth.cell_types) if mix["matched"] else tuple(np.full(len(s), "all") for s in (real, synth))
     sides = Side(groups, kinds[0]), Side(units, kinds[1])
     step("features of real clips")
@@ -239,13 +239,13 @@ def examine(
 
 
 def sizes_of(clips: ClipSet, other: ClipSet) -> list[float | None]:
-    """Micrometres a pixel of each clip; where that is not known, of the other side, if it has one size."""
+    """Micrometres per pixel of each clip; where unknown, those of the other side, if it has a single pixel size."""
     own = np.full(len(clips), np.nan) if clips.pixel_sizes is None else clips.pixel_sizes
     return [float(size) if np.isfinite(size) else other.pixel_size_um for size in own]
 
 
 def _without_loose_pieces(tables: Measurements) -> Measurements:
-    """Leave out lines that neither begin at a cell nor at the border: their direction is a guess."""
+    """Leave out lines that begin neither at a cell nor at the border: their direction is a guess."""
     return replace(tables, neurites=tables.neurites[tables.neurites["origin"] != "none"])
 
 
@@ -270,5 +270,5 @@ def _describe(clips: ClipSet, side: Side) -> dict[str, Any]:
 
 
 def _known(values: np.ndarray | None) -> list[float]:
-    """The different values among those that are known, in order."""
+    """The distinct known values, sorted."""
     return [] if values is None else np.unique(np.round(values[np.isfinite(values)], 5)).tolist()

@@ -1,4 +1,4 @@
-"""What the report writes for machines: JSON without NaN, and tables whose column names carry units."""
+"""Machine-readable output of the report: JSON without NaN, and tables with units in their column names."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ LENGTHS = {"perimeter", "x", "y", "localisation_noise", "length", "total_length"
 
 
 def with_units(tables: Sequence[pd.DataFrame], sides: Sequence[ClipSet]) -> pd.DataFrame:
-    """Both sides in one table, units in the column names; micrometres and minutes beside pixels where known."""
+    """Both sides in one table, with units in the column names; micrometres and minutes are added where known."""
     out = []
     for table, clips, name in zip(tables, sides, ("real", "synthetic"), strict=True):
         clip = table["clip"].to_numpy(int)
@@ -28,9 +28,9 @@ def with_units(tables: Sequence[pd.DataFrame], sides: Sequence[ClipSet]) -> pd.D
 def in_units(
     table: pd.DataFrame, pixel_sizes: np.ndarray | float | None, intervals: np.ndarray | float | None
 ) -> pd.DataFrame:
-    """A table with units in its column names: px, and where they are known micrometres, minutes, and speeds in both.
+    """Put units into column names: px and, where scales are known, also columns in µm and minutes, and speeds in both.
 
-    `pixel_sizes` (µm) and `intervals` (min) hold a value for all rows or for each, NaN where it is not known.
+    `pixel_sizes` (µm) and `intervals` (min) are one value for all rows or one per row, NaN where unknown.
     """
     table = table[[c for c in table if "_um" not in c]].copy()
     powers = {column: power for column in table if (power := _length_power(column))}
@@ -48,14 +48,14 @@ def in_units(
 
 
 def _length_power(column: str) -> int:
-    """Power of a length that a column holds: 0 none, 1 px, 2 px²."""
+    """Power of length in a column's unit: 0 for none, 1 for px, 2 for px²."""
     if column == "area":
         return 2
     return int(column in LENGTHS or column.startswith("displacement"))
 
 
 def plain(value: Any) -> Any:
-    """Plain Python values; NaN and infinity become None, which JSON can hold."""
+    """Convert to plain Python values; NaN and infinity, which JSON cannot hold, become None."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

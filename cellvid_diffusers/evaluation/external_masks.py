@@ -1,4 +1,4 @@
-"""Masks from elsewhere: arrays and TIFF stacks (as Cellpose and others write them), Cell Tracking Challenge, ImageJ."""
+"""Masks from other tools: arrays, TIFF stacks (as written by Cellpose and others), Cell Tracking Challenge, ImageJ."""
 
 import struct
 import zipfile
@@ -17,7 +17,7 @@ SUBPIXEL = 128
 
 
 def check_masks(masks: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Masks as `(F, H, W)` int32 labels for a video of `shape`, or a `ValueError` that tells why they do not fit."""
+    """Return masks as `(F, H, W)` int32 labels for a video of `shape`. Raise `ValueError` if they do not fit."""
     masks = np.asarray(masks)
     if not (np.issubdtype(masks.dtype, np.integer) or masks.dtype == bool):
         raise ValueError(f"masks must be integer labels, got {masks.dtype}")
@@ -42,8 +42,8 @@ def read_masks(path: str | Path, shape: Sequence[int]) -> np.ndarray:
     ----------
     path : path
         A folder in the layout of the Cell Tracking Challenge; a TIFF stack of labels (Cellpose: `*_cp_masks.tif`); an
-        array in `.npy` or, as `masks`, in `.npz`; ImageJ outlines as `.zip` or `.roi`. Cellpose's `_seg.npy` is a
-        pickle, which could run code: save masks as TIFF instead.
+        array as `.npy`, or under the key `masks` in `.npz`; ImageJ outlines as `.zip` or `.roi`. Cellpose's `_seg.npy`
+        is a pickle, which could run code: save masks as TIFF instead.
     shape : (int, int, int)
         Frames, height and width of the video.
 
@@ -78,7 +78,7 @@ def read_masks(path: str | Path, shape: Sequence[int]) -> np.ndarray:
 
 
 def read_imagej_rois(path: str | Path, shape: Sequence[int]) -> np.ndarray:
-    """Fill ImageJ outlines; each one is a cell, and of two that overlap the later one is on top.
+    """Fill ImageJ outlines; each is a cell, and where two overlap, the later one is on top.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def read_imagej_rois(path: str | Path, shape: Sequence[int]) -> np.ndarray:
     Raises
     ------
     ValueError
-        If a file is no outline or lies outside the frames.
+        If a file is not an outline, or belongs to a frame that the video does not have.
     """
     path = Path(path)
     if path.suffix.lower() == ".zip":
@@ -113,14 +113,14 @@ def read_imagej_rois(path: str | Path, shape: Sequence[int]) -> np.ndarray:
             raise ValueError(
                 f"outlines must lie in the {len(masks)} frames of the video, got {name} in frame {frame + 1}"
             )
-        # Corners are on pixel edges, `polygon` counts from pixel centres; the shift decides for pixels on the line.
+        # Corners lie on pixel edges, `polygon` counts from pixel centres; the tiny shift settles pixels on the line.
         rows, columns = polygon(corners[:, 1] - 0.5 + 1e-6, corners[:, 0] - 0.5 + 1e-6, masks.shape[1:])
         masks[frame, rows, columns] = masks[frame].max() + 1
     return masks
 
 
 def decode_roi(data: bytes, *, name: str = "roi") -> tuple[np.ndarray, int]:
-    """Corners `(N, 2)` (x, y, from the upper left of the frame, px) of an outline and its slice (1-based; 0: none).
+    """Corners `(N, 2)` of an outline (x, y, px from the upper left of the frame) and its slice (1-based; 0: none).
 
     Reference: https://imagej.net/ij/source/ij/io/RoiDecoder.java
     """

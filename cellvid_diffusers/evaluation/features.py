@@ -1,11 +1,10 @@
-"""Hand-made, network-free descriptions of a clip: how a frame looks, what its spectrum is, how it moves.
+"""Handcrafted features of a clip, without a network: appearance and spectrum of its frames, and motion.
 
-One clip is one vector, so that a distance between two sets of vectors is a distance between two sets of
-clips. Three families, because no single number sees everything: a frozen clip looks perfectly real to
-`appearance`, a blurred one moves perfectly to `motion`.  All intensities are in grey levels (0 to 255), all
-displacements in px, all spatial frequencies in cycles/px; quantities that span decades enter as logarithms
-with a floor of the size of the 8-bit quantisation noise, so that a perfectly still or flat clip is far away,
-but finitely so.
+Each clip becomes one vector, so that a distance between two sets of vectors is a distance between two sets of
+clips. There are three families because no single one detects everything: a frozen clip is perfectly real in
+`appearance`, a blurred one in `motion`.  All intensities are in grey levels (0 to 255), all displacements in px, all
+spatial frequencies in cycles/px. Quantities that span decades enter as logarithms with a floor at the level of the
+8-bit quantisation noise, so that a perfectly still or flat clip is far away, but at a finite distance.
 """
 
 from itertools import pairwise
@@ -22,7 +21,7 @@ STILL = 0.02  # px/frame; below this, a displacement is not measurable
 
 
 def as_grey_levels(clips: np.ndarray) -> np.ndarray:
-    """`(N, F, H, W)` clips in uint8, or floats in [0, 1], as float32 grey levels in [0, 255]."""
+    """Convert `(N, F, H, W)` clips, uint8 or floats in [0, 1], to float32 grey levels in [0, 255]."""
     clips = np.asarray(clips)
     if clips.ndim != 4:
         raise ValueError(f"clips must have shape (N, F, H, W), got {clips.shape}")
@@ -48,12 +47,12 @@ def appearance_features(clips: np.ndarray, *, num_frames: int = 4) -> Features:
     clips : (N, F, H, W) float32
         Grey levels, 0 to 255.
     num_frames : int
-        Frames per clip that are looked at, evenly spaced; their descriptions are averaged.
+        Frames per clip to describe, evenly spaced; their features are averaged.
 
     Returns
     -------
     dict of (N,) arrays
-        Blind to the order of the frames by construction.
+        Independent of the order of the described frames by construction.
     """
     chosen = np.unique(np.linspace(0, clips.shape[1] - 1, num_frames).round().astype(int))
     rows = [[_describe_frame(clip[k]) for k in chosen] for clip in clips]
@@ -81,7 +80,7 @@ def _describe_frame(frame: np.ndarray) -> dict[str, float]:
     strength = np.hypot(gx, gy)
     twice = (np.square(gx) - np.square(gy)) / np.maximum(np.square(strength), 1e-12)  # cosine of twice the angle
     out["gradient"] = np.log(strength.mean() + STILL)
-    # The fourth harmonic is a preference for the axes of the pixel grid, the paper's Figure 7.
+    # The fourth harmonic measures a preference for the axes of the pixel grid, as in the paper's Figure 7.
     for k, cosine in ((2, twice), (4, 2 * np.square(twice) - 1)):
         out[f"edges along the grid, harmonic {k}"] = np.sum(strength * cosine) / (strength.sum() + 1)
     return out
@@ -90,9 +89,9 @@ def _describe_frame(frame: np.ndarray) -> dict[str, float]:
 def spectrum_features(clips: np.ndarray) -> Features:
     """Logarithm of the radial power spectrum of the frames, averaged over a clip.
 
-    The total (outside the lowest frequency) is one feature; the bins are relative to it, so that an empty
-    clip and a crowded one share a shape.  Two ratios compare the power along the axes of the pixel grid with
-    the diagonals, where up-sampling layers leave their checkerboard.
+    The total (without the lowest frequencies) is one feature; the bins are relative to it, so that an empty clip
+    and a crowded one can have the same shape.  Two ratios compare the power along the axes of the pixel grid with
+    that along the diagonals, to detect the checkerboard artefacts of up-sampling layers.
 
     Parameters
     ----------
@@ -106,7 +105,7 @@ def spectrum_features(clips: np.ndarray) -> Features:
     radius, axial = np.hypot(fy, fx), np.cos(4 * np.arctan2(fy, fx))
     edges = _ring_edges(min(h, w))
     filled = np.histogram(radius, edges)[0] > 0
-    edges = edges[np.append(True, filled)]  # a ring between two steps of the grid joins the next one
+    edges = edges[np.append(True, filled)]  # a ring that falls between two frequencies is merged with the next one
     ring = np.digitize(radius, edges) - 1
     out = np.empty((n, len(edges) + 2))
     for i, clip in enumerate(clips):
@@ -122,7 +121,8 @@ def spectrum_features(clips: np.ndarray) -> Features:
 
 
 def _ring_edges(size: int) -> np.ndarray:
-    """Edges of the rings from 1/32 cycles/px: a third wider each, at least one step of the grid; then the corners."""
+    """Edges of the rings from 1/32 cycles/px: each a third, and at least one frequency step, above the one before; the
+    last ring holds the corners of the spectrum."""
     edges = [1 / 32]
     while edges[-1] < 0.5:
         edges.append(min(0.5, max(1.32 * edges[-1], edges[-1] + 1 / size)))
@@ -136,9 +136,9 @@ def _axial_ratio(power: np.ndarray, axial: np.ndarray, band: np.ndarray) -> floa
 def motion_features(clips: np.ndarray) -> Features:
     """Temporal differences, speed and steadiness of the flow, displacement, temporal spectrum.
 
-    The flow is OpenCV's dense inverse search, which no training here uses.  A frozen clip has no
-    differences, a shuffled one has no steadiness and no growth of differences with the lag, one at half
-    speed has half the flow.
+    The flow is OpenCV's dense inverse search (`dis`), which should not be the flow that a model is trained on.  A
+    frozen clip has no differences; in a shuffled one, flow is not steady and differences do not grow with the lag; one
+    at half speed has half the flow.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ FAMILIES = {"appearance": appearance_features, "spectrum": spectrum_features, "m
 
 
 def clip_features(clips: np.ndarray) -> dict[str, Features]:
-    """All three families of features of `(N, F, H, W)` clips: uint8, or floats in [0, 1]."""
+    """Compute all three families of features of `(N, F, H, W)` clips: uint8, or floats in [0, 1]."""
     clips = as_grey_levels(clips)
     if min(clips.shape[2:]) < 32:
         raise ValueError(f"clips must be at least 32 px high and wide, got {clips.shape[2]} x {clips.shape[3]}")

@@ -1,7 +1,7 @@
-"""Figures of the report as SVG that takes its colours from the page, so that one drawing serves light and
-dark.
+"""Figures of the report as SVG that takes its colours from the page, so that one drawing serves the light and
+the dark theme.
 
-Matplotlib draws in placeholder colours, which become CSS variables: real, synthetic, ink and faint.
+Matplotlib draws in placeholder colours, which are replaced by CSS variables: real, synthetic, ink and faint.
 """
 
 import io
@@ -45,7 +45,7 @@ def _axes(width: float, height: float, **options: Any) -> tuple[Figure, Axes]:
 
 
 def distance_bars(distances: dict[str, dict], controls: dict[str, dict]) -> str:
-    """Ratio of each distance to its floor, on a symmetric logarithmic axis, with controls as ticks above it."""
+    """Plot the ratio of each distance to its floor on a symmetric logarithmic axis, with controls as ticks above it."""
     figure, axes = _axes(7, 0.9 + 0.8 * len(distances))
     for i, (name, found) in enumerate(distances.items()):
         colour = SYNTH if found["trusted"] else FAINT
@@ -77,8 +77,8 @@ def distance_bars(distances: dict[str, dict], controls: dict[str, dict]) -> str:
     axes.set_xticks(ticks, [str(t) for t in ticks])
     axes.set_yticks(range(len(distances)), list(distances), fontsize=10)
     axes.set_ylim(len(distances) - 0.3, -0.7)
-    axes.set_xlabel("distance from real, in units of real from real", fontsize=9, color=INK)
-    return _svg(figure, "Distances over the real-vs-real floor")
+    axes.set_xlabel("distance from real, in units of the real-vs-real floor", fontsize=9, color=INK)
+    return _svg(figure, "Distances relative to the real-vs-real floor")
 
 
 def violins(pairs: Mapping[str, Sequence[np.ndarray]], units: dict[str, str]) -> str:
@@ -107,7 +107,7 @@ def violins(pairs: Mapping[str, Sequence[np.ndarray]], units: dict[str, str]) ->
 
 
 def polar(directions: Sequence[np.ndarray], *, bins: int = 24) -> str:
-    """Directions of neurites as a rose of each side; equal areas for equal shares, up is up in the frame."""
+    """Rose diagram of the neurite directions of each side; areas are proportional to shares, up is up in the frame."""
     figure = Figure(figsize=(6.2, 2.6))
     edges = np.linspace(0, 2 * np.pi, bins + 1)
     for k, (values, colour, name) in enumerate(zip(directions, (REAL, SYNTH), ("real", "synthetic"), strict=True)):
@@ -135,7 +135,7 @@ def polar(directions: Sequence[np.ndarray], *, bins: int = 24) -> str:
 
 
 def survival_curves(curves: Sequence[dict[str, np.ndarray]]) -> str:
-    """Share of neurites longer than a length, by Kaplan and Meier, with twice the standard error."""
+    """Kaplan-Meier curves: share of neurites longer than a length, with bands of two standard errors."""
     figure, axes = _axes(3.4, 2.4)
     for curve, colour, name in zip(curves, (REAL, SYNTH), ("real", "synthetic"), strict=True):
         x = np.append(0, curve["length"])
@@ -148,11 +148,11 @@ def survival_curves(curves: Sequence[dict[str, np.ndarray]]) -> str:
     axes.set_xlabel("length, px", fontsize=8, color=INK)
     axes.set_ylabel("share that is longer", fontsize=8, color=INK)
     axes.legend(frameon=False, fontsize=8, labelcolor=INK)
-    return _svg(figure, "Lengths of neurites, those cut off counted as such")
+    return _svg(figure, "Survival curves of neurite lengths, with those cut off by the frame as censored")
 
 
 def cell_outlines(masks: Sequence[np.ndarray], cells: pd.DataFrame, kind: str) -> list[np.ndarray]:
-    """Outlines (K, 2), (y, x) in px, of the cells of one kind in the middle frame that the border does not cut."""
+    """Outlines (K, 2), (y, x) in px, of the cells of one kind in the middle frame that do not touch its border."""
     out = []
     for clip, mask in enumerate(masks):
         k = len(mask) // 2
@@ -165,7 +165,7 @@ def cell_outlines(masks: Sequence[np.ndarray], cells: pd.DataFrame, kind: str) -
 
 
 def outlines(shapes: Mapping[str, Sequence[Sequence[np.ndarray]]]) -> str:
-    """Outlines of cells laid over each other, centred and turned along their long axis: the paper's Figure 6.
+    """Overlay outlines of cells, centred and aligned along their long axis, as in the paper's Figure 6.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def _upright(shape: np.ndarray) -> np.ndarray:
 
 
 def similarities(real: Sequence[float], synth: Sequence[float], threshold: float) -> str:
-    """Similarity to the nearest training clip of held-out real and of synthetic clips."""
+    """Histograms of the similarity of held-out real and of synthetic clips to the nearest training clip."""
     figure, axes = _axes(4.6, 1.7)
     edges = np.linspace(0, 1, 41)
     for values, colour, name in ((real, REAL, "held-out real"), (synth, SYNTH, "synthetic")):

@@ -1,8 +1,8 @@
-"""What of real clips is independent of each other, and the ways to cut it into two halves.
+"""Independent groups of real clips, and the ways to split them into two halves.
 
-A group is what was sampled independently: a recording where there are several of a kind, else a block of
-space and time of the only one (`group_clips`).  Splits are made within strata (cell types) and keep every
-stratum's weight.
+A group is an independently sampled unit: a recording where there are several of a kind, else a block of space and
+time of the only one (`group_clips`).  Splits are made within strata (cell types) and keep the weight of every
+stratum.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 BETWEEN = "between"
-"""Group of the clips of an only recording that lie in two of its blocks (`group_clips`, `lies_in_one`)."""
+"""Group of clips that lie in two blocks of the only recording of their kind (`group_clips`, `lies_in_one`)."""
 
 Grouping = tuple[np.ndarray, np.ndarray, str]
-"""Groups and strata `(N,)` of clips, and a sentence that says what they are."""
+"""Groups and strata `(N,)` of clips, and a sentence that describes them."""
 
 SHARED = 1 / 8
-"""Share of a clip's side, or of its frames, that clips of two blocks may have in common."""
+"""Largest share of a clip's side length, or of its frames, that clips of two blocks may have in common."""
 
 
 def group_clips(
@@ -29,28 +29,28 @@ def group_clips(
     times: np.ndarray | None = None,
     size: Sequence[int] = (0, 0, 0),
 ) -> Grouping:
-    """Groups that are independent of each other as far as the data allow, and the strata to split within.
+    """Form groups that are as independent of each other as the data allow, and the strata to split within.
 
     Parameters
     ----------
     recordings : (N,) labels
         The recording, or culture, of each clip.
     kinds : (N,) labels, optional
-        Cell type (or any mix that the synthetic side shares).  None: all of one kind.
+        Cell type (or other categories whose mix the synthetic side shares).  None: all of one kind.
     positions : (N, 2), optional
         Upper left corner (y, x) of each clip, px.
     times : (N,), optional
         First frame of each clip.
     size : (F, H, W)
-        Of the clips, with which they may overlap.
+        Size of the clips, which determines how far they overlap.
 
     Returns
     -------
     groups, strata : (N,) arrays of str
-        A kind with several recordings: one group a recording.  A kind with a single one: its quadrants, each
+        A kind with several recordings: one group per recording.  A kind with a single one: its quadrants, each
         cut into an early and a late half where `times` differ, and `BETWEEN` for the clips that lie in two of them;
-        an axis along which clips overlap too much to be cut is not.  Blocks of one recording share its culture,
-        so their floor is too low; `how` says so.
+        an axis along which clips overlap too much is not cut.  Blocks of one recording share its culture, so their
+        floor is too low; `how` says so.
     how : str
         A sentence for the report.
     """
@@ -80,13 +80,13 @@ def group_clips(
 
 
 def lies_in_one(groups: np.ndarray) -> np.ndarray:
-    """Which clips lie in a single group, `(N,)` bool: what lies in two blocks is independent of neither."""
+    """Which clips lie in a single group, `(N,)` bool; a clip that lies in two blocks is independent of neither."""
     return ~np.char.endswith(groups.astype(str), f"/{BETWEEN}")
 
 
 def _halves(corners: np.ndarray, length: int) -> np.ndarray:
-    """For each of the clips that begin at `corners` of an axis and are `length` long, the half that it lies in: 0, 1,
-    or -1 where that is both. All 0 if no cut keeps half of the clips."""
+    """Half of an axis that each clip lies in: 0, 1, or -1 for both. Clips begin at `corners` and are `length` long.
+    All 0 if no cut keeps half of the clips."""
     begins = np.unique(corners)
     middle = (begins[0] + begins[-1]) / 2
     whole = np.zeros(len(corners), int)
@@ -103,12 +103,12 @@ def _halves(corners: np.ndarray, length: int) -> np.ndarray:
 def split_halves(
     groups: np.ndarray, strata: np.ndarray, *, max_splits: int = 200, seed: int = 0
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Ways to cut the groups into two halves, within each stratum, as pairs of `(N,)` weights.
+    """Split the groups into two halves within each stratum; return the splits as pairs of `(N,)` weights.
 
-    Each stratum weighs the same on both sides, as much as it has clips.  All ways where there are few, else
-    a random choice.  A group that several strata hold lies in one half with all of them; where no way cuts every
-    stratum, those that a way does not cut stay out of it.  A stratum with a single group cannot be split and stays
-    out, as do clips `BETWEEN`; halves of a single clip do, too, unless there are no others.
+    Each stratum has the same weight in both halves, its number of clips.  All splits are returned if they are few,
+    else a random subset.  A group that occurs in several strata lies in the same half in all of them; if no split
+    divides every stratum, a split leaves out the strata that it does not divide.  Strata with a single group cannot be
+    split and are left out, as are clips `BETWEEN`, and splits with a half of a single clip, unless there are no others.
     """
     halved = lies_in_one(groups)
     members = [halved & (strata == stratum) for stratum in np.unique(strata)]
@@ -143,7 +143,7 @@ def split_halves(
 
 
 def _families(sets: list[set]) -> list[set]:
-    """Unions of the sets that have members in common."""
+    """Merge sets that have members in common."""
     families: list[set] = []
     for each in sets:
         joined = each.union(*(family for family in families if family & each))
@@ -152,7 +152,7 @@ def _families(sets: list[set]) -> list[set]:
 
 
 def check_halves(splits: Sequence[tuple[np.ndarray, np.ndarray]], groups: np.ndarray) -> None:
-    """A `ValueError` where all halves are single clips, which have no distance from their like."""
+    """Raise `ValueError` if every split has a half of a single clip, which has no others to be compared with."""
     if max(min(map(np.count_nonzero, halves)) for halves in splits) < 2:
         sizes = sorted(np.unique(groups, return_counts=True)[1].tolist())
         raise ValueError(f"the real side needs groups for two halves of at least two clips, got groups of {sizes}")

@@ -1,8 +1,8 @@
-"""Distances in the eyes of a network: FVD and KVD on VideoMAE, FID and KID through `torch-fidelity`.
+"""Distances between features of pretrained networks: FVD and KVD with VideoMAE, FID and KID with `torch-fidelity`.
 
-An extra (`pip install cellvid-diffusers[learned]`), never the default: the networks were trained on films
-of people and on photographs, hardly see time, and have to be downloaded.  They are here because papers
-quote them.
+An extra (`pip install cellvid-diffusers[learned]`), never the default: the networks were trained on videos of people
+and on photographs, are hardly sensitive to time, and have to be downloaded.  They are included because papers
+report them.
 
 References
 ----------
@@ -24,16 +24,16 @@ VIDEO_MODEL = "MCG-NJU/videomae-base"
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Frechet distance of normal distributions fitted to embeddings (N, D) and (M, D); biased by N and M."""
+    """Frechet distance of Gaussians fitted to embeddings (N, D) and (M, D); its bias depends on N and M."""
     ca, cb = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    # The trace of sqrtm(ca cb), through the symmetric square root, which stays real.
+    # The trace of sqrtm(ca cb), computed through the symmetric square root, which stays real.
     root = np.real(sqrtm(ca))
     cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cb @ root), 0)).sum()
     return float(np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(ca) + np.trace(cb) - 2 * cross)
 
 
 def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Unbiased squared maximum mean discrepancy with the cubic kernel of KID; about 0 if all is equal."""
+    """Unbiased squared maximum mean discrepancy with the cubic kernel of KID; about 0 for equal distributions."""
 
     def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return (x @ y.T / x.shape[1] + 1) ** 3
@@ -49,8 +49,8 @@ def video_embeddings(
 ) -> np.ndarray:
     """Mean token of a VideoMAE encoder, `(N, D)`, for clips `(N, F, H, W)` in [0, 1] or uint8.
 
-    Clips are resized to the model's frames and size (frames by nearest neighbour, so that no frame is
-    invented) and normalised as ImageNet, which the model was trained with.
+    Clips are resized to the model's number of frames and frame size (frames by nearest neighbour, so that none is
+    interpolated) and normalised with the ImageNet statistics that the model was trained with.
     """
     import torch
     import torch.nn.functional as F
@@ -85,13 +85,13 @@ def learned_distances(real: np.ndarray, synth: np.ndarray) -> dict[str, float]:
 
 
 def video_distances(real: np.ndarray, synth: np.ndarray, model: "VideoMAEModel | str" = VIDEO_MODEL) -> dict:
-    """FVD and KVD of two sets of clips on VideoMAE.
+    """FVD and KVD of two sets of clips, with VideoMAE.
 
     Parameters
     ----------
     real, synth : (N, F, H, W) and (M, F, H, W)
     model : VideoMAEModel or str
-        A name is loaded by `from_pretrained`, which downloads it unless it is in the cache.
+        A name is loaded by `from_pretrained`, which downloads it unless it is cached.
     """
     if isinstance(model, str):
         from transformers import VideoMAEModel
@@ -102,7 +102,7 @@ def video_distances(real: np.ndarray, synth: np.ndarray, model: "VideoMAEModel |
 
 
 def frame_distances(real: np.ndarray, synth: np.ndarray, *, feature_extractor: str = "inception-v3-compat") -> dict:
-    """FID and KID of all frames, by `torch-fidelity`, whose Inception weights are downloaded at first use.
+    """FID and KID of all frames, by `torch-fidelity`, whose Inception weights are downloaded on first use.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from .tracks import link_cells, measure_tracks
 
 @dataclass(frozen=True)
 class Measurements:
-    """Tables of a set of clips, each with the number of the clip in column ``clip``; lengths in px, times in frames.
+    """Tables of a set of clips, each with the index of the clip in column ``clip``; lengths in px, times in frames.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ def measure_clip(
     pixel_size_um : float, optional
         Adds columns in micrometres.
     masks : ndarray, optional
-        `(F, H, W)` labels from elsewhere, instead of `segment_cells`.
+        `(F, H, W)` labels from another segmentation, instead of `segment_cells`.
 
     Returns
     -------
@@ -86,18 +86,18 @@ def measure_clips(
     masks: Sequence[np.ndarray] | None = None,
     num_workers: int = 2,
 ) -> Measurements:
-    """Measure clips, several at a time.
+    """Measure clips, several in parallel.
 
     Parameters
     ----------
     videos : sequence of ndarray
         `(F, H, W)` each, uint8 or float in [0, 1].
     pixel_size_um : float or sequence, optional
-        Of all clips, or one for each, None where unknown.
+        One value for all clips, or one for each, None where unknown.
     masks : sequence of ndarray, optional
-        One for each clip; by default `segment_cells`.
+        Labels of each clip; from `segment_cells` by default.
     num_workers : int
-        Processes; 0 works in this one.
+        Number of worker processes; 0 measures in the calling process.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def measure_clips(
     Raises
     ------
     ValueError
-        If there are no clips, or one is empty, not finite or does not fit its masks; the clip is named.
+        If there are no clips, or one is empty, not finite or does not fit its masks; the message says which.
     """
     if len(videos) == 0:
         raise ValueError("at least one clip is needed, got none")

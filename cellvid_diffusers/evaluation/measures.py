@@ -1,6 +1,6 @@
 """Measures of cells, neurites, tracks and motion: real against synthetic, one verdict each.
 
-Sound statistics first (whole videos or recordings are the unit), the paper's own tests beside them.
+Verdicts come from tests whose units are whole videos or recordings; the paper's own tests are given for comparison.
 """
 
 from collections.abc import Sequence
@@ -31,14 +31,14 @@ from .statistics.survival import log_rank_permutation, median_length
 
 LEVEL = 0.05
 RATE_MARGIN = 2.0
-"""Times as often, or as rarely, up to which events of both sides count as equally frequent."""
+"""Factor by which the event rates of the two sides may differ and still count as equal."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """Where the clips of one side belong: `(N,)` outermost units (recordings or blocks) and strata, by clip.
+    """Outermost unit (recording or block) and stratum of each clip of one side, both `(N,)`.
 
-    Sides are compared within the strata (cell types) that both have: rows of others are left out (`within_strata`).
+    Sides are compared within the strata (cell types) that both have; rows of others are left out (`within_strata`).
     """
 
     units: np.ndarray
@@ -55,18 +55,18 @@ class Rows:
 
     @classmethod
     def of(cls, table: pd.DataFrame, side: Side) -> "Rows":
-        """All rows of a table."""
+        """Take all rows of a table."""
         clip = table["clip"].to_numpy()
         return cls(table, side.units[clip], side.strata[clip])
 
     def keep(self, chosen: np.ndarray) -> "Rows":
-        """Those where `chosen` (N,) is true."""
+        """Keep the rows where `chosen` (N,) is true."""
         return Rows(self.table[chosen], self.units[chosen], self.strata[chosen])
 
 
 def within_strata(real: Rows, synth: Rows) -> tuple[Rows, Rows, list[str]]:
-    """The rows in strata where both sides have at least two units, and the strata that both sides have, but one in a
-    single unit: they are left out. Where no stratum is left, all rows, as of one."""
+    """Keep the rows of strata in which both sides have at least two units; also return the names of the shared strata
+    that are left out because a side has a single unit in them. If no stratum is left, keep all rows as one stratum."""
     shared = shared_strata((real.units, synth.units), (real.strata, synth.strata))
     if len(shared) == 0:
         one = [replace(rows, strata=np.zeros(len(rows.table))) for rows in (real, synth)]
@@ -85,11 +85,11 @@ def compare_measure(
     repeats: int = 500,
     seed: int = 0,
 ) -> dict | None:
-    """Effect size, Wasserstein distance over its floor, permutation and equivalence of one column.
+    """Effect size, Wasserstein distance over its floor, permutation and equivalence tests of one column.
 
-    Effect and margin of equivalence are in standard deviations of the real values; where these are all
-    alike (no real clip holds a dead cell, say), in standard deviations of both sides together. All is compared within
-    strata and put together by their shares of the real values; ``mean_synth`` is the synthetic mean in these shares.
+    The effect and the equivalence margin are in standard deviations of the real values; where these are all equal (no
+    real clip holds a dead cell, for example), of both sides pooled. Comparisons are made within strata and averaged,
+    weighted by the strata's shares of the real values; ``mean_synth`` is the synthetic mean with these weights.
 
     Parameters
     ----------
@@ -102,8 +102,8 @@ def compare_measure(
     Returns
     -------
     dict or None
-        None where a side has fewer than three values, or all of both sides are alike. The verdict is given
-        by `decide`, after Holm's correction. ``left_out``: strata that could not be compared, with one unit on a side.
+        None if a side has fewer than three values, or all values of both sides are equal. The verdict is added by
+        `decide`, after Holm's correction. ``left_out``: strata that could not be compared, with one unit on a side.
     """
     known = [t.loc[t[column].notna(), ["clip", column]] for t in (real, synth)]
     *rows, left_out = within_strata(*(Rows.of(t, side) for t, side in zip(known, sides, strict=True)))
@@ -139,13 +139,13 @@ def compare_measure(
 def decide(rows: dict[str, dict]) -> None:
     """Add `p_holm`, `q` and `verdict` to the rows of measures, in place.
 
-    `equivalent`: two one-sided tests put the difference within half a standard deviation of real cells, and
-    the effect over all cells is no larger; of events, whose counts are nearly all zero, the interval of the ratio
-    of their rates (`rate_interval`) lies between 1 / `RATE_MARGIN` and `RATE_MARGIN`; never where a stratum is left
-    out.  `different`: the permutation of whole units says so after Holm's correction, and synthetic cells are further
-    from real ones than real halves are from each other in most splits; with too few units for a p, or for one that
-    could pass the correction, only if the interval of the effect lies beyond the margin and nearly all splits agree.
-    Everything else is `inconclusive`.
+    `equivalent`: two one-sided tests show that the difference is less than half a standard deviation of real cells, and
+    so is the effect over all cells; for events, whose counts are nearly all zero, the interval of the rate ratio
+    (`rate_interval`) lies between 1 / `RATE_MARGIN` and `RATE_MARGIN`; never where a stratum is left out.
+    `different`: the permutation test of whole units is significant after Holm's correction, and synthetic cells are
+    further from real ones than real halves are from each other in most splits; with too few units for a p, or for one
+    that could pass the correction, only if the interval of the effect lies beyond the margin and nearly all splits
+    agree.  Everything else is `inconclusive`.
     """
     tested = [name for name, row in rows.items() if row["p"] is not None]
     p = np.array([rows[name]["p"] for name in tested])
@@ -176,18 +176,18 @@ def _is_equivalent(row: dict) -> bool:
 
 
 def _of_sides(labels: Sequence[np.ndarray]) -> np.ndarray:
-    """Labels of both sides in one array, told apart by a number in front."""
+    """Labels of both sides in one array, distinguished by the number of the side as a prefix."""
     return np.concatenate([np.char.add(f"{number} ", each.astype(str)) for number, each in enumerate(labels)])
 
 
 def compare_directions(
     real: pd.DataFrame, synth: pd.DataFrame, sides: tuple[Side, Side], *, seed: int = 0
 ) -> dict | None:
-    """Directions of neurites: two-sample tests, harmonics and the cardinal index with its rotation test.
+    """Compare neurite directions: two-sample tests, harmonics, and the cardinal index with its rotation test.
 
-    The p of the two-sample test is that of Watson's U2 within strata, by their shares of the real neurites, under
-    permutation of whole units; the textbook U2 of all, and its p, which takes neurites to be independent, stand beside
-    it.
+    ``p`` is that of Watson's U2 under permutation of whole units; U2 is computed within strata and weighted by their
+    shares of the real neurites. The textbook U2 of all neurites and its p, which assumes independent neurites, are also
+    given.
     """
     *rows, _ = within_strata(Rows.of(real, sides[0]), Rows.of(synth, sides[1]))
     if min(len(each.table) for each in rows) < 3:
@@ -223,8 +223,8 @@ def compare_directions(
 
 
 def compare_lengths(real: pd.DataFrame, synth: pd.DataFrame, sides: tuple[Side, Side], *, seed: int = 0) -> dict | None:
-    """Neurite lengths with those that leave the frame as censored: medians, in the real side's shares of the strata,
-    and the log-rank test within them."""
+    """Compare neurite lengths, with those that leave the frame as censored: medians, weighted by the strata's shares of
+    the real side, and the log-rank test within strata."""
     *rows, _ = within_strata(Rows.of(real, sides[0]), Rows.of(synth, sides[1]))
     real, synth = (each.table for each in rows)
     if min(len(real), len(synth)) < 3:

@@ -1,15 +1,15 @@
-"""Is a synthetic clip a training clip in disguise?
+"""Search for copies of training clips among synthetic clips.
 
-Each clip is compared with every training clip, mirrored or not, at every angle (training turns its clips by
-any), all shifts up to an eighth of the frame, and all offsets in time that leave `OVERLAP` of the frames.  First a
-coarse search: the middle frame, cut to its inner part, against every window of every training frame, both band-passed,
-blurred and reduced to 16 px; normalised correlation is a matrix product. One frame at 16 px resembles many others, so
-the best place in each of many training frames is aligned at full resolution and compared over all frames that overlap,
-and the best few of those in finer steps of angle.  The similarity is that correlation: 1 for a copy, whatever its
-brightness and contrast.
+Each clip is compared with every training clip, mirrored or not, at every angle (training rotates its clips by any),
+at all shifts up to an eighth of the frame, and at all offsets in time that leave `OVERLAP` of the frames.  A coarse
+search comes first: the central part of the middle frame against every window of every training frame, both
+band-passed, blurred and reduced to 16 px; normalised correlation is a matrix product.  One frame at 16 px resembles
+many others, so the best match in each of many training frames is aligned at full resolution and compared over all
+frames that overlap, and the best few of these in finer steps of angle.  The similarity is that correlation: 1 for a
+copy, whatever its brightness and contrast.
 
-What counts as a copy is fixed (`COPY`), and held-out real clips, which cannot be copies, go through the
-same search: cells of one kind resemble each other, and only what goes beyond that is memory.
+The threshold of a copy is fixed (`COPY`), and held-out real clips, which cannot be copies, go through the same
+search: cells of one kind resemble each other, and only similarity beyond that indicates memorisation.
 """
 
 import math
@@ -20,15 +20,15 @@ import cv2
 import numpy as np
 
 COPY = 0.85
-"""Correlation of the aligned band-passed clips from which on a pair counts as a copy."""
+"""Correlation of the aligned band-passed clips at which, or above, a pair counts as a copy."""
 
 OVERLAP = 2 / 3
-"""Share of the shorter clip's frames that must have a partner: training cuts its clips from within the stored ones, so
-that a copy lies in one of them from its first frame to its last, and a few frames of one cell resemble many others."""
+"""Share of the shorter clip's frames that must overlap. Training clips are cut from within the stored ones, so a copy
+lies in one of them from its first frame to its last, whereas a few frames of one cell resemble many others."""
 
 STEP = 6
-"""Degrees between the orientations of the coarse search. A copy that is three degrees off still correlates at 0.8, and
-one that is half of `FINE` off, as it is when aligned, at 0.97."""
+"""Degrees between the orientations of the coarse search. A copy that is three degrees off still has a correlation of
+0.8, and one that is off by half of `FINE`, the largest error after alignment, 0.97."""
 
 FINE = 1.5
 """Degrees between the orientations in which a candidate is aligned."""
@@ -40,9 +40,9 @@ ORIENTATIONS = [(angle, flip) for flip in (False, True) for angle in range(0, 36
 class Match:
     """The training clip nearest to a clip.
 
-    ``similarity`` is the correlation over the overlap, ``train`` the index of the training clip; turn the
-    clip by ``angle`` degrees counter-clockwise, after mirroring it left to right if ``flip``, and its frame k,
-    moved by ``shift`` (y, x) px, lies on the training clip's frame k + ``offset``.
+    ``similarity`` is the correlation over the overlap, ``train`` the index of the training clip.  Mirror the clip
+    left to right if ``flip``, then rotate it by ``angle`` degrees counter-clockwise: its frame k, moved by ``shift``
+    (y, x) px, lies on frame k + ``offset`` of the training clip.
     """
 
     similarity: float
@@ -54,8 +54,8 @@ class Match:
 
 
 def transform(clip: np.ndarray, angle: float, flip: bool) -> np.ndarray:
-    """A clip `(F, H, W)`, mirrored left to right if `flip`, then turned by `angle` degrees counter-clockwise about its
-    centre; what comes in from outside is its reflection. Right angles move whole pixels."""
+    """Mirror a clip `(F, H, W)` left to right if `flip`, then rotate it by `angle` degrees counter-clockwise about its
+    centre. Pixels from outside are filled by reflection; right angles need no interpolation."""
     clip = clip[:, :, ::-1] if flip else clip
     if angle % 90 == 0:
         return np.rot90(clip, round(angle / 90), axes=(1, 2))
@@ -68,19 +68,20 @@ def transform(clip: np.ndarray, angle: float, flip: bool) -> np.ndarray:
 def nearest_training_clips(
     clips: np.ndarray, train: Sequence[np.ndarray], *, exclude: np.ndarray | None = None, candidates: int = 96
 ) -> list[Match]:
-    """The nearest training clip of each clip.
+    """Find the nearest training clip of each clip.
 
     Parameters
     ----------
     clips : (N, F, H, W) float32
-        Any intensity unit; square frames, or only upright and half-turned orientations are tried.
+        In any intensity unit. If frames are not square, only rotations by 0 and 180 degrees are tried.
     train : M of (F', H', W') float32
-        May be longer and larger than the clips, and differ in their length.
+        At least as high and wide as the clips; lengths may differ.
     exclude : (N, M) bool, optional
         Pairs not to compare, such as a clip with itself or with others of its own recording.
     candidates : int
-        How many training frames of the coarse search are aligned at full resolution, an eighth of them in finer
-        steps of angle; where training clips differ in length, so many of each length as it has of all frames.
+        Number of training frames from the coarse search that are aligned at full resolution, an eighth of them also
+        in finer steps of angle. If training clips differ in length, each length gets a number in proportion to its
+        share of all frames.
     """
     found, frames = [], sum(map(len, train))
     for length in sorted({len(each) for each in train}):
@@ -95,19 +96,19 @@ def nearest_training_clips(
 def _nearest_of_one_length(
     clips: np.ndarray, train: np.ndarray, exclude: np.ndarray | None, candidates: int
 ) -> list[Match]:
-    """`nearest_training_clips` among clips that are all as long."""
+    """`nearest_training_clips` among training clips of one length."""
     if any(t < c for t, c in zip(train.shape[2:], clips.shape[2:], strict=True)):
         raise ValueError(f"training clips must be as large as the clips, got {train.shape[2:]} for {clips.shape[2:]}")
     if clips.shape[1] > train.shape[1]:
         return _nearest_of_pieces(clips, train, exclude, candidates)
-    unit = float(train.std()) or 1.0  # what is added below against division by zero is meant for grey levels
+    unit = float(train.std()) or 1.0  # the constants below that prevent division by zero assume grey levels
     scale = max(1, round(min(clips.shape[2:]) / 16))
     wide = min(clips.shape[2:]) / 10
     sharp, sharp_train = (_band_pass(side, wide, 40 / unit) for side in (clips, train))
     square = clips.shape[2] == clips.shape[3]
     orientations = [o for o in ORIENTATIONS if square or o[0] % 180 == 0]
     places = _coarse(sharp, sharp_train, orientations, scale, exclude, candidates)
-    turns = np.arange(-STEP, STEP + FINE / 2, FINE) if square else np.zeros(1)  # a coarse shift can hide as an angle
+    turns = np.arange(-STEP, STEP + FINE / 2, FINE) if square else np.zeros(1)  # a wrong shift can pass for an angle
     matches = []
     for clip, found in zip(sharp, places, strict=True):
         near = _aligned(clip, sharp_train, found, scale)[: max(1, candidates // 8)]
@@ -119,7 +120,7 @@ def _nearest_of_one_length(
 def _nearest_of_pieces(
     clips: np.ndarray, train: np.ndarray, exclude: np.ndarray | None, candidates: int
 ) -> list[Match]:
-    """The nearest training clip of any piece of each clip that is as long as a training clip."""
+    """Find the training clip nearest to any piece of each clip; pieces are as long as the training clips."""
     length = train.shape[1]
     starts = {*range(0, clips.shape[1] - length, max(1, length // 3)), clips.shape[1] - length}
     found = []
@@ -138,8 +139,8 @@ def _aligned(
     turns: Iterable[float] = (0,),
     delays: Iterable[int] = (0,),
 ) -> list[Match]:
-    """Each place at the best shift about it, with the best of some further `turns`, degrees, and `delays`, frames; the
-    most similar first."""
+    """Align each place at the best shift around it, with each of some further `turns` (degrees) and `delays` (frames);
+    the most similar first."""
     near = [
         replace(place, angle=float((place.angle + turn) % 360), offset=place.offset + delay)
         for place in places
@@ -158,13 +159,13 @@ def _aligned(
 
 
 def _offsets(length: int, train_length: int) -> range:
-    """The offsets in time at which the clip's middle frame and enough others have a partner."""
+    """The offsets in time at which the clip's middle frame and enough others overlap the training clip."""
     common, middle = math.ceil(OVERLAP * min(length, train_length)), length // 2
     return range(max(common - length, -middle), min(train_length - common, train_length - 1 - middle) + 1)
 
 
 def _band_pass(clips: np.ndarray, wide: float, factor: float) -> np.ndarray:
-    """Detail between 1 px and `wide`, times `factor`: no noise, no shading, which all recordings share."""
+    """Band-pass between 1 px and `wide`, times `factor`: removes noise and shading, which all recordings share."""
     out = np.empty(clips.shape, np.float32)
     for index in np.ndindex(clips.shape[:2]):
         frame = np.ascontiguousarray(clips[index], dtype=np.float32)
@@ -180,8 +181,8 @@ def _coarse(
     exclude: np.ndarray | None,
     candidates: int,
 ) -> list[list[Match]]:
-    """For each clip the training frames with the best window for the inner part of its middle frame, in any
-    orientation, and that window, to the coarse pixel; at most `candidates`, the best first."""
+    """For each clip, find the training frames that best match the central part of its middle frame in any orientation,
+    and the position to a coarse pixel; at most `candidates`, the best first."""
     middle = clips.shape[1] // 2
     h, w = (side // scale for side in clips.shape[2:])
     margin = max(2, round(min(h, w) / 8))
@@ -205,9 +206,9 @@ def _coarse(
 
 
 def _best_windows(keys: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For N pictures, each in all its orientations, `keys` (O, N, h, w), the best window of each of `frames` (T, H, W).
+    """Find the window of each of `frames` (T, H, W) that best matches N images in any orientation, `keys` (O, N, h, w).
 
-    Returns the correlations (N, T) and orientation and corner (y, x) of the windows (N, T, 3).
+    Returns the correlations (N, T), and orientation and corner (y, x) of the windows (N, T, 3).
     """
     number, n = keys.shape[:2]
     views = np.lib.stride_tricks.sliding_window_view(frames, keys.shape[2:], (1, 2))
@@ -215,7 +216,7 @@ def _best_windows(keys: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.
     count, rows, columns = views.shape[:3]
     windows = _normalise(views.reshape(count * rows * columns, -1)).T
     best, where = np.full((n, count), -np.inf, np.float32), np.zeros((n, count, 3), int)
-    together = max(1, 1000 // n)  # orientations at once: enough for a fast product, few enough for the memory
+    together = max(1, 1000 // n)  # orientations at once: enough for a fast product, few enough to fit in memory
     for first in range(0, number, together):
         some = keys[first : first + together]
         values = (some.reshape(-1, some.shape[2]) @ windows).reshape(*some.shape[:2], count, rows * columns)
@@ -231,7 +232,7 @@ def _best_windows(keys: np.ndarray, frames: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _shrink(frames: np.ndarray, scale: int) -> np.ndarray:
-    """Frames `(F, H, W)` at whole pixels of `scale`, so blurred that half a step of shift or angle costs little."""
+    """Reduce frames `(F, H, W)` by `scale`, blurred so that an error of half a step in shift or angle costs little."""
     height, width = (side // scale for side in frames.shape[1:])
     whole = np.ascontiguousarray(frames[:, : height * scale, : width * scale])
     blurred = (cv2.GaussianBlur(f, (0, 0), 0.75 * scale) for f in whole)
@@ -248,8 +249,8 @@ def _align(
 ) -> tuple[float, tuple[int, int]]:
     """Correlation over the common frames and pixels at the best shift within a coarse pixel of `shift`.
 
-    The shift is found on the inner part of the middle frame. An `oblique` clip, whose corners came from outside, is
-    compared within the circle that its frame holds.
+    The shift is estimated on the central part of the middle frame. An `oblique` clip, whose corners were filled from
+    outside, is compared within the circle inscribed in its frame.
     """
     middle = len(clip) // 2
     h, w = clip.shape[1:]
@@ -285,23 +286,23 @@ def search_copies(
     closest: int = 8,
     seed: int = 0,
 ) -> tuple[dict, list[tuple[int, Match]]]:
-    """The search for copies among synthetic clips, among held-out real ones, and among planted copies.
+    """Search for copies among synthetic clips, among held-out real ones, and among planted copies.
 
     Parameters
     ----------
     real, synth : (N, F, H, W) and (M, F, H, W) float32
         Grey levels.
     train : K of (F', H', W') float32, or None
-        None: `real` takes its place, and each real clip is held against those of other groups.
+        None: `real` is used instead, and each real clip is compared with those of other groups.
     real_groups : (N,) labels
     closest : int
-        Synthetic clips to return, those with the highest similarity.
+        Number of synthetic clips to return, those with the highest similarity.
 
     Returns
     -------
     summary : dict
-        ``copy_share``, ``copy_share_real``; ``similarity`` and ``similarity_real``, lists; ``control``:
-        the share recognised of up to 20 planted copies (`_planted_copies`).
+        ``copy_share``, ``copy_share_real``; ``similarity`` and ``similarity_real``, lists; ``training_given``;
+        ``control``: the share of up to 20 planted copies (`_planted_copies`) that were recognised.
     pairs : list of (index of synthetic clip, Match)
     """
     known = list(real if train is None else train)
@@ -322,10 +323,10 @@ def search_copies(
 
 
 def _planted_copies(train: Sequence[np.ndarray], size: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Copies of up to 20 training clips, `size` (F, H, W) large, from any frame on, mirrored or not, with new noise:
-    every other one cut from any place and turned by right angles, the rest, if square, by any angle and cut from the
-    middle."""
-    square = size[1] == size[2]  # others are searched for upright and upside down alone
+    """Make copies of `size` (F, H, W) from up to 20 training clips, with a random first frame, mirrored or not, and new
+    noise: every other one is cut at a random place and rotated by right angles; the rest, if square, are rotated by a
+    random angle and cut from the centre."""
+    square = size[1] == size[2]  # others are searched for at 0 and 180 degrees only
     usual = np.median([len(each) for each in train])
     long = [k for k, each in enumerate(train) if len(each) >= usual]
     length = min(size[0], *(len(train[k]) for k in long))
@@ -346,5 +347,5 @@ def _planted_copies(train: Sequence[np.ndarray], size: tuple[int, ...], rng: np.
 
 
 def copy_share(matches: list[Match]) -> float:
-    """Share of clips whose nearest training clip is a copy."""
+    """Share of clips that count as a copy of their nearest training clip."""
     return float(np.mean([match.similarity >= COPY for match in matches]))

@@ -1,4 +1,4 @@
-"""One mix of cell types on both sides: where the types look unlike, another mix alone would count as a distance."""
+"""The same mix of cell types on both sides: types look different, so another mix alone would count as a distance."""
 
 from collections import Counter
 from typing import Any
@@ -9,26 +9,26 @@ from .clips import UNKNOWN, ClipSet
 
 
 def thin_to_mix(real: ClipSet, synth: ClipSet, *, keep: bool = False) -> tuple[ClipSet, dict[str, Any]]:
-    """Leave out synthetic clips until the cell types have the shares that they have on the real side.
+    """Leave out synthetic clips until the cell types have the same shares as on the real side.
 
-    The largest such subset, rounded to whole clips and with at least one clip of each type that both sides have; of
-    each type the first clips stay. Synthetic types that the real side lacks are left out; real types without synthetic
-    clips stay. Nothing is left out where a clip's type is not known, or where the sides share no type.
+    The largest such subset is kept, rounded to whole clips and with at least one clip of each type that both sides
+    have; the first clips of each type stay. Synthetic types that the real side lacks are left out; real types without
+    synthetic clips stay. Nothing is left out if the type of any clip is unknown, or the sides share no type.
 
     Parameters
     ----------
     real, synth : ClipSet
     keep : bool
-        Leave the synthetic side as it is, and only tell the mix.
+        Leave the synthetic side as it is, and only report the mix.
 
     Returns
     -------
     synth : ClipSet
-        What is left, in the order that it had.
+        The remaining clips, in their original order.
     mix : dict
         ``real`` and ``synth``: type -> clips that are compared; ``left_out``: number of synthetic clips left out;
-        ``left_out_types``: those of them that the real side lacks; ``matched``: whether the synthetic side was brought
-        to the real side's mix.
+        ``left_out_types``: types left out because the real side lacks them; ``matched``: whether the synthetic side was
+        brought to the real side's mix.
     """
     wanted, there = Counter(real.cell_types.tolist()), Counter(synth.cell_types.tolist())
     shared = sorted(wanted.keys() & there.keys())

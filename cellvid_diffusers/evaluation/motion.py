@@ -1,7 +1,7 @@
-"""Does motion explain a clip, and does the generated flow tell how the generated frames move?
+"""How well motion explains a clip, and how well generated flow matches the motion of the generated frames.
 
-Both questions are put to OpenCV's dense inverse search, an estimator that no training here has seen: a
-model that learned flow from Horn and Schunck's method cannot please it by sharing its habits.
+Both are measured with OpenCV's dense inverse search (`dis`), which should not be the flow that a model is trained on:
+a model that learned flow from Horn and Schunck's method gains nothing by reproducing that method's biases.
 
 References
 ----------
@@ -18,12 +18,12 @@ from ..flow import dis_flow
 
 
 def estimate_flow(clip: np.ndarray) -> np.ndarray:
-    """Flow `(F - 1, 2, H, W)`, px/frame, of a clip `(F, H, W)` of grey levels (0 to 255)."""
+    """Estimate the flow `(F - 1, 2, H, W)`, px/frame, of a clip `(F, H, W)` of grey levels (0 to 255)."""
     return np.moveaxis(np.asarray(dis_flow(clip / np.float32(255))), 0, 1)
 
 
 def warp_error(clip: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """What motion does not explain: the next frame, sampled along the flow, minus this frame.
+    """Residual that motion does not explain: the next frame, sampled along the flow, minus this frame.
 
     Parameters
     ----------
@@ -47,13 +47,13 @@ def warp_error(clip: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 def root_mean_square(error: np.ndarray) -> float:
-    """Of what is known: NaN is left out, and comes back if nothing is left."""
+    """Root mean square of the values that are not NaN; NaN if there are none."""
     known = error[~np.isnan(error)]
     return float(np.sqrt(np.mean(known**2))) if len(known) else float("nan")
 
 
 def motion_measures(clip: np.ndarray) -> dict[str, float]:
-    """How one clip moves, in numbers that a table can hold.
+    """Summarise the motion of one clip in scalars.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def motion_measures(clip: np.ndarray) -> dict[str, float]:
 
 
 def flow_agreement(clips: Iterable[np.ndarray], flows: Iterable[np.ndarray]) -> dict[str, float]:
-    """Agreement of the flow that came with clips with the flow estimated from their frames.
+    """Compare the flow that came with clips with the flow estimated from their frames.
 
     Parameters
     ----------
@@ -92,15 +92,15 @@ def flow_agreement(clips: Iterable[np.ndarray], flows: Iterable[np.ndarray]) -> 
     -------
     dict
         Means over textured pixels (a flat background has no motion to agree on) of all clips: ``endpoint_error``
-        (px/frame), ``endpoint_error_of_no_motion`` (what predicting zero would give), ``explained`` (share
-        of the squared estimated flow that the given one accounts for: 1 perfect, 0 no better than none,
-        below 0 worse), ``cosine`` of the two fields, and ``warp_error`` of the given flow in grey levels. The last
-        three are of all clips as if they were one: a clip that stands still has hardly a say.
+        (px/frame), ``endpoint_error_of_no_motion`` (of predicting zero), ``explained`` (share of the squared
+        estimated flow that the given one accounts for: 1 is perfect, 0 no better than predicting zero, below 0
+        worse), ``cosine`` of the two fields, and ``warp_error`` of the given flow in grey levels. The last three pool
+        all clips, so a clip without motion hardly counts.
 
     Raises
     ------
     ValueError
-        If the shapes do not match, or the clip is one in [0, 1].
+        If there are no clips, the shapes do not match, or a clip is in [0, 1].
     """
     per_clip = pd.DataFrame([_compare_flow(clip, flow) for clip, flow in zip(clips, flows, strict=True)])
     if per_clip.empty:
@@ -116,7 +116,7 @@ def flow_agreement(clips: Iterable[np.ndarray], flows: Iterable[np.ndarray]) -> 
 
 
 def _compare_flow(clip: np.ndarray, flow: np.ndarray) -> dict[str, float]:
-    """Means of errors and squares of one clip, from which `flow_agreement` is made."""
+    """Means of errors and squares of one clip, from which `flow_agreement` is computed."""
     if flow.shape[-1] != 2 or flow.shape[1:3] != clip.shape[1:] or len(flow) < len(clip) - 1:
         raise ValueError(f"flow must have shape {(len(clip), *clip.shape[1:], 2)}, got {flow.shape}")
     clip = clip.astype(np.float32)

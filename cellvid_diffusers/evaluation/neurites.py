@@ -3,8 +3,8 @@
 A frame's ridges are where the Hessian of the smoothed image has a strongly positive eigenvalue, measured in standard
 deviations of the background, over several scales. Ridges and thin parts of cells are thinned to a skeleton; shortest
 paths along it lead from somata (or the border, when the soma is out of view) to tips. A path is then moved onto the
-ridge line with sub-pixel precision and smoothed, since counting pixels makes oblique lines up to 8 % too long and pulls
-directions towards the axes and diagonals.
+ridge line with sub-pixel precision and smoothed, since counting pixels makes oblique lines up to 8 % too long and
+biases directions towards the axes and diagonals.
 
 References
 ----------
@@ -42,12 +42,12 @@ COLUMNS = {
 }
 SMOOTHING, BENT, REACH, STEP, SIDE = 2.0, 4, 4, 0.25, 5.0  # px
 CORE = 0.3
-"""Share of the strength on the line that still counts as line: keeps bold lines as narrow as faint ones."""
+"""Share of the ridge strength on a line above which pixels belong to it: keeps bold lines as narrow as faint ones."""
 
 
 @dataclass(frozen=True)
 class Ridges:
-    """Ridge strength in background standard deviations and the offset to the ridge line, both of a frame's shape.
+    """Ridge strength in background standard deviations and offset to the ridge line, for each pixel of a frame.
 
     `offset` is `(H, W, 2)`: y and x, in pixels, from the centre of the pixel to the nearest point of the line.
     """
@@ -57,19 +57,19 @@ class Ridges:
 
 
 def find_ridges(frame: np.ndarray, *, scales: tuple[float, ...] = tuple(LIMITS["scales"])) -> Ridges:
-    """Dark lines of `(H, W)` frames over several widths.
+    """Detect dark lines of several widths in a frame.
 
     Parameters
     ----------
     frame : ndarray
         `(H, W)`, any range.
     scales : tuple of float
-        Standard deviations of the smoothing, px; a line of width w answers most at w / sqrt(12) to w / 2.
+        Standard deviations of the smoothing, px; the response to a line of width w is largest at w / sqrt(12) to w / 2.
 
     Returns
     -------
     Ridges
-        Of the scale that answers most, at each pixel.
+        At each pixel, from the scale with the largest response.
     """
     strength = np.full(frame.shape, -np.inf, np.float32)
     offset = np.zeros((*frame.shape, 2), np.float32)
@@ -79,7 +79,7 @@ def find_ridges(frame: np.ndarray, *, scales: tuple[float, ...] = tuple(LIMITS["
         (hyy, hyx), (_, hxx) = np.gradient(gy), np.gradient(gx)
         mean, half = (hyy + hxx) / 2, np.hypot((hyy - hxx) / 2, hyx)
         curvature = mean + half
-        angle = np.arctan2(2 * hyx, hyy - hxx) / 2  # of the normal, from the y axis
+        angle = np.arctan2(2 * hyx, hyy - hxx) / 2  # angle of the normal, from the y axis
         ny, nx = np.cos(angle), np.sin(angle)
         step = -(gy * ny + gx * nx) / np.where(np.abs(curvature) < 1e-9, np.inf, curvature)
         spread = 1.4826 * np.median(np.abs(curvature - np.median(curvature)))
@@ -91,7 +91,7 @@ def find_ridges(frame: np.ndarray, *, scales: tuple[float, ...] = tuple(LIMITS["
 
 
 def find_somata(labels: np.ndarray, *, share: float = LIMITS["soma_share"]) -> np.ndarray:
-    """The compact body of each cell: its mask opened by a disc of `share` times its largest inscribed radius.
+    """Find the compact body of each cell: its mask, opened with a disc of `share` times its largest inscribed radius.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def find_somata(labels: np.ndarray, *, share: float = LIMITS["soma_share"]) -> n
     Returns
     -------
     ndarray
-        `(H, W)` int labels, arms taken off.
+        `(H, W)` int labels, without arms.
     """
     somata = np.zeros_like(labels)
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
@@ -135,21 +135,21 @@ def trace_neurites(
     labels : ndarray
         `(H, W)` int, cells; 0 is background.
     polarity : {"dark", "bright"}
-        How neurites look beside what surrounds them: dark in phase contrast, bright on the other side of focus.
+        Neurites relative to their surroundings: dark in phase contrast, bright on the other side of focus.
     seed, grow : float
-        Ridge strength, in background standard deviations, that starts a neurite and that continues it.
+        Ridge strength, in background standard deviations, needed to start a neurite and to continue it.
     min_length : float
-        Shorter ones, in px, are left out; side branches shorter than that are no branches.
+        Shorter neurites, in px, are left out, and shorter side branches are not counted.
 
     Returns
     -------
     DataFrame
         A row for each neurite: ``label`` of its cell (0: out of view or none), ``length`` of the longest path and
-        ``total_length`` with its branches (px), ``direction`` from base to tip (rad, 0 to the right, growing
+        ``total_length`` with its branches (px), ``direction`` from base to tip (rad, 0 to the right, increasing
         downwards), ``branch_points``, ``base_y``, ``base_x``, ``tip_y``, ``tip_x`` (px), ``origin`` (`soma`,
-        `border`, `across` where both ends leave the frame, so that either may be the base, or `none`: a loose piece,
-        told from its bolder end), ``connects`` (label of the cell at its other end,
-        or 0) and ``censored`` (it leaves the frame, so its length is a lower bound).
+        `border`, `across` where both ends leave the frame, so that either may be the base, or `none` for a loose
+        piece, whose bolder end is taken as the base), ``connects`` (label of the cell at the other end, or 0) and
+        ``censored`` (it leaves the frame, so its length is a lower bound).
 
     Raises
     ------
@@ -161,7 +161,7 @@ def trace_neurites(
     if frame.ndim != 2 or frame.shape != labels.shape:
         raise ValueError(f"frame and labels must be (H, W) alike, got {frame.shape} and {labels.shape}")
     frame = np.where(polarity == "dark", 1, -1) * frame.astype(np.float32)
-    labels = labels.astype(np.int32)  # a number above the highest must exist, which uint8 has none of above 255
+    labels = labels.astype(np.int32)  # a value above the highest label is needed, and uint8 has none above 255
     scene = _Scene(frame, labels, find_somata(labels), find_ridges(frame))
     skeleton = _find_skeleton(scene, seed, grow)
     beside = ndimage.maximum_filter(scene.somata, 3)
@@ -177,15 +177,15 @@ def trace_neurites(
 
 
 def of_known_direction(neurites: pd.DataFrame) -> pd.DataFrame:
-    """Those whose base can be told from their tip: rows of `trace_neurites` that begin at a soma or enter the frame."""
+    """Select neurites whose base is known: rows of `trace_neurites` that begin at a soma or enter the frame."""
     return neurites[neurites["origin"].isin(["soma", "border"])]
 
 
 def of_known_length(neurites: pd.DataFrame) -> pd.DataFrame:
-    """Those that are seen from the soma on: rows of `trace_neurites` that are whole or cut off at the tip.
+    """Select neurites that are visible from the soma on: rows of `trace_neurites` that are whole or cut off at the tip.
 
-    What enters the frame is cut off at its base, too, and is seen the more often the longer it is: no survival curve
-    allows for that.
+    Neurites that enter the frame are also cut off at the base, and longer ones are more likely to be seen, which
+    survival curves do not correct for.
     """
     return neurites[neurites["origin"] == "soma"]
 
@@ -211,7 +211,7 @@ class _Scene:
 
 
 def _find_skeleton(scene: _Scene, seed: float, grow: float) -> np.ndarray:
-    """One pixel wide lines along ridges and arms, outside somata; cells that touch are kept apart."""
+    """Lines one pixel wide along ridges and arms, outside somata; touching cells are kept apart."""
     cells = scene.labels > 0
     beyond = np.where(cells, scene.labels, scene.labels.max(initial=0) + 1)
     touching = cells & (ndimage.maximum_filter(scene.labels, 3) > ndimage.minimum_filter(beyond, 3))
@@ -222,7 +222,7 @@ def _find_skeleton(scene: _Scene, seed: float, grow: float) -> np.ndarray:
 
 
 def _measure(route: Route, scene: _Scene) -> dict | None:
-    """Length, direction and ends of a route on the ridge line; None where it is no neurite."""
+    """Measure length, direction and ends of a route on the ridge line; None if it is not a neurite."""
     at = tuple(route.pixels.T)
     outside = scene.labels[at] == 0
     line = route.pixels + np.where(outside[:, None], scene.ridges.offset[at], 0)
@@ -235,7 +235,7 @@ def _measure(route: Route, scene: _Scene) -> dict | None:
         np.median(_contrast(line, scene.smooth).min(axis=0)[outside]) if outside.sum() > len(line) / 2 else np.inf
     )
     if boldness < LIMITS["min_contrast"] * scene.signal:
-        return None  # the dark fringe around a halo is darker than the halo alone
+        return None  # the dark fringe of a halo stands out from the halo only, on one side
     if route.origin == "soma":
         line = _find_base(line, scene.somata)
     if route.connects:
@@ -281,7 +281,7 @@ def _contrast(line: np.ndarray, smooth: np.ndarray) -> np.ndarray:
 
 
 def _find_base(line: np.ndarray, somata: np.ndarray) -> np.ndarray:
-    """Lead a line `(N, 2)` straight back to the edge of its soma, which bends the skeleton of the last pixels."""
+    """Extend a line `(N, 2)` straight back to the edge of its soma, near which the skeleton is bent."""
     line, back = _straighten(line[::-1])
     inside = ndimage.map_coordinates((somata > 0).astype(np.float32), back.T, order=1) >= 0.5
     return np.concatenate([line, back[: inside.argmax()]])[::-1]
@@ -298,7 +298,8 @@ def _find_tip(line: np.ndarray, smooth: np.ndarray) -> np.ndarray:
 
 
 def _straighten(line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cut the end of a line `(N, 2)`, where a skeleton turns to a corner; the rest and its way straight ahead."""
+    """Cut off the end of a line `(N, 2)`, where a skeleton turns to a corner; return the rest and points straight ahead
+    of it."""
     kept = line[: len(line) - min(BENT, len(line) // 4)]
     ahead = kept[-1] - kept[-min(9, len(kept))]
     steps = np.arange(STEP, BENT + REACH, STEP)[:, None]

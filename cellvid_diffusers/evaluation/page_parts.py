@@ -1,4 +1,4 @@
-"""Small pieces of the page: numbers, badges and pictures as text."""
+"""Building blocks of the page: numbers, badges and images as text."""
 
 import base64
 from collections.abc import Sequence
@@ -13,26 +13,26 @@ def badge(verdict: str) -> str:
 
 
 def controls_seen(family: str, controls: dict) -> str:
-    """Whether a distance noticed the spoilt clips that it is meant to see."""
+    """Say whether a distance detected the controls that it should."""
     meant = {name: row[family] for name, row in controls.items() if row.get(family, {}).get("meant")}
     missed = [name for name, row in meant.items() if row["verdict"] != "different"]
-    return f"missed: {', '.join(missed)}; do not trust it here" if missed else f"sees {', '.join(meant)}"
+    return f"missed: {', '.join(missed)}; do not trust it here" if missed else f"detected: {', '.join(meant)}"
 
 
 def number(value: float | None) -> str:
-    """Three digits; a dash for what is unknown."""
+    """Three significant digits; a dash if unknown."""
     if value is None or not np.isfinite(value):
         return "–"
     return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
 def interval(ends: Sequence[float] | None) -> str:
-    """Both ends with two places; a dash for what is unknown."""
+    """Both ends with two decimals; a dash if unknown."""
     return "–" if ends is None else f"{ends[0]:.2f} to {ends[1]:.2f}"
 
 
 def p_value(value: float | None) -> str:
-    """Three places, or a power of ten below a thousandth; a dash for what is unknown."""
+    """Three decimals, or scientific notation below a thousandth; a dash if unknown."""
     if value is None or not np.isfinite(value):
         return "–"
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
@@ -49,7 +49,7 @@ def percent(share: float) -> str:
 
 
 def spread(items: Sequence, count: int = 8) -> Sequence:
-    """`count` items, evenly spaced."""
+    """At most `count` items, evenly spaced."""
     if len(items) <= count:
         return items
     return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]

@@ -1,8 +1,8 @@
-"""One self-contained page that a biologist can read, and the same figures for machines.
+"""One self-contained page that a biologist can read, and the same figures in machine-readable files.
 
 `report.html` needs no network and follows the reader's light or dark preference; `report.json` holds the
-verdicts, `details.json` everything behind them, `cells.csv`, `neurites.csv` and `tracks.csv` every cell, with units in
-their column names.
+verdicts and `details.json` everything behind them; `cells.csv`, `neurites.csv` and `tracks.csv` hold every cell,
+neurite and track, with units in their column names.
 """
 
 import json
@@ -28,7 +28,7 @@ def write_report(
     *,
     omit_real_frames: bool = False,
 ) -> dict[str, Any]:
-    """Write all files of the report into `out`; returns what `report.json` holds."""
+    """Write all files of the report into `out` and return the content of `report.json`."""
     out.mkdir(parents=True, exist_ok=True)
     tables, pairs = details["tables"], details["pairs"]
     details = {name: found for name, found in details.items() if name not in ("tables", "pairs")}

@@ -1,8 +1,8 @@
 """Cell bodies in label-free video: one label for each cell and frame, without downloaded weights.
 
-A small network tells foreground, depth inside the cell and seams between touching cells (`segmentation_network`), at
-every resolution at which the cells are wide enough for it; `split` then parts those that touch. Cells that the network
-is sure of in no frame are dropped: debris, ghosts out of focus, the wall of a dish. The thresholds come from
+A small network predicts foreground, depth inside the cell and seams between touching cells (`segmentation_network`), at
+every resolution at which the cells are wide enough; `split` then separates touching cells. Objects that the network is
+not confident of in any frame are dropped: debris, out-of-focus ghosts, the wall of a dish. The thresholds come from
 `calibration.json`.
 """
 
@@ -18,16 +18,16 @@ from .split import split_cells
 
 LIMITS = THRESHOLDS["segmentation"]
 COARSER = (0.7, 0.5, 0.35)
-"""Resolutions that the network sees a frame at, beside its own."""
+"""Relative resolutions at which the network sees a frame, in addition to its own."""
 TYPICAL_PIXEL_UM = 0.87
-"""Pixel of the frames that the network learned from, at their own scale."""
+"""Pixel size of the frames that the network was trained on, at their original scale."""
 
 
 def segment_cells(video: np.ndarray, *, pixel_size_um: float | None = None) -> np.ndarray:
-    """Label the cells of each frame; labels of different frames have nothing to do with each other.
+    """Label the cells of each frame; labels are not linked between frames.
 
-    Cells from some 10 to 100 pixels across are found. Where a pixel is known to be much finer than `TYPICAL_PIXEL_UM`,
-    frames are segmented on a grid coarser by a whole number, so that cells stay within that range.
+    Cells of about 10 to 100 pixels across are detected. If the pixel size is known to be much smaller than
+    `TYPICAL_PIXEL_UM`, frames are segmented on a grid coarser by an integer factor, so that cells stay in that range.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def segment_cells(video: np.ndarray, *, pixel_size_um: float | None = None) -> n
 def see_cells(video: np.ndarray, *, narrow: float = LIMITS["narrow"]) -> np.ndarray:
     """Foreground, depth and contact of a video `(F, H, W)` in [0, 1], as `(F, 3, H, W)`.
 
-    The mean over all resolutions of `COARSER` at which the cells are at least `narrow` px wide: from near by, texture
-    inside large cells looks like borders, and debris like small cells.
+    The mean over the video's own resolution and those of `COARSER` at which the cells are at least `narrow` px wide: at
+    a fine resolution, texture inside large cells looks like borders, and debris like small cells.
     """
     maps = predict(video)
     cells = typical_width(maps[:, 0] > LIMITS["foreground"])
@@ -87,7 +87,7 @@ def typical_width(foreground: np.ndarray) -> float:
 
 
 def check_video(video: np.ndarray) -> np.ndarray:
-    """The video as float32 in [0, 1], or a `ValueError` that tells what is wrong with it."""
+    """Return the video as float32 in [0, 1]. Raise `ValueError` if it is not a valid one."""
     video = np.asarray(video)
     if video.ndim != 3 or min(video.shape) == 0:
         raise ValueError(f"video must be (frames, height, width), none of them 0, got {video.shape}")
@@ -108,20 +108,20 @@ def check_video(video: np.ndarray) -> np.ndarray:
 def drop_unsure(
     labels: np.ndarray, foreground: np.ndarray, *, confidence: float = LIMITS["confidence"], share: float = 0.5
 ) -> np.ndarray:
-    """Drop cells that the network is sure of in no frame.
+    """Drop cells that the network is not confident of in any frame.
 
-    Hysteresis along time: a cell that rounds up or spreads looks less like one for some frames, and is the same cell.
+    This is hysteresis over time: a cell that rounds up or spreads looks less like one for some frames, and is kept.
 
     Parameters
     ----------
     labels : ndarray
-        `(F, H, W)` int32, each frame's cells from 1 on.
+        `(F, H, W)` int32, cells numbered from 1 in each frame.
     foreground : ndarray
-        `(F, H, W)` in [0, 1].
+        Probability of foreground, `(F, H, W)` in [0, 1].
     confidence : float
-        Mean foreground of a cell that the network is sure of.
+        Least mean foreground of a cell that the network is confident of.
     share : float
-        Cells of successive frames are the same if they share so much of the smaller one's area.
+        Cells of successive frames are the same if they share at least this part of the smaller one's area.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def drop_unsure(
         `(F, H, W)` int32.
     """
     firsts = np.cumsum([0, *(frame.max(initial=0) for frame in labels)])
-    cells = np.where(labels > 0, labels + firsts[:-1, None, None], 0)  # 0 and a number for each cell of each frame
+    cells = np.where(labels > 0, labels + firsts[:-1, None, None], 0)  # 0 or a number unique to each cell and frame
     count = firsts[-1] + 1
     areas = np.bincount(cells.ravel(), minlength=count)
     sure = np.bincount(cells.ravel(), foreground.ravel(), count) >= confidence * areas

@@ -1,8 +1,8 @@
-"""A small U-Net that sees cells in phase contrast: foreground, depth inside the cell, lines where cells touch.
+"""A small U-Net for cells in phase contrast: foreground, depth inside the cell, seams where cells touch.
 
-It reads one frame, level and contrast taken out by `standardize`, and was trained by
-`training/train_segmentation.py` on hand-annotated frames at many scales, so that cells from some 10 to 100 pixels
-across are in its range.
+It takes one frame, normalised in level and contrast by `standardize`, and was trained by
+`training/train_segmentation.py` on annotated frames (`weights/README.md`) at many scales, to cover cells of about 10 to
+100 pixels across.
 
 References
 ----------
@@ -23,14 +23,14 @@ from torch.nn import functional as F
 WEIGHTS = Path(__file__).parent / "weights" / "segmentation.safetensors"
 CHANNELS = (16, 32, 64, 128, 192)
 MIN_SPREAD = 2 / 255
-"""Standard deviation (of full range 1) up to which a frame counts as flat: a few grey levels of camera noise."""
+"""Standard deviation (full range 1) up to which a clip counts as flat: a few grey levels of camera noise."""
 
 
 class SegmentationUNet(nn.Module):
-    """`(B, 1, H, W)` standardised frames to `(B, 3, H, W)` logits of foreground, depth and contact.
+    """Map `(B, 1, H, W)` standardised frames to `(B, 3, H, W)` logits of foreground, depth and contact.
 
-    Depth is the distance to the edge of the cell over its maximum in that cell; contact is the seam between touching
-    cells. H and W are multiples of `stride`.
+    Depth is the distance to the edge of the cell divided by its maximum in that cell; contact is the seam between
+    touching cells. H and W must be multiples of `stride`.
     """
 
     def __init__(self, channels: tuple[int, ...] = CHANNELS) -> None:
@@ -61,10 +61,10 @@ def _block(inside: int, outside: int) -> nn.Sequential:
 
 
 def standardize(frames: np.ndarray) -> np.ndarray:
-    """Median of each frame to 0 and spread of the clip to 1; a flat clip is left flat.
+    """Shift the median of each frame to 0 and scale the spread of the clip to 1; a flat clip is left flat.
 
-    Beyond 2.5 times the spread, grey values count as if they were there: the wall of a channel and other glare that
-    covers part of a frame would otherwise make cells look faint.
+    The spread is that of grey values clipped at 2.5 times the spread: the wall of a channel and other glare that covers
+    part of a frame would otherwise make cells look faint.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def standardize(frames: np.ndarray) -> np.ndarray:
 
 @cache
 def load_network(path: Path = WEIGHTS) -> SegmentationUNet:
-    """The trained network, as wide and deep as its weights, ready to predict."""
+    """Load the trained network in evaluation mode; its width and depth follow from the weights."""
     tensors = {name: value.float() for name, value in load_file(path).items()}
     first = (f"down.{level}.0.weight" for level in range(len(tensors)))
     network = SegmentationUNet(tuple(len(tensors[name]) for name in first if name in tensors))
@@ -97,8 +97,8 @@ def load_network(path: Path = WEIGHTS) -> SegmentationUNet:
 def predict(frames: np.ndarray) -> np.ndarray:
     """Probability of foreground, depth and contact of `(F, H, W)` frames in [0, 1], as `(F, 3, H, W)` float32.
 
-    The mean of what the network sees in a frame and in its mirror image. Frames go through one by one, so memory does
-    not grow with the length of a recording.
+    Predictions for a frame and its mirror image are averaged. Frames are processed one by one, so that working memory
+    does not grow with the length of a recording.
     """
     height, width = frames.shape[1:]
     network = load_network()

@@ -1,22 +1,22 @@
-"""How well found cells agree with annotated ones."""
+"""Agreement of segmented cells with annotated ones."""
 
 import numpy as np
 
 
 def foreground_dice(found: np.ndarray, truth: np.ndarray) -> float:
-    """Twice the shared foreground over the sum of both; 1 if there is none in either.
+    """Dice coefficient: twice the shared foreground over the sum of both; 1 if there is none in either.
 
     Parameters
     ----------
     found, truth : ndarray
-        Labels of one shape, 0 is background.
+        Labels of the same shape, 0 is background.
     """
     total = np.count_nonzero(found) + np.count_nonzero(truth)
     return 2 * np.count_nonzero((found > 0) & (truth > 0)) / total if total else 1.0
 
 
 def instance_f1(found: np.ndarray, truth: np.ndarray, *, iou: float = 0.5) -> float:
-    """F1 of cells; a pair counts as found if its overlap over union exceeds `iou`, which is at least 0.5.
+    """Instance F1; a pair of cells is a match if its intersection over union exceeds `iou`, which is at least 0.5.
 
     Parameters
     ----------

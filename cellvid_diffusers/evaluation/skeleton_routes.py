@@ -7,12 +7,12 @@ from scipy import sparse
 from scipy.sparse.csgraph import dijkstra
 
 BORDER = 4
-"""Thinning takes off so many pixels, at most, where a line leaves the frame."""
+"""Largest number of pixels that thinning removes where a line leaves the frame."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """Pixels `(N, 2)` of a neurite from base to tip, and what the skeleton tells of it."""
+    """Pixels `(N, 2)` of a neurite from base to tip, and its properties derived from the skeleton."""
 
     pixels: np.ndarray
     label: int
@@ -24,9 +24,9 @@ class Route:
 
 
 def find_routes(pixels: np.ndarray, beside: np.ndarray, min_length: float) -> list[Route]:
-    """The neurites of one connected piece of skeleton: at most one for each place where it leaves a soma.
+    """Find the neurites of one connected piece of skeleton: at most one for each place where it leaves a soma.
 
-    Longest first, a route takes its root, and one that bridges two cells takes the roots at both ends.
+    Routes are chosen longest first. Each uses up its root, and one that connects two cells the roots at both ends.
     """
     graph = _link_pixels(pixels)
     at_border = ((pixels < BORDER) | (pixels >= np.array(beside.shape) - BORDER)).any(axis=1) & (
@@ -70,7 +70,7 @@ def find_routes(pixels: np.ndarray, beside: np.ndarray, min_length: float) -> li
 
 
 def _link_pixels(pixels: np.ndarray) -> sparse.csr_matrix:
-    """Graph of 8-connected pixels, weighted by distance; no diagonal where two straight steps lead the same way."""
+    """Graph of 8-connected pixels, weighted by distance; no diagonal where two straight steps make the connection."""
     index = {tuple(pixel): k for k, pixel in enumerate(pixels.tolist())}
     links = []
     for (y, x), k in index.items():
@@ -101,7 +101,7 @@ def _walk(before: np.ndarray, end: int) -> np.ndarray:
 def _count_branches(
     before: np.ndarray, distance: np.ndarray, mine: np.ndarray, route: np.ndarray, min_length: float
 ) -> tuple[int, float]:
-    """Points where branches of at least `min_length` leave what was traced before, and the length of all of them."""
+    """Number of points where branches of at least `min_length` leave what is already traced, and their total length."""
     traced = np.zeros(len(before), bool)
     traced[route] = True
     points, total = set(), 0.0

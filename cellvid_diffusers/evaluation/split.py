@@ -1,7 +1,8 @@
-"""Touching cells parted: watershed of the relief from every summit, and pieces joined over the shallowest pass first.
+"""Separate touching cells: watershed of the relief from every summit, then pieces are joined, shallowest pass first.
 
-Each join makes one summit of two, and the next is judged by what it leaves: a cell that a fold or a bright spot cuts in
-one frame and not in the next seems to split and to merge less often than by watershed from prominent summits alone.
+Each join leaves one of two summits, and later joins are judged by the result. Cells that a fold or a bright spot cuts
+in one frame but not in the next thus appear to split and merge less often than with a watershed from prominent summits
+alone.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ from .calibration import THRESHOLDS
 
 LIMITS = THRESHOLDS["segmentation"]
 PIECE = 0.1
-"""Summits that rise less above the pass to a higher one are none, not even of a piece."""
+"""Least height of a summit above the pass to a higher one; lower summits do not start a piece."""
 
 
 def split_cells(
@@ -27,22 +28,22 @@ def split_cells(
     smoothing: float = LIMITS["smoothing"],
     min_area: int = LIMITS["min_area"],
 ) -> np.ndarray:
-    """Label the cells of one frame from what the network sees.
+    """Label the cells of one frame from the network's predictions.
 
     Parameters
     ----------
     foreground, depth, contact : ndarray
         `(H, W)` in [0, 1].
     threshold : float
-        Foreground from here on.
+        Pixels with a foreground above this belong to cells.
     contact_weight : float
         How far a seam lowers the depth.
     prominence : float
-        Two summits are two cells if the pass between them lies this much lower than the lower one.
+        Two summits are two cells if the pass between them is at least this much lower than the lower summit.
     smoothing : float
-        Of the depth, standard deviation in px.
+        Standard deviation of the smoothing of the depth, px.
     min_area : int
-        Smaller pieces and holes, in px, are dropped and filled.
+        Smaller cells, in px, are dropped, and holes up to this size are filled.
 
     Returns
     -------
@@ -78,7 +79,8 @@ def find_passes(pieces: np.ndarray, relief: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def join_pieces(summits: np.ndarray, pairs: np.ndarray, passes: np.ndarray, prominence: float) -> np.ndarray:
-    """Label of each piece `(N,)`, from the heights of their summits `(N,)` and of the passes between pairs of them."""
+    """Join pieces; return the label of each `(N,)`, from the heights of their summits `(N,)` and of the passes between
+    pairs of them."""
     labels, summits, pairs = np.arange(len(summits)), summits.copy(), pairs.copy()
     while len(pairs):
         depths = summits[pairs].min(axis=1) - passes
@@ -95,7 +97,7 @@ def join_pieces(summits: np.ndarray, pairs: np.ndarray, passes: np.ndarray, prom
 
 
 def fill_holes(mask: np.ndarray, max_area: int) -> np.ndarray:
-    """Fill holes of a mask `(H, W)` of at most `max_area` px (scikit-image's function has changed its arguments)."""
+    """Fill holes of at most `max_area` px in a mask `(H, W)` (scikit-image's function has changed its arguments)."""
     holes, _ = ndimage.label(~mask)
     small = np.bincount(holes.ravel()) <= max_area
     small[0] = False

@@ -1,10 +1,10 @@
-"""Cells linked over time, and how far they move once the flicker of their outlines is taken out.
+"""Link cells over time, and measure how far they move once the jitter of their outlines is removed.
 
-Links are found frame by frame as a linear assignment: first by overlap, where nothing overlaps by distance. A cell may
-be missed for some frames, or lie within its neighbour's outline for as long, but takes no place from one that was seen
-in the frame before; a piece that is apart from a cell for no more than as many, and in it before and after, was never a
-cell of its own. Where tracks begin and end inside the frame tells what the paper complains of: cells that merge, part,
-appear and vanish.
+Links are found frame by frame as a linear assignment, by overlap, or by distance where nothing overlaps. A cell may be
+missed for some frames, or lie within its neighbour's outline for as long, but cells that were seen in the previous
+frame take precedence over it. A piece that is separate from a cell for no longer than that, and part of it before and
+after, does not count as a cell of its own. Tracks that begin or end inside the frame reveal the faults that the paper
+reports: cells that merge, split, appear and vanish.
 
 References
 ----------
@@ -24,7 +24,7 @@ from skimage.segmentation import relabel_sequential
 
 LAGS = (1, 2, 4, 8)
 MOST_COST = 2.0
-"""Of a link (`_costs`), above which no link is made at all."""
+"""Largest cost at which cells are linked (`_costs`)."""
 MIN_FRAMES_MSD = 30
 COLUMNS = {
     "track": int,
@@ -40,18 +40,18 @@ COLUMNS = {
 def link_cells(
     labels: np.ndarray, *, max_gap: int = 2, max_distance: float = 1.5, border: int = 3
 ) -> tuple[np.ndarray, pd.DataFrame]:
-    """Give a cell the same label in all its frames.
+    """Give each cell the same label in all its frames.
 
     Parameters
     ----------
     labels : ndarray
         `(F, H, W)` int, 0 is background.
     max_gap : int
-        Frames that a cell may be missed, or that a piece may be apart from its cell.
+        Number of frames for which a cell may be missed, or a piece may be separate from its cell.
     max_distance : float
-        Farthest step of a cell that does not overlap with itself, in sums of the two equivalent radii.
+        Largest step of a cell that does not overlap its last outline, in units of the sum of the two equivalent radii.
     border : int
-        Cells this close to the edge of the frame, in px, may come in or leave there.
+        Cells this close to the edge of the frame, in px, may enter or leave there.
 
     Returns
     -------
@@ -66,8 +66,8 @@ def link_cells(
     if labels.ndim != 3 or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"labels must be integers (frames, height, width), got {labels.dtype} {labels.shape}")
     tracked = np.zeros(labels.shape, np.int32)
-    outlines: list[Outline] = []  # of each track, where it was last seen
-    begins: list[int] = []  # and the frame where it was first
+    outlines: list[Outline] = []  # of each track, as it was last seen
+    begins: list[int] = []  # of each track, the frame where it was first seen
     for frame, regions in enumerate(labels):
         regions = relabel_sequential(regions.astype(np.int32))[0]
         found = _outlines(regions, frame)
@@ -98,7 +98,7 @@ class Outline:
 
 
 def _outlines(regions: np.ndarray, frame: int) -> list[Outline]:
-    """Of labels 1, 2, ... `(H, W)`, in their order."""
+    """Outlines of the labels 1, 2, ... of `(H, W)`, in this order."""
     order = np.argsort(regions, axis=None, kind="stable")
     starts = np.searchsorted(regions.ravel()[order], np.arange(1, regions.max(initial=0) + 1))
     pieces = np.split(order, starts)[1:]
@@ -106,7 +106,8 @@ def _outlines(regions: np.ndarray, frame: int) -> list[Outline]:
 
 
 def _costs(known: list[Outline], found: list[Outline], regions: np.ndarray, max_distance: float) -> np.ndarray:
-    """`(known, found)`: 1 - overlap over union, or 1 + distance over its limit where nothing overlaps, or inf."""
+    """Costs of links `(known, found)`: 1 - intersection over union; without overlap, 1 + distance over its limit, or
+    inf beyond it."""
     costs = np.full((len(known), len(found)), np.inf)
     flat = regions.ravel()
     sizes, centres = np.array([len(f.pixels) for f in found]), np.array([f.centre for f in found]).reshape(-1, 2)
@@ -125,9 +126,9 @@ def _assign(costs: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _take_pieces_back(tracked: np.ndarray, begins: list[int], ends: list[int], longest: int) -> np.ndarray:
-    """Label what is apart from a cell for at most `longest` frames, and in it before and after, as that cell.
+    """Label pieces as part of a cell if they are apart from it for at most `longest` frames, in it before and after.
 
-    Where the clip begins or ends, only one of the two can be seen, and is enough.
+    At the beginning or end of the clip, only one of the two can be seen, which is enough.
     """
     owner = np.arange(len(begins) + 1)
     for track, (begin, end) in enumerate(zip(begins, ends, strict=True), start=1):
@@ -144,7 +145,8 @@ def _take_pieces_back(tracked: np.ndarray, begins: list[int], ends: list[int], l
 
 
 def _tell_ends(tracked: np.ndarray, count: int, border: int) -> pd.DataFrame:
-    """The track table: a new cell mostly inside an older one's last outline has split from it, and so on."""
+    """Make the track table: a new cell that lies mostly inside another's previous outline has split from it, a lost one
+    that lies mostly inside another's next outline has merged into it."""
     boxes = [ndimage.find_objects(frame, count) for frame in tracked]
     limit = np.array(tracked.shape[1:])
     rows = []
@@ -178,16 +180,16 @@ def _near_border(box: tuple[slice, slice], limit: np.ndarray, border: int) -> bo
 
 
 def localisation_variance(paths: list[np.ndarray]) -> float:
-    """Variance of the position along one axis that is noise, px^2, pooled over paths of one clip.
+    """Noise variance of the position along one axis, px^2, pooled over paths of one clip.
 
     White noise of the position makes successive steps anti-correlated: their covariance is minus its variance (Eq. 7 of
-    [2]_). A steady drift, the mean step of each path, is taken out first; what that takes from the mean square and from
-    the mean product of successive steps is known, so both are solved for the noise and the random steps.
+    [2]_). A steady drift, the mean step of each path, is subtracted first. How that changes the mean square and the
+    mean product of successive steps is known, so both are solved for the variances of the noise and the random steps.
 
     Parameters
     ----------
     paths : list of ndarray
-        `(N, 2)` positions in successive frames; those of less than 4 frames tell nothing.
+        `(N, 2)` positions in successive frames; paths of fewer than 4 frames are ignored.
 
     Returns
     -------
@@ -206,15 +208,15 @@ def localisation_variance(paths: list[np.ndarray]) -> float:
 
 
 def mean_squared_displacement(path: np.ndarray, lag: int, *, noise: float = 0.0) -> float:
-    """Mean squared displacement over `lag` frames of a path `(F, 2)` (NaN where unseen), px^2, noise taken out."""
+    """Mean squared displacement over `lag` frames of a path `(F, 2)` (NaN where unseen), px^2, minus noise."""
     moved = ((path[lag:] - path[:-lag]) ** 2).sum(axis=1)
     return float(np.nanmean(moved)) - 4 * noise if np.isfinite(moved).any() else np.nan
 
 
 def msd_exponent(path: np.ndarray, *, noise: float = 0.0) -> float:
-    """Slope of log mean squared displacement against log lag: 1 for a random walk, 2 for a straight run.
+    """Slope of log mean squared displacement against log lag: 1 for a random walk, 2 for straight motion.
 
-    NaN below `MIN_FRAMES_MSD` frames, where the slope says nothing, and where no motion is left beyond the noise.
+    NaN below `MIN_FRAMES_MSD` frames, where the slope is uninformative, and where no motion is left beyond the noise.
     """
     if len(path) < MIN_FRAMES_MSD:
         return np.nan
@@ -224,7 +226,7 @@ def msd_exponent(path: np.ndarray, *, noise: float = 0.0) -> float:
 
 
 def measure_tracks(cells: pd.DataFrame, tracks: pd.DataFrame, *, lags: tuple[int, ...] = LAGS) -> pd.DataFrame:
-    """How far each track moves.
+    """Measure how far each track moves.
 
     Parameters
     ----------
@@ -238,9 +240,9 @@ def measure_tracks(cells: pd.DataFrame, tracks: pd.DataFrame, *, lags: tuple[int
     Returns
     -------
     DataFrame
-        `tracks` with ``kind`` (of most frames), ``displacement_1``, ... (root mean squared net displacement over so
-        many frames, px, the noise of the position taken out; 0 where nothing is left), ``localisation_noise`` (standard
-        deviation along an axis, px, of the clip) and ``msd_exponent``.
+        `tracks` with ``kind`` (in most frames), ``displacement_1``, ... (root mean squared net displacement over that
+        many frames, px, minus the position noise; 0 where nothing is left), ``localisation_noise`` (standard deviation
+        of the position along one axis, px, over the clip) and ``msd_exponent``.
     """
     groups = dict(tuple(cells.groupby("label")))
     paths, kinds = [], []

@@ -38,7 +38,7 @@ class TemporalConv(nn.Conv2d):
 
 
 class ChannelGroupNorm(nn.GroupNorm):
-    """Group norm of each frame on its own, as Ho et al.'s 3D U-Net has it: `(B, F, H, W, C)` in and out."""
+    """Group norm of each frame separately, as in Ho et al.'s 3D U-Net: `(B, F, H, W, C)` in and out."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = super().forward(x.flatten(0, 1).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
@@ -55,7 +55,7 @@ def make_norm(norm_type: str, channels: int, num_groups: int) -> nn.Module:
 
 
 def zero_init(module: nn.Module) -> nn.Module:
-    """Set a layer's weights and bias to zero, so that the branch that it ends starts as no branch at all."""
+    """Set a layer's weights and bias to zero, so that the branch it ends contributes nothing at first."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
@@ -82,8 +82,8 @@ class ResidualBlock(nn.Module):
     it), and scale and shift come from the conditioning embedding of each frame. The last convolution starts at zero.
 
     Args:
-        in_channels (`int`): Channels that come in.
-        out_channels (`int`): Channels that go out.
+        in_channels (`int`): Input channels.
+        out_channels (`int`): Output channels.
         embed_dim (`int`): Channels E of the conditioning embedding.
         temporal_conv (`bool`): Whether neighbouring frames are mixed.
         norm_type (`str`): `"layer"` or `"group"`.
@@ -119,8 +119,8 @@ class ResidualBlock(nn.Module):
 def rotate_by_position(x: torch.Tensor) -> torch.Tensor:
     """Rotary position embedding along axis 1, the frames (Su et al., RoFormer, 2021): `(B, F, ..., D)` in and out.
 
-    Attention then sees how far two frames lie apart, not their absolute number. The pair (a, b) of channels i and
-    i + D / 2 becomes (a cos - b sin, b cos + a sin).
+    Attention then depends on the distance between two frames, not on their absolute positions. The pair (a, b) of
+    channels i and i + D / 2 becomes (a cos - b sin, b cos + a sin).
     """
     length, dim = x.shape[1], x.shape[-1]
     frequency = 100.0 ** -torch.linspace(0, 1, dim // 2, device=x.device)
@@ -132,13 +132,13 @@ def rotate_by_position(x: torch.Tensor) -> torch.Tensor:
 
 
 MOST_ROWS = 65_535
-"""Of a batch in one call: CUDA's attention kernels spread it over an axis of their grid, which holds no more."""
+"""Largest batch per call: CUDA's attention kernels map it to a grid axis, which holds no more."""
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Scaled dot-product attention over the second-last axis: each `(batch, heads, L, D)`.
 
-    The CPU's fused kernel is made for float32. In bfloat16 the plain product is 1.3 to 5 times faster up to some
+    The CPU's fused kernel is optimised for float32. In bfloat16 the plain product is 1.3 to 5 times faster up to about
     600 tokens, in training as well as at inference.
     """
     if len(q) > MOST_ROWS:
@@ -162,7 +162,7 @@ class AxialAttention(nn.Module):
 
     def __init__(self, channels: int, axis: str, *, head_dim: int, embed_dim: int | None = None) -> None:
         super().__init__()
-        if head_dim < 2 or head_dim % 2 or channels % head_dim:  # positions turn pairs of channels
+        if head_dim < 2 or head_dim % 2 or channels % head_dim:  # rotary embedding rotates pairs of channels
             raise ValueError(f"attention_head_dim must be even and divide the channels {channels}, got {head_dim}")
         self.axis, self.head_dim = axis, head_dim
         self.norm = nn.LayerNorm(channels)

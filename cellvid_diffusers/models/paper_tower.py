@@ -7,8 +7,8 @@ At each scale, I, U and V being the features of the branches:
     M <- conv(space-time attention(U || V))          to half the channels
     I <- conv(I || M)                                to half the channels
 
-and all three go on to the next scale. The motion branches have no ResNet layers; space-time attention is factored into
-space and time and takes the time embedding.
+and all three are passed to the next scale. The motion branches have no ResNet layers; space-time attention is factored
+into space and time and is conditioned on the time embedding.
 """
 
 from collections.abc import Callable
@@ -80,7 +80,7 @@ class PaperStage(nn.Module):
 
 
 class PaperTower(nn.Module):
-    """The whole network: stems, stages on the way down, middle and up, heads; I, U and V each with skips of its own.
+    """The whole network: stems, down, middle and up stages, heads; I, U and V each have their own skips.
 
     Args:
         patch_size, block_out_channels, layers_per_block, embed_dim, stem_kernel_size, attention_head_dim, norm_type,

@@ -1,7 +1,7 @@
 """The U-shaped tower of stages that both models are made of.
 
 A tower is a sequence of stages: down 0 … down L-1, middle, up L-1 … up 0. `UNet3DModel` runs one tower; the motion
-model runs two in step and lets them exchange features after every stage.
+model runs two in lockstep, which exchange features after every stage.
 """
 
 import torch
@@ -20,15 +20,15 @@ from .layers import (
 
 
 class Stage(nn.Module):
-    """Residual blocks at one scale, each followed by the attention that the scale has.
+    """Residual blocks at one scale, followed by the attention layers of the scale.
 
     Args:
-        in_channels (`int`): Channels that come in, those of the skip included.
+        in_channels (`int`): Input channels, including those of the skip.
         channels (`int`): Channels at this scale.
         layers (`int`): Number of residual blocks.
         embed_dim (`int`): Channels E of the conditioning embedding.
         spatial_attention (`bool`): Attention over the pixels of each frame.
-        temporal (`str`): `"conv"`, `"attention"` or `"both"`: how frames are mixed.
+        temporal (`str`): How frames are mixed: `"conv"`, `"attention"` or `"both"`.
         head_dim (`int`): Channels of an attention head.
         norm_type (`str`): `"layer"` or `"group"`.
         norm_num_groups (`int`): Groups of the group norm.
@@ -88,7 +88,7 @@ class Tower(nn.Module):
         embed_dim (`int`): Channels E of the conditioning embedding.
         spatial_attention (`list[bool]`): For each scale, whether pixels attend to each other.
         temporal_layers (`list[str]`): For each scale, `"conv"`, `"attention"` or `"both"`.
-        initial_temporal_attention (`bool`): Temporal attention straight after the stem (Ho et al., 2022).
+        initial_temporal_attention (`bool`): Temporal attention directly after the stem (Ho et al., 2022).
         stem_kernel_size (`int`): Side of the stem's convolution kernel.
         attention_head_dim, norm_type, norm_num_groups: As in `Stage`.
     """
@@ -147,7 +147,7 @@ class Tower(nn.Module):
         return 2 * self.scales + 1
 
     def stage_channels(self) -> list[int]:
-        """Channels that each stage hands on, in the order of the stages."""
+        """Output channels of each stage, in the order of the stages."""
         down = [conv.out_channels for conv in self.shrink] + [self.middle.blocks[0].conv_in.out_channels]
         up = [linear.out_features // 4 for linear in reversed(self.grow)]
         return [*down, down[-1], *up, self.stem.out_channels]
@@ -166,7 +166,7 @@ class Tower(nn.Module):
         return h if self.stem_attention is None else self.stem_attention(h, embedding)
 
     def step(self, index: int, x: torch.Tensor, skips: list[torch.Tensor], embedding: torch.Tensor) -> torch.Tensor:
-        """Run stage `index`; the way down pushes onto `skips`, the way up pops."""
+        """Run stage `index`; the down stages push onto `skips`, the up stages pop from it."""
         last = self.scales - 1
         if index <= last:
             x = self._run(self.down[index], x, embedding)

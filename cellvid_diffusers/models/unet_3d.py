@@ -37,7 +37,7 @@ class UNet3DOutput(BaseOutput):
 
     Args:
         sample (`torch.Tensor` of shape `(batch_size, out_channels, num_frames, height, width)`):
-            What the model predicts of each value: noise, v or the clean clip, after the scheduler's prediction type.
+            The prediction: noise, v or the clean clip, depending on the scheduler's prediction type.
     """
 
     sample: torch.Tensor
@@ -96,7 +96,7 @@ class UNet3DModel(ModelMixin, ConfigMixin):
                 raise ValueError(f"{name} must have one entry for each of the {scales} scales, got {given}")
         if layers_per_block < 1:
             raise ValueError(f"layers_per_block must be at least 1, got {layers_per_block}")
-        if stem_kernel_size % 2 == 0:  # it would not keep the clip's size
+        if stem_kernel_size % 2 == 0:  # an even one would change the clip's size
             raise ValueError(f"stem_kernel_size must be odd, got {stem_kernel_size}")
         embed_dim = time_embed_dim or 4 * block_out_channels[0]
         self.time_proj = Timesteps(block_out_channels[0], flip_sin_to_cos=True, downscale_freq_shift=0)
@@ -130,15 +130,16 @@ class UNet3DModel(ModelMixin, ConfigMixin):
         return self.config.patch_size * 2 ** (len(self.config.block_out_channels) - 1)
 
     def load_weights_from(self, other: "UNet3DModel", kinds: Sequence[int | None] | None = None) -> None:
-        """Start from the weights of a model of the same configuration but for blocks a stage and kinds of label.
+        """Start from the weights of a model that may differ in its blocks per stage and kinds of label.
 
-        A new block's last convolution is zero, and so is the embedding of a new kind of label, so that a grown model
-        starts as the one that it grew from. One without a kind of label starts as the other is where that is unknown.
+        The last convolution of a new block and the embedding of a new kind of label are zero, so that a larger model
+        starts out equivalent to the other. If this model lacks a kind of label, it starts out equivalent to the other
+        with that label unknown.
 
         Args:
-            other (`UNet3DModel`): With at most as many blocks a stage.
-            kinds (`list[int | None]`, *optional*): For each kind of label of this model, which of the other's it is;
-                `None` for a new one. By default the other's in their order, then new ones.
+            other (`UNet3DModel`): Model with at most as many blocks per stage, otherwise of the same configuration.
+            kinds (`list[int | None]`, *optional*): For each kind of label of this model, its index among the other's
+                kinds, or `None` if it is new. By default the other's kinds in their order, followed by new ones.
 
         Raises:
             ValueError: If the other model has another configuration, or more blocks.
@@ -153,7 +154,7 @@ class UNet3DModel(ModelMixin, ConfigMixin):
         self.load_state_dict(weights, strict=False)
 
     def _with_labels_of(self, other: "UNet3DModel", kinds: Sequence[int | None] | None) -> dict[str, torch.Tensor]:
-        """The other's weights, its embeddings of labels put where this model has those kinds (`load_weights_from`)."""
+        """The other's weights, with its label embeddings rearranged to this model's kinds (`load_weights_from`)."""
         weights = dict(other.state_dict())
         tables = [weights.pop(f"class_embeddings.{index}.weight") for index in range(len(other.class_embeddings))]
         if kinds is None:
@@ -166,7 +167,7 @@ class UNet3DModel(ModelMixin, ConfigMixin):
         return weights
 
     def _differing(self, other: "UNet3DModel", *, free: Sequence[str] = ()) -> list[str]:
-        """Arguments that the other model was given otherwise: those that weights of the same shapes do not show."""
+        """Names of arguments that differ in the other model, of those that the shapes of the weights do not reveal."""
         own, theirs = (json.loads(model.to_json_string()) for model in (self, other))
         shown = {"sample_size", "num_class_embeds", "time_embed_dim", "motion_block_out_channels", *free}
         return [key for key in own if key[0] != "_" and key not in shown and key in theirs and own[key] != theirs[key]]
@@ -232,8 +233,8 @@ class UNet3DModel(ModelMixin, ConfigMixin):
             sample (`torch.Tensor` of shape `(batch_size, in_channels, num_frames, height, width)`):
                 The noisy clip, each modality near unit variance.
             timestep (`torch.Tensor` of shape `()`, `(batch_size,)`, `(batch_size, num_frames)` or
-                `(batch_size, num_frames, 2)`): Noise level, one for all, of each frame, or of each frame's video and
-                flow. 0 is a given frame, the scheduler's last step an unknown one. An axis of 1 stands for all.
+                `(batch_size, num_frames, 2)`): Noise level: one for all, per clip, per frame, or for each frame's video
+                and flow. 0 means given, the scheduler's last timestep unknown. Axes of length 1 are broadcast.
             class_labels (`torch.Tensor` of shape `(batch_size, number of label kinds)`, *optional*):
                 Class indices, -1 where unknown. `None` for a model without classes.
             return_dict (`bool`, defaults to `True`): Whether to return a [`UNet3DOutput`].
@@ -242,8 +243,8 @@ class UNet3DModel(ModelMixin, ConfigMixin):
             [`UNet3DOutput`] or a `tuple` whose first element is the sample tensor.
 
         Raises:
-            ValueError: If the sample's shape does not fit the model, or those of `timestep` and `class_labels` the
-                sample.
+            ValueError: If the shape of `sample` does not fit the model, or those of `timestep` and `class_labels` do
+                not fit the sample.
         """
         self.check_sample(sample)
         embedding = self.embed(timestep, class_labels, sample)
@@ -251,5 +252,5 @@ class UNet3DModel(ModelMixin, ConfigMixin):
         return UNet3DOutput(sample=sample) if return_dict else (sample,)
 
     def denoise(self, sample: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
-        """Run the network proper: a clip `(B, C, F, H, W)` and its embedding `(B, F, E)` -> a clip."""
+        """Run the network itself: a clip `(B, C, F, H, W)` and its embedding `(B, F, E)` -> a clip."""
         return self.tower(sample, embedding)

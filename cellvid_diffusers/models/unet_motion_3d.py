@@ -1,4 +1,4 @@
-"""The motion model: video and optical flow in branches of their own, fused at every scale."""
+"""The motion model: video and optical flow in separate branches, fused at every scale."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,18 +26,18 @@ class MotionUNet3DModel(UNet3DModel):
     r"""
     A 3D U-Net with motion branches.
 
-    * `fusion="gated"`: the baseline denoises the video, a second, narrower tower the flow. After every stage the flow
-      tower reads the video's features, and the video's features take those of the flow through a gate that starts at
-      zero. At step 0 the video branch is therefore the video-only baseline, exactly, and `load_weights_from` can start
-      from one that is already trained.
+    * `fusion="gated"`: the baseline denoises the video, and a second, narrower tower denoises the flow. After every
+      stage the video's features are added to the flow tower, and the flow's to the video through a gate that starts at
+      zero. Before training, the video branch is therefore exactly the video-only baseline, and `load_weights_from` can
+      start from one that is already trained.
     * `fusion="paper"`: the paper's Figure 1 to the letter (see `paper_tower.py`), in which motion is mixed into the
-      video from the first step on. Where it has attention is the figure's: `spatial_attention`, `temporal_layers` and
-      `initial_temporal_attention` change nothing.
+      video from the first step on. The figure determines where attention is used: `spatial_attention`,
+      `temporal_layers` and `initial_temporal_attention` have no effect.
 
     Parameters:
         fusion (`str`, defaults to `"gated"`): `"gated"` or `"paper"`.
-        motion_block_out_channels (`list[int]`, *optional*): Channels of the flow tower's scales; half the video's if
-            not given. For `fusion="gated"`.
+        motion_block_out_channels (`list[int]`, *optional*): Channels of the flow tower's scales, for
+            `fusion="gated"`; half the video's if not given.
         sample_size, in_channels, out_channels, …: As in [`UNet3DModel`]; both channel counts are 3.
     """
 
@@ -103,19 +103,19 @@ class MotionUNet3DModel(UNet3DModel):
         )
 
     def _add_motion_tower(self, embed_dim: int) -> None:
-        """The flow tower, and the two ways between the towers at every stage."""
+        """Add the flow tower and the connections between the towers, in both directions, after every stage."""
         channels = self.config.motion_block_out_channels or [each // 2 for each in self.config.block_out_channels]
         self.motion_tower = super()._make_tower(2, 2, channels, embed_dim)
         video, motion = self.tower.stage_channels(), self.motion_tower.stage_channels()
         self.gates = nn.ModuleList(zero_init(nn.Linear(m, v)) for v, m in zip(video, motion, strict=True))
         self.readers = nn.ModuleList(nn.Linear(v, m) for v, m in zip(video, motion, strict=True))
-        zero_init(self.get_submodule("flow_time.linear_2"))  # the embedding, too, starts as the baseline's
+        zero_init(self.get_submodule("flow_time.linear_2"))  # so that the embedding, too, starts as the baseline's
 
     def load_weights_from(self, other: UNet3DModel, kinds: Sequence[int | None] | None = None) -> None:
         """Start from a motion model of the same configuration, or, with `fusion="gated"`, from a video-only baseline.
 
         Args:
-            other (`UNet3DModel`): The motion model, or the baseline, which must have as many blocks a stage.
+            other (`UNet3DModel`): The motion model, or the baseline, which must have as many blocks per stage.
             kinds (`list[int | None]`, *optional*): As in `UNet3DModel.load_weights_from`.
 
         Raises:
@@ -137,7 +137,7 @@ class MotionUNet3DModel(UNet3DModel):
         return super()._differing(other, free=free)
 
     def denoise(self, sample: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
-        """Run the network proper: a clip `(B, 3, F, H, W)` and its embedding `(B, F, E)` -> a clip."""
+        """Run the network itself: a clip `(B, 3, F, H, W)` and its embedding `(B, F, E)` -> a clip."""
         if self.config.fusion == "paper":
             return self.tower(sample, embedding)
         towers: tuple[Tower, Tower] = (self.tower, self.motion_tower)

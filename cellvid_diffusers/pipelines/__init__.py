@@ -1,4 +1,4 @@
-"""From weights to cell videos."""
+"""Pipelines that generate cell videos."""
 
 from .cell_video import CellVideoPipeline
 from .output import CellVideoPipelineOutput

@@ -1,4 +1,4 @@
-"""Whether a call of the pipeline can be met, told before anything is computed."""
+"""Checks of a pipeline call's arguments, made before anything is computed."""
 
 import math
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ import torch
 from ..noise_schedule import PREDICTION_TYPES
 
 MOST_NOISE_OF_SECOND_ORDER = 1000.0
-"""Noise over signal from which a second-order scheduler can begin; the cosine schedule ends at 20,000."""
+"""Highest noise over signal from which a second-order scheduler can start; the cosine schedule ends at 20,000."""
 
 
 def check_sizes(
     multiple: int, num_frames: int, height: int, width: int, batch_size: int, num_inference_steps: int
 ) -> None:
-    """A `ValueError` unless all counts are at least 1 and the frames' sides multiples of the network's."""
+    """Raise `ValueError` unless all counts are at least 1 and height and width are multiples of `multiple`."""
     for name, value in (
         ("num_frames", num_frames),
         ("batch_size", batch_size),
@@ -28,8 +28,8 @@ def check_sizes(
 
 
 def check_scheduler(scheduler: Any) -> None:
-    """A `ValueError` for those of other noise than training's, and for Heun's and similar ones, whose first step would
-    be far too long."""
+    """Raise `ValueError` for schedulers whose noise is not that of training, and for second-order ones such as Heun's,
+    whose first step would be far too long."""
     kind = getattr(scheduler.config, "prediction_type", None)
     needed = ("alphas_cumprod", "init_noise_sigma", "order")
     if kind not in PREDICTION_TYPES or not all(hasattr(scheduler, name) for name in needed):
@@ -56,7 +56,7 @@ def check_strengths(
     guidance_scale: float,
     motion_guidance_scale: float,
 ) -> None:
-    """A `ValueError` unless each lies in its range, and the checkpoint of this `config` was trained for it."""
+    """Raise `ValueError` unless each value is in range and the checkpoint of this `config` was trained for it."""
     for name, scale in (("guidance_scale", guidance_scale), ("motion_guidance_scale", motion_guidance_scale)):
         if not math.isfinite(scale):
             raise ValueError(f"{name} must be finite, got {scale}")
@@ -89,7 +89,7 @@ def check_strengths(
 
 
 def check_tensor_inputs(names: Sequence[str], known: Sequence[str]) -> None:
-    """A `ValueError` if a callback wants to be handed what there is not."""
+    """Raise `ValueError` if a callback requests tensors that do not exist."""
     if isinstance(names, str) or not set(names) <= set(known):
         raise ValueError(f"callback_on_step_end_tensor_inputs must be among {list(known)}, got {names}")
 
@@ -97,7 +97,7 @@ def check_tensor_inputs(names: Sequence[str], known: Sequence[str]) -> None:
 def clip_generators(
     generator: torch.Generator | Sequence[torch.Generator] | None, batch_size: int
 ) -> list[torch.Generator]:
-    """One generator a clip: the n-th depends on the n-th draw from the given one alone."""
+    """One generator per clip: the n-th depends only on the n-th draw from the given one."""
     if isinstance(generator, Sequence):
         if len(generator) != batch_size:
             raise ValueError(f"generator must hold one for each of the {batch_size} clips, got {len(generator)}")

@@ -1,4 +1,4 @@
-"""The pipeline that makes cell videos and their optical flow out of noise."""
+"""The pipeline that generates cell videos and their optical flow from noise."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -47,23 +47,23 @@ class CellVideoPipeline(DiffusionPipeline):
         video_mean (`float` or `dict[str, float]`), video_std (the same): Grey value in [0, 1] = model value *
             `video_std` + `video_mean`; for all clips, or for each cell type.
         flow_scale (`float`): Flow in pixels per frame = model value * `flow_scale`. Zero motion is zero in the model.
-        flow_clip (`float`, *optional*): Pixels per frame beyond which the model knows no flow: each component of a
+        flow_clip (`float`, *optional*): Largest flow component, in pixels per frame, that the model was trained on: a
             given flow is clipped there, as that of the training clips was.
         noise_patterns (`list[str]`): What the model was trained to do (`training_utils.NOISE_PATTERNS`).
         class_names (`dict[str, list[str]]`, *optional*): For `cell_type`, `density` and `maturity`, in this order, the
             names of the classes that the model knows.
-        class_weights (`dict[str, list[float]]`, *optional*): Their share of the training mix.
+        class_weights (`dict[str, list[float]]`, *optional*): Their shares of the training mix.
         pixel_size_um (`float` or `dict[str, float]`, *optional*): Size of a generated pixel in micrometres, if the
-            training data had one; of all clips, or of each cell type.
+            training data had one; for all clips, or for each cell type.
         frame_interval_min (`float` or `dict[str, float]`, *optional*): Minutes between frames, likewise.
-        num_restarts (`int`), residual_noise (`float`), flow_strength (`float`), motion_guidance_scale (`float`): Of a
-            call that names none: what the checkpoint's evaluation found best.
+        num_restarts (`int`), residual_noise (`float`), flow_strength (`float`), motion_guidance_scale (`float`):
+            Defaults for calls that do not set them, chosen by the checkpoint's evaluation.
         timesteps (`list[int]`, *optional*): The only ones at which a distilled model (`distillation`) takes a step.
-        num_frames (`int`, *optional*): Frames of a training clip. Longer clips fade: `roll_out` makes them window by
-            window.
+        num_frames (`int`, *optional*): Frames of a training clip. Cells fade in longer ones: `roll_out` makes these
+            window by window.
 
     Raises:
-        ValueError: If the model does not know as many classes as `class_names` says.
+        ValueError: If `class_names` does not name as many classes as the model knows.
     """
 
     model_cpu_offload_seq = "unet"
@@ -114,9 +114,9 @@ class CellVideoPipeline(DiffusionPipeline):
 
     @classmethod
     def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:
-        """Fetch a pipeline's folder from the Hub into the cache and return its path.
+        """Download a pipeline's folder from the Hub into the cache and return its path.
 
-        The components are this package's own classes, so nothing but configurations and safetensors is wanted.
+        The components are this package's own classes, so only configurations and safetensors are downloaded.
         """
         names = ("revision", "cache_dir", "token", "local_files_only", "force_download")
         passed = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
@@ -157,7 +157,7 @@ class CellVideoPipeline(DiffusionPipeline):
 
     @property
     def num_timesteps(self) -> int:
-        """Steps of the last or present call."""
+        """Number of steps in the last or current call."""
         return len(self.scheduler.timesteps)
 
     @torch.no_grad()
@@ -191,53 +191,53 @@ class CellVideoPipeline(DiffusionPipeline):
         Generate clips.
 
         Args:
-            num_frames (`int`, defaults to 10): Frames of each clip. Of more than the training clips had cells fade, and
-                a warning says so: see `roll_out`.
+            num_frames (`int`, defaults to 10): Frames of each clip. In clips longer than the training clips cells fade,
+                and a warning is logged: see `roll_out`.
             height (`int`, *optional*), width (`int`, *optional*): Size in pixels; the model's `sample_size` if not
                 given.
             batch_size (`int`, defaults to 1): Number of clips.
-            num_inference_steps (`int`, defaults to 25): Denoising steps; below 12 cells suffer (docs/sampler.md). A
-                distilled checkpoint takes its own few (`config.timesteps`), whatever is asked for.
+            num_inference_steps (`int`, defaults to 25): Denoising steps; below 12 cells degrade (docs/sampler.md). A
+                distilled checkpoint always takes its own few (`config.timesteps`).
             first_frame (`np.ndarray` or `torch.Tensor` of shape `(H, W)` or `(batch_size, H, W)`, *optional*):
                 Frame to start from, in [0, 1]; or a picture (`PIL.Image.Image`, 8-bit), or one for each clip.
             frames (`np.ndarray` or `torch.Tensor` of shape `(F, H, W)` or `(batch_size, F, H, W)`, *optional*):
-                Video in [0, 1], given where `frame_mask` says so, the whole of it without a mask; or pictures.
+                Video in [0, 1], or pictures; given where `frame_mask` is true, or everywhere without a mask.
             frame_mask (`np.ndarray` or `torch.Tensor` of shape `(F,)`, bool, *optional*): Which of `frames` are given.
             flow (`np.ndarray` or `torch.Tensor` of shape `(F, H, W, 2)` or `(batch_size, F, H, W, 2)`, *optional*):
-                Flow to make the video for, in pixels per frame.
-            cell_type, density, maturity (`str` or `list[str]`, *optional*): Class name, or a list of one for each clip;
-                `None` draws from the training mix (the output's `classes` say what). Beside given frames or flow, which
-                show the culture, density and maturity are left open instead, and of cell types with scales of their own
-                it is the one that given frames look like.
+                Flow to generate the video for, in pixels per frame.
+            cell_type, density, maturity (`str` or `list[str]`, *optional*): Class name, or a list with one for each
+                clip; `None` draws from the training mix (see the output's `classes`). Given frames or flow already show
+                the culture: density and maturity are then left open instead, and if cell types have scales of their
+                own, the one that given frames resemble most is chosen.
             guidance_scale (`float`, defaults to 1.0): Classifier-free guidance (Ho and Salimans, 2022); 1 is none.
             motion_guidance_scale (`float`, *optional*): Above 1 the video follows its flow, sampled or given, more
                 closely (Inner-Guidance, Chefer et al., 2025); 1 is none and takes half the time. The checkpoint's own
                 if not given.
-            num_restarts (`int`, *optional*): Times that the finished clip is noised again and denoised from there, to
-                mend what early steps got wrong (after Xu et al., Restart Sampling for Improving Generative Processes,
-                2023); the checkpoint's own number if not given.
-            restart_strength (`float`, defaults to 0.94): Noise level of a restart as a share of all levels, in (0, 1]:
-                nearer 1 changes more.
-            residual_noise (`float`, *optional*): Standard deviation of the noise that a sampled clip still holds and
-                that a last prediction takes off, in units of the video's own; 0 leaves it. The checkpoint's own if not
-                given.
+            num_restarts (`int`, *optional*): How often the finished clip is noised and denoised again, to correct
+                errors of early steps (after Xu et al., Restart Sampling for Improving Generative Processes, 2023); the
+                checkpoint's own if not given.
+            restart_strength (`float`, defaults to 0.94): Noise level of a restart as a share of all levels, in (0, 1];
+                the closer to 1, the more it changes.
+            residual_noise (`float`, *optional*): Standard deviation, in units of the video's own, of the noise that a
+                sampled clip still contains and that a final prediction removes; 0 skips this. The checkpoint's own if
+                not given.
             flow_strength (`float`, *optional*): Noise level, as a share of all levels in [0, 1], from which the flow is
-                predicted once more from the finished video, all at once (`finishing`); 0 leaves the flow that was
-                sampled. The checkpoint's own if not given. Given flow stays.
-            generator (`torch.Generator` or `list[torch.Generator]`, *optional*): Makes the clips reproducible. With one
-                generator a clip is the same whatever the batch size; a list or tuple has one for each clip.
+                predicted once more from the finished video in one step (`finishing`); 0 keeps the sampled flow. The
+                checkpoint's own if not given. Given flow is kept.
+            generator (`torch.Generator` or `list[torch.Generator]`, *optional*): Makes the clips reproducible. With a
+                single generator a clip does not depend on the batch size; a list or tuple has one for each clip.
             output_type (`str`, defaults to `"np"`): `"np"`, `"pt"` or `"pil"`.
             return_dict (`bool`, defaults to `True`): Whether to return a [`CellVideoPipelineOutput`].
             callback_on_step_end (`Callable`, *optional*): Called as `callback(pipe, step, timestep, {"latents": clip})`
-                after each step with the noisy clip `(B, C, F, H, W)` in the model's scale. Returns a dictionary, whose
-                `"latents"` sampling goes on with; what is given stays. `pipe._interrupt = True` in it ends sampling.
-            callback_on_step_end_tensor_inputs (`list[str]`): What it is handed: `"latents"`, or nothing.
+                after each step with the noisy clip `(B, C, F, H, W)` in the model's scale. It returns a dictionary with
+                the `"latents"` to continue with; given values are kept. Setting `pipe._interrupt = True` ends sampling.
+            callback_on_step_end_tensor_inputs (`list[str]`): Tensors passed to the callback: `"latents"`, or none.
 
         Returns:
-            [`CellVideoPipelineOutput`] or the tuple `(frames, flow)`. Given frames and flow come back exactly.
+            [`CellVideoPipelineOutput`] or the tuple `(frames, flow)`. Given frames and flow come back unchanged.
 
         Raises:
-            ValueError: If an argument is out of range or asks for what this checkpoint cannot do.
+            ValueError: If an argument is out of range or requests what this checkpoint cannot do.
 
         Example:
             >>> pipe = CellVideoPipeline.from_pretrained("checkpoints/cellvid-tiny")  # doctest: +SKIP
@@ -281,7 +281,7 @@ class CellVideoPipeline(DiffusionPipeline):
         labels = None if labels is None else labels.to(device)
         conditions = given.scaled(self.config, scale, shape[1]).to(device)
 
-        # float32 whatever the network's: some schedulers begin with noise that float16 cannot hold
+        # float32 whatever the network's dtype: some schedulers begin with noise that float16 cannot hold
         noise = randn_tensor(shape, generator=generators, device=device)
         flow_noise = None
         if motion_guidance_scale != 1 and shape[1] > 1:
@@ -325,7 +325,7 @@ class CellVideoPipeline(DiffusionPipeline):
     def _draw_labels(
         self, asked: dict[str, Asked], given: Given, generators: list[torch.Generator]
     ) -> torch.Tensor | None:
-        """Class indices `(B, kinds)`; of what given frames or flow show, no class is drawn."""
+        """Class indices `(B, kinds)`; no class is drawn of a kind that given frames or flow show."""
         shown: tuple[str, ...] = ("density", "maturity") if bool(given.mask.any()) else ()
         if isinstance(self.config.video_mean, dict) and given.frames().numel():
             shown = KINDS
@@ -344,7 +344,7 @@ class CellVideoPipeline(DiffusionPipeline):
     def _step_end(
         self, callback: StepEndCallback, names: Sequence[str], step: int, timestep: torch.Tensor, clip: torch.Tensor
     ) -> tuple[torch.Tensor, bool]:
-        """The clip that a callback leaves, and whether it lets sampling go on."""
+        """Call a callback; return the clip to continue with, and whether to continue."""
         changed = callback(self, step, timestep, {name: clip for name in names})
         return changed.get("latents", clip), not self.interrupt
 

@@ -1,4 +1,4 @@
-"""Classes of the clips to be made: those asked for, the rest drawn from the training mix; and what hangs on them."""
+"""Classes of the clips to generate, requested or drawn from the training mix, and the scales that depend on them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ Asked = str | Sequence[str | None] | None
 
 
 def check_classes(class_names: Mapping[str, Sequence[str]] | None, known: Sequence[int] | None) -> None:
-    """A `ValueError` unless a model that embeds as many classes of each kind as `known` says is that of the names."""
+    """Raise `ValueError` unless `class_names` has as many classes of each kind as the model embeds (`known`)."""
     named = [len(class_names[kind]) for kind in KINDS if kind in class_names] if class_names else []
     if named != list(known or []):
         raise ValueError(
@@ -28,17 +28,17 @@ def draw_classes(
     left_open: Collection[str] = (),
 ) -> torch.Tensor | None:
     """
-    Class indices of each clip.
+    Determine the class indices of each clip.
 
     Args:
         config: The pipeline's, with `class_names` and `class_weights`.
-        asked (`dict`): Name for each of `KINDS`, or a list with one for each clip; `None` where nothing is asked.
+        asked (`dict`): Name for each of `KINDS`, or a list with one for each clip; `None` where none is requested.
         generators (`list[torch.Generator]`): One for each clip.
-        left_open (`Collection[str]`): Kinds of which none is drawn: unknown (-1) where nothing is asked. Of the others
-            one is drawn even where a name is asked: asked for or drawn, a clip's noise is the same.
+        left_open (`Collection[str]`): Kinds that are not drawn: unknown (-1) where no name is requested. Other kinds
+            are drawn even where a name is requested, so that the clip's noise is the same either way.
 
     Returns:
-        `torch.Tensor` of shape `(batch_size, kinds that are known)`, int64, or `None` if none is.
+        `torch.Tensor` of shape `(batch_size, known kinds)`, int64, or `None` if the checkpoint knows no kinds.
 
     Raises:
         ValueError: If a name is not among the checkpoint's, or a list does not have one for each clip.
@@ -61,7 +61,7 @@ def draw_classes(
 
 
 def names_of(config: Any, labels: torch.Tensor | None) -> list[dict[str, str | None]] | None:
-    """Each clip's classes by kind, `None` for one left open; `labels` from `draw_classes`."""
+    """Each clip's classes by kind, `None` for a kind left open; `labels` from `draw_classes`."""
     if labels is None:
         return None
     known = {kind: config.class_names[kind] for kind in KINDS if kind in config.class_names}
@@ -73,21 +73,21 @@ def names_of(config: Any, labels: torch.Tensor | None) -> list[dict[str, str | N
 
 def nearest_cell_types(config: Any, frames: torch.Tensor) -> list[str]:
     """
-    The cell type of each clip that its given frames look like, where cell types have scales of their own.
+    The cell type that the given frames of each clip resemble most, where cell types have scales of their own.
 
     Args:
         config: The pipeline's, with `video_mean` and `video_std` of each cell type.
         frames (`torch.Tensor` of shape `(B, n, H, W)`): Given frames, in [0, 1].
 
     Returns:
-        `list[str]` with the name of one cell type for each clip: the one from whose grey values, taken as normally
-        distributed, those of the frames diverge least (Kullback and Leibler).
+        `list[str]` with the name of one cell type for each clip: the one with the smallest Kullback-Leibler divergence
+        of the frames' grey values from its own, both modelled as normal.
     """
     names = list(config.video_mean)
     mean, std = (torch.tensor([of_type[name] for name in names]) for of_type in (config.video_mean, config.video_std))
     grey = frames.flatten(1)
     variance = (grey.var(1) + (grey.mean(1) - mean[:, None]) ** 2) / std[:, None] ** 2
-    divergence = variance / 2 + std[:, None].log()  # what is the same for all types left out
+    divergence = variance / 2 + std[:, None].log()  # without terms that are the same for all types
     return [names[index] for index in divergence.argmin(0).tolist()]
 
 
@@ -106,18 +106,18 @@ def video_scale(config: Any, labels: torch.Tensor | None) -> tuple[torch.Tensor,
 
 
 def value_of(config: Any, name: str, cell_type: str | None) -> float | None:
-    """`pixel_size_um` or `frame_interval_min` of a clip, where each cell type may have its own."""
+    """`pixel_size_um` or `frame_interval_min` of a clip; each cell type may have its own."""
     value = config[name]
     return value.get(cell_type) if isinstance(value, dict) else value
 
 
 def of_clips(arguments: Mapping[str, Any], part: slice) -> dict[str, Any]:
-    """A pipeline's arguments for some of the clips: of classes, a list holds one for each clip."""
+    """Arguments of a pipeline call for some of the clips: lists of classes, with one for each clip, are sliced."""
     return {name: each[part] if name in KINDS and isinstance(each, list) else each for name, each in arguments.items()}
 
 
 def one_for_each_clip(kind: str, asked: Asked, count: int) -> Sequence[str | None]:
-    """What is asked of each of `count` clips, `None` where nothing."""
+    """The class requested for each of `count` clips, `None` where none is."""
     if asked is None or isinstance(asked, str):
         return [asked] * count
     if not isinstance(asked, Sequence):

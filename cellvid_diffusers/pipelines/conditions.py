@@ -1,4 +1,4 @@
-"""What a user gives the sampler: frames, flow, or nothing, held at noise level zero while the rest is denoised."""
+"""Conditions of sampling: given frames or flow, held at noise level zero while the rest is denoised."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from ..noise_schedule import expand_levels
 
 Array: TypeAlias = np.ndarray | torch.Tensor
 Pictures: TypeAlias = Array | Image.Image | Sequence[Image.Image] | Sequence[Sequence[Image.Image]]
-"""An array, or 8-bit pictures such as `output_type="pil"` gives, nested like its first axes."""
+"""An array, or 8-bit pictures as returned for `output_type="pil"`, nested like its first axes."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a user gives, as it came.
+    """Given frames and flow, as the user passed them.
 
     Args:
         mask (`torch.Tensor` of shape `(B, F, 2)`, bool): Which frames' video and flow are given.
-        video (`torch.Tensor` of shape `(B, F, H, W)`): Given video in [0, 1], anything elsewhere.
-        flow (`torch.Tensor` of shape `(B, F, H, W, 2)`): Given flow in px/frame, anything elsewhere.
+        video (`torch.Tensor` of shape `(B, F, H, W)`): Given video in [0, 1], arbitrary elsewhere.
+        flow (`torch.Tensor` of shape `(B, F, H, W, 2)`): Given flow in px/frame, arbitrary elsewhere.
     """
 
     mask: torch.Tensor
@@ -89,13 +89,13 @@ class Given:
         return cls(given, video, motion)
 
     def frames(self) -> torch.Tensor:
-        """Frames that are given, `(B, n, H, W)`; the same ones of each clip."""
+        """The given frames `(B, n, H, W)`; the same positions in every clip."""
         return self.video[:, self.mask[0, :, 0]]
 
     def scaled(
         self, config: Mapping[str, Any], video_scale: tuple[torch.Tensor, torch.Tensor], channels: int
     ) -> "Conditions":
-        """The same in the model's scale; `video_scale` holds mean and standard deviation, each `(1 or B, 1, 1, 1)`."""
+        """Convert to the model's scale; `video_scale` holds mean and standard deviation, each `(1 or B, 1, 1, 1)`."""
         mean, std = video_scale
         clip = config["flow_clip"]
         flow = (self.flow if clip is None else self.flow.clamp(-clip, clip)) / config["flow_scale"]
@@ -116,7 +116,7 @@ class Conditions:
     """Given values of a clip in the model's scale, and where they are given.
 
     Args:
-        values (`torch.Tensor` of shape `(B, C, F, H, W)`): Given values, anything elsewhere.
+        values (`torch.Tensor` of shape `(B, C, F, H, W)`): Given values, arbitrary elsewhere.
         given (`torch.Tensor` of shape `(B, F, 2)`, bool): Which frames' video and flow are given.
     """
 
@@ -124,7 +124,7 @@ class Conditions:
     given: torch.Tensor
 
     def to(self, device: torch.device) -> "Conditions":
-        """The same on another device."""
+        """Move to another device."""
         return Conditions(self.values.to(device), self.given.to(device))
 
     def levels(self, timestep: torch.Tensor) -> torch.Tensor:
@@ -139,7 +139,7 @@ class Conditions:
 
 
 def _without_pictures(name: str, given: Pictures) -> Array:
-    """Pictures as an array in [0, 1], colours as their grey; arrays as they are."""
+    """Convert pictures to an array in [0, 1], colours to grey; arrays are returned as they are."""
     if isinstance(given, Image.Image):
         if given.mode not in ("L", "RGB", "RGBA"):
             raise ValueError(
@@ -167,7 +167,7 @@ def _read(name: str, array: Array, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def _tensor(array: Array | Sequence[Any], dtype: torch.dtype) -> torch.Tensor:
-    """A tensor on the CPU; of a mirrored array, or one in another byte order, which torch refuses, too."""
+    """Convert to a tensor on the CPU, including mirrored arrays and other byte orders, which torch rejects."""
     if isinstance(array, Sequence) and array and isinstance(array[0], torch.Tensor):
         array = torch.stack(list(array))
     if isinstance(array, np.ndarray):
@@ -176,7 +176,7 @@ def _tensor(array: Array | Sequence[Any], dtype: torch.dtype) -> torch.Tensor:
 
 
 def _require(config: Mapping[str, Any], name: str, tasks: tuple[str, ...]) -> None:
-    """Raise unless the checkpoint was trained for one of the tasks."""
+    """Raise `ValueError` unless the checkpoint was trained for one of the tasks."""
     trained = list(config["noise_patterns"])
     if not set(tasks) & set(trained):
         raise ValueError(f"{name} cannot be given: this checkpoint was trained for {trained}, not {' or '.join(tasks)}")

@@ -1,4 +1,4 @@
-"""A clip taken through a scheduler's noise levels, what is given staying as it is.
+"""Denoising of a clip through a scheduler's noise levels, with given values held fixed.
 
 Shapes: clip, noise `(B, C, F, H, W)` in the model's scale, C = 1 or 3: video, u, v; levels `(B, F, 2)`, 0 = given.
 """
@@ -24,15 +24,15 @@ Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 class Denoising:
     """
     Args:
-        scheduler ([`SchedulerMixin`]): Whose steps are taken; its state is changed.
-        predict (`Predict`): What each step is made of.
-        conditions ([`Conditions`]): What is given.
-        generators (`list[torch.Generator]`): One a clip, for the noise that is added on the way.
+        scheduler ([`SchedulerMixin`]): Takes the steps; its state is changed.
+        predict (`Predict`): Makes the prediction for each step.
+        conditions ([`Conditions`]): Given values.
+        generators (`list[torch.Generator]`): One per clip, for the noise that is added during sampling.
         num_inference_steps (`int`): Number of steps.
-        timesteps (`list[int]`, *optional*): Those of a distilled model, instead of that many.
+        timesteps (`list[int]`, *optional*): Timesteps of a distilled model, used instead of `num_inference_steps`.
         progress_bar (`Callable`): Wraps the timesteps of a pass.
-        on_step_end (`Callable`, *optional*): From the index of a timestep, the timestep and the clip after its step to
-            the clip that sampling goes on with, and whether it does.
+        on_step_end (`Callable`, *optional*): Called with the index of a timestep, the timestep and the clip after its
+            step; returns the clip to continue with, and whether to continue.
     """
 
     scheduler: SchedulerMixin
@@ -45,12 +45,12 @@ class Denoising:
     on_step_end: Callable[[int, torch.Tensor, torch.Tensor], tuple[torch.Tensor, bool]] | None = None
 
     def sample(self, noise: torch.Tensor) -> torch.Tensor:
-        """Make a clip of noise of deviation 1."""
+        """Turn noise of standard deviation 1 into a clip."""
         self._set_timesteps(noise.device)
         return self._steps(self.conditions.impose(noise * self.scheduler.init_noise_sigma))
 
     def restart(self, clip: torch.Tensor, strength: float) -> torch.Tensor:
-        """Noise a finished clip again, to a share of all levels in (0, 1], and take it from there."""
+        """Noise a finished clip again, to a share of all levels in (0, 1], and denoise it from there."""
         self._set_timesteps(clip.device)
         timesteps = self.scheduler.timesteps
         above = int((timesteps > strength * self.scheduler.config.num_train_timesteps).sum())
@@ -60,7 +60,7 @@ class Denoising:
         return self._steps(self.conditions.impose(self.scheduler.add_noise(clip, self._noise(clip), level)), begin)
 
     def finish(self, clip: torch.Tensor, residual_noise: float, flow_strength: float) -> torch.Tensor:
-        """What one more prediction each can mend (`finishing`)."""
+        """Apply the corrections of `finishing`, each of which takes one more prediction."""
 
         def predict(noisy: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
             return self.predict(self.conditions.impose(noisy), levels)
@@ -78,10 +78,10 @@ class Denoising:
         return clip
 
     def _set_timesteps(self, device: torch.device) -> None:
-        """Tell the scheduler which steps to take."""
+        """Set the scheduler's timesteps."""
         if self.timesteps is None:
             self.scheduler.set_timesteps(self.num_inference_steps, device=device)
-            self._begin_at(0)  # else a first timestep that comes twice counts as the second
+            self._begin_at(0)  # else, if the first timestep occurs twice, it would start at the second
             return
         if "timesteps" not in inspect.signature(self.scheduler.set_timesteps).parameters:
             raise ValueError(
@@ -91,12 +91,12 @@ class Denoising:
         self.scheduler.set_timesteps(timesteps=self.timesteps, device=device)
 
     def _steps(self, clip: torch.Tensor, begin: int = 0) -> torch.Tensor:
-        """Take a clip with the noise of the timestep of index `begin` through that and all later ones."""
+        """Denoise a clip, noised to the timestep of index `begin`, through that timestep and all later ones."""
         takes_generator = "generator" in inspect.signature(self.scheduler.step).parameters
         extra = {"generator": self.generators} if takes_generator else {}
         for index, timestep in enumerate(self.progress_bar(self.scheduler.timesteps[begin:]), begin):
             model_input = self.conditions.impose(self.scheduler.scale_model_input(clip, timestep))
-            levels = self.conditions.levels(timestep.clamp(min=1))  # 0 says given
+            levels = self.conditions.levels(timestep.clamp(min=1))  # 0 means given
             prediction = self.predict(model_input, levels)
             clip = self.conditions.impose(self.scheduler.step(prediction, timestep, clip, **extra).prev_sample)
             if self.on_step_end is None:
@@ -111,6 +111,6 @@ class Denoising:
         return randn_tensor(clip.shape, generator=self.generators, device=clip.device, dtype=clip.dtype)
 
     def _begin_at(self, index: int) -> None:
-        """Tell a scheduler that counts its steps where sampling begins."""
+        """Set the index of the first step, for schedulers that count their steps."""
         if hasattr(self.scheduler, "set_begin_index"):
             self.scheduler.set_begin_index(index)

@@ -1,12 +1,12 @@
-r"""Predictions pushed away from those that know less.
+r"""Guidance: predictions pushed away from less informed ones.
 
 With classes :math:`c` and with the flow :math:`f_t` that is sampled along with the video :math:`x_t`,
 
 .. math:: \hat y = y(x_t, f_t, c) + (g_c - 1) \, [y(x_t, f_t, c) - y(x_t, f_t)]
     + (g_m - 1) \, [y(x_t, f_t, c) - y(x_t, f_T, c)],
 
-where :math:`f_T` is flow at the highest noise level, which says nothing. The last term holds for the video alone: it
-makes the video follow its flow more closely. It needs a network that knows noise levels of their own for video and
+where :math:`f_T` is flow at the highest noise level, which carries no information. The last term applies to the video
+alone and makes it follow its flow more closely. It needs a network trained with separate noise levels for video and
 flow.
 
 References

@@ -17,13 +17,13 @@ class CellVideoPipelineOutput(BaseOutput):
     Args:
         frames (`np.ndarray`, `torch.Tensor` or `list[list[PIL.Image.Image]]`):
             Video of shape `(batch_size, num_frames, height, width)` in [0, 1]; with `output_type="pil"` one list of
-            8-bit grey images a clip.
+            8-bit grey images per clip.
         flow (`np.ndarray` or `torch.Tensor` of shape `(batch_size, num_frames, height, width, 2)`, *optional*):
-            Optical flow (u, v) in pixels per frame, u to the right, v down; that of frame k goes to frame k + 1.
-            `None` where the model knows video only.
+            Optical flow (u, v) in pixels per frame, u to the right, v down; that of frame k leads to frame k + 1.
+            `None` if the model knows video only.
         classes (`list[dict[str, str | None]]`, *optional*):
-            Cell type, density and maturity of each clip, asked for or drawn; `None` for a kind that was left open. Of a
-            checkpoint without classes it is `None` itself.
+            Cell type, density and maturity of each clip, requested or drawn; `None` for a kind that was left open. The
+            whole list is `None` if the checkpoint has no classes.
     """
 
     frames: Any
@@ -32,13 +32,13 @@ class CellVideoPipelineOutput(BaseOutput):
 
 
 def check_output_type(output_type: str) -> None:
-    """A `ValueError` unless it is one of `OUTPUT_TYPES`."""
+    """Raise `ValueError` unless it is one of `OUTPUT_TYPES`."""
     if output_type not in OUTPUT_TYPES:
         raise ValueError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}")
 
 
 def as_output(output_type: str, video: torch.Tensor, flow: torch.Tensor | None) -> tuple[Any, Any]:
-    """Video `(B, F, H, W)` in [0, 1] and flow as NumPy arrays (`"np"`), tensors (`"pt"`) or pictures (`"pil"`)."""
+    """Return video `(B, F, H, W)` in [0, 1] and flow as NumPy arrays (`"np"`), tensors (`"pt"`) or images (`"pil"`)."""
     if output_type == "pt":
         return video, flow
     frames, motion = video.cpu().numpy(), None if flow is None else flow.cpu().numpy()

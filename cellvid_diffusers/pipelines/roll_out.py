@@ -1,4 +1,4 @@
-"""Long videos from a model of short windows: each window goes on from the last frames of the one before."""
+"""Long videos from a model of short windows: each window continues from the last frames of the one before."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from .cell_video import CellVideoPipeline
 from .output import CellVideoPipelineOutput, as_output, check_output_type
 
 GIVEN_TO_ONE_WINDOW = ("frames", "frame_mask", "flow")
-"""Arguments of the pipeline that are of a clip's own length."""
+"""Arguments of the pipeline that have one entry per frame, and so fit only one window."""
 
 
 def roll_out(
@@ -28,13 +28,13 @@ def roll_out(
     Args:
         pipe ([`CellVideoPipeline`]): Pipeline whose checkpoint was trained for `prediction`.
         num_frames (`int`): Frames of the whole video, any number.
-        window (`int`, *optional*): Frames that the model makes at a time; what it was trained on, by default, or 10.
-        overlap (`int`, *optional*): Frames of a window that are given: the last ones of the window before; 4 where a
-            window has more. More remember motion better, fewer are faster.
+        window (`int`, *optional*): Frames generated at a time; by default as many as in training, or 10 if unknown.
+        overlap (`int`, *optional*): Frames given to each window: the last ones of the window before; by default 4, or
+            `window - 1` if that is fewer. More frames preserve motion better, fewer are faster.
         generator (`torch.Generator` or `list[torch.Generator]`, *optional*): As for the pipeline.
         output_type (`str`, defaults to `"np"`): As for the pipeline.
-        **arguments: Of [`CellVideoPipeline.__call__`], without `frames`, `frame_mask`, `flow` and `return_dict`;
-            `first_frame` starts the first window. Classes that are not asked for are drawn once, for all windows. A
+        **arguments: Passed to [`CellVideoPipeline.__call__`], except `frames`, `frame_mask`, `flow` and `return_dict`;
+            `first_frame` starts the first window. Classes that are not requested are drawn once, for all windows. A
             `guidance_scale` of 2 may keep crowded fields from growing emptier as cells leave (docs/training_log.md).
 
     Returns:
@@ -43,7 +43,7 @@ def roll_out(
 
     Raises:
         ValueError: If `overlap` does not lie between 1 and `window - 1`, `output_type` is unknown, or an argument is
-            given that only one window can have.
+            given that fits only one window.
     """
     for name in (*GIVEN_TO_ONE_WINDOW, "return_dict"):
         if arguments.pop(name, None) is not None:
@@ -54,12 +54,12 @@ def roll_out(
     if not 1 <= overlap < window:
         raise ValueError(f"overlap must lie between 1 and window - 1 = {window - 1}, got {overlap}")
     first = min(window, num_frames)
-    # one generator a clip for all windows: of a single one, each window would draw new ones for all clips
+    # one generator per clip for all windows: from a single one, each window would draw new ones for all clips
     generator = clip_generators(generator, arguments.get("batch_size", 1))
     arguments = {**arguments, "generator": generator, "output_type": "pt"}
     start = pipe(num_frames=first, **arguments)
     frames, flow = start.frames, start.flow
-    if start.classes:  # of all windows those of the first
+    if start.classes:  # all windows have those of the first
         arguments |= {kind: [each[kind] for each in start.classes] for kind in start.classes[0]}
     arguments.pop("first_frame", None)
     while frames.shape[1] < num_frames and not pipe.interrupt:

@@ -5,7 +5,7 @@ At every denoising step the network predicts overlapping tiles, and the predicti
 .. math:: \hat y(p) = \sum_i w_i(p) \, \hat y_i(p) \Big/ \sum_i w_i(p),
 
 with windows :math:`w_i` that rise smoothly across the overlap. Since the tiles share one noisy clip and are blended at
-each step, neighbours agree on what lies between them, which tiles that are sampled on their own do not.
+each step, neighbours agree in their overlap, unlike tiles that are sampled separately.
 
 References: MultiDiffusion: Fusing Diffusion Paths for Controlled Image Generation (Bar-Tal, Yariv, Lipman, Dekel,
 2023), https://arxiv.org/abs/2302.08113
@@ -23,7 +23,7 @@ Network = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def tile_starts(length: int, size: int, overlap: int) -> list[int]:
-    """First positions of the fewest tiles of `size` that cover `length` and overlap by at least `overlap`, evenly."""
+    """Starts of the fewest evenly spaced tiles of `size` that cover `length` and overlap by at least `overlap`."""
     if length <= size:
         return [0]
     count = math.ceil((length - overlap) / (size - overlap))
@@ -44,12 +44,12 @@ class Tiling:
     """How a clip is cut into overlapping tiles for prediction.
 
     Args:
-        tile_size (`int`): Side of a tile in pixels; a multiple of what the network needs. The side that the network
-            was trained on, or a little more, keeps to what it knows.
-        overlap (`int`): Pixels that neighbouring tiles share, at least.
+        tile_size (`int`): Side of a tile in pixels; a multiple of the network's `size_multiple`. The side that the
+            network was trained on, or slightly more, stays close to its training data.
+        overlap (`int`): Minimum number of pixels shared by neighbouring tiles.
         tile_frames (`int`, *optional*): Frames of a tile; all of them if not given.
-        frame_overlap (`int`): Frames that neighbouring tiles share, at least.
-        batch_size (`int`): Tiles that the network takes at a time; one of each clip at least.
+        frame_overlap (`int`): Minimum number of frames shared by neighbouring tiles.
+        batch_size (`int`): Tiles per call of the network; at least one of each clip.
 
     Raises:
         ValueError: If an overlap is not smaller than its tile.
@@ -79,8 +79,8 @@ class Tiling:
         A clip that fits into one tile is handed to the network as it is.
 
         Args:
-            network (`Network`): What predicts a clip from a clip and its levels; clip `n` of the batch it sees is a
-                tile of clip `n mod B`.
+            network (`Network`): Predicts a clip from a clip and its levels; item `n` of its batch is a tile of clip
+                `n mod B`.
             clip (`torch.Tensor` of shape `(B, C, F, H, W)`): Noisy clip.
             levels (`torch.Tensor` of shape `(B, F, 2)`): Noise levels of each frame's video and flow.
 

@@ -11,16 +11,8 @@ from scipy import ndimage
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
-from train_segmentation import (
-    EMA_EXPONENT,
-    draw_crop,
-    frame_use,
-    load_truth,
-    main,
-    make_targets,
-    read_annotated,
-    update_average,
-)
+from segmentation_data import augment, draw_crop, frame_use, load_truth, make_targets, read_annotated, simulate_truth
+from train_segmentation import EMA_EXPONENT, main, update_average
 
 from cellvid_diffusers.evaluation.segmentation_network import load_network
 
@@ -79,6 +71,26 @@ def test_crops_at_the_scale_of_the_frames(native_share, expected, tmp_path):
     assert (scales < 0.8).any() == (native_share < 1)
 
 
+def test_simulated_frames_have_neurites_among_their_labels(recordings):
+    pyramids = simulate_truth(2)
+    assert len(pyramids) == 2 and all(frame.shape == labels.shape for frame, labels in pyramids[0])
+    truth = {**load_truth(recordings), "simulated": pyramids}
+    frame, labels = draw_crop(truth, 96, np.random.default_rng(0), simulated_share=1.0)
+    assert frame.shape == labels.shape == (96, 96)
+    again = simulate_truth(2)
+    assert all(np.array_equal(a[0][0], b[0][0]) for a, b in zip(pyramids, again, strict=True))
+
+
+def test_augmented_frames_are_standardised_and_some_are_reversed():
+    frame = np.full((64, 64), 0.4, np.float32)
+    frame[20:44, 20:44] = 0.2
+    frame += np.random.default_rng(0).normal(0, 0.005, frame.shape).astype(np.float32)
+    varied = np.stack([augment(frame, np.random.default_rng(seed)) for seed in range(60)])
+    assert varied.dtype == np.float32 and np.isfinite(varied).all()
+    brighter = varied[:, 24:40, 24:40].mean((1, 2)) > np.median(varied, axis=(1, 2))
+    assert 0.2 < brighter.mean() < 0.6
+
+
 def test_targets_of_touching_cells():
     labels = np.zeros((40, 40), np.int32)
     labels[10:30, 5:20], labels[10:30, 20:35] = 3, 8
@@ -123,6 +135,16 @@ def test_a_worker_draws_the_same_crops_for_a_network_of_any_width(recordings, tm
     network = load_network(tmp_path / "0" / "segmentation.safetensors")
     assert network.stride == 4
     assert network(torch.zeros(1, 1, 8, 8)).shape == (1, 3, 8, 8)
+
+
+def test_training_goes_on_from_given_weights(recordings, tmp_path):
+    options = ["--data_dir", str(recordings), "--train_batch_size", "1", "--channels", "4", "8"]
+    main([*options, "--output_dir", str(tmp_path / "first"), "--max_train_steps", "2"])
+    weights = tmp_path / "first" / "segmentation.safetensors"
+    still = ["--learning_rate", "0", "--max_train_steps", "1", "--weights", str(weights)]
+    main([*options, *still, "--output_dir", str(tmp_path / "second")])
+    before, after = load_file(weights), load_file(tmp_path / "second" / "segmentation.safetensors")
+    assert torch.equal(before["head.weight"], after["head.weight"])
 
 
 def test_a_timed_run_ends_in_time(recordings, tmp_path):

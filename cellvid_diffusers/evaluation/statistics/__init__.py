@@ -1,4 +1,4 @@
-"""Statistics that know that cells of one video are alike: the video, not the cell, is the unit."""
+"""Statistics that account for cells of one video being alike: the video, not the cell, is the unit."""
 
 from .bootstrap import cluster_weights, effect_size, w1_over_floor
 from .directions import cardinal_index, directional_harmonics, kuiper, rotation_test, watson_u2

@@ -1,10 +1,10 @@
-"""Cluster bootstrap over culture, video and cell, and the effect sizes it gives intervals to.
+"""Cluster bootstrap over cultures, videos and cells, and effect sizes with intervals from it.
 
-Cells of one video, and videos of one culture, resemble each other.  A bootstrap that draws cells pretends
-that they do not, and its intervals come out several times too narrow.  Here cultures are drawn, then
-videos within each drawn culture, then cells within each drawn video, all with replacement.  Where cells of a
-culture are no more alike than others, that is too much (95 % intervals cover 99 %); drawing the cultures alone is
-too little where there are few (87 to 93 % with six or eight, where the nested bootstrap covers 93 to 95 %).
+Cells of one video, and videos of one culture, resemble each other.  A bootstrap that draws cells ignores this, and
+its intervals are several times too narrow.  Here cultures are drawn, then videos within each drawn culture, then
+cells within each drawn video, all with replacement.  Where cells of a culture are no more alike than others, the
+intervals are too wide (95 % intervals cover 99 %); drawing only the cultures makes them too narrow where there are
+few (they cover 87 to 93 % with six or eight, where those of the nested bootstrap cover 93 to 95 %).
 
 References
 ----------
@@ -18,15 +18,15 @@ from scipy.stats import wasserstein_distance
 
 
 def cluster_weights(levels: Sequence[np.ndarray], *, repeats: int = 1000, seed: int = 0) -> np.ndarray:
-    """How often the nested bootstrap draws each observation.
+    """Number of times that the nested bootstrap draws each observation.
 
     A unit drawn m times has m k draws from its k children, so that the counts are nested multinomials and
-    no list of indices is ever made.
+    no list of indices is needed.
 
     Parameters
     ----------
     levels : sequence of (N,) label arrays
-        From the outermost (culture) inwards (video); the observations themselves are the innermost.
+        From the outermost (culture) inwards (video); the observations themselves are the innermost level.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def effect_size(
     """Difference of the means over the real standard deviation (Glass's delta), with a cluster-bootstrap
     interval.
 
-    With strata it is the mean of the differences within them, by their shares of the real values.
+    With strata, the differences within them are averaged, weighted by their shares of the real values.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def effect_size(
     real_levels, synth_levels : sequences of label arrays
         See `cluster_weights`.
     strata : (N,) and (M,) labels, optional
-        The same on both sides. Clusters are drawn within them, as many as there are.
+        The same strata on both sides. In each, as many clusters are drawn as there are.
     spread : float, optional
         What to divide by instead of the real standard deviation.
 
@@ -113,10 +113,10 @@ def w1_over_floor(
 ) -> dict:
     """Wasserstein-1 distance of synthetic cells from real ones, over that of real ones from real ones.
 
-    W1 of two samples of one distribution is above zero, the more so the fewer they are.  So both are
-    measured at the same sizes: for each split of the real groups into halves A and B, W1(A, as many
-    synthetic cells as B has) stands beside W1(A, B). With strata both are means of the distances within them, by their
-    shares of the real values that are in a half.
+    W1 of two samples of one distribution is above zero, more so for smaller samples.  Both are therefore measured
+    at the same sample sizes: for each split of the real groups into halves A and B, W1(A, as many synthetic cells as B
+    has) is compared with W1(A, B). With strata, distances within them are averaged over those in both halves, weighted
+    by their numbers of real values.
 
     Parameters
     ----------
@@ -125,13 +125,13 @@ def w1_over_floor(
     splits : sequence of pairs of (N,) weights
         Halves of the real side that share no group; weight 0 leaves a cell out.
     strata : (N,) and (M,) labels, optional
-        The same on both sides.
+        The same strata on both sides.
 
     Returns
     -------
     dict
         ``w1`` and ``w1_floor`` (means over the splits, in the unit of the values), ``w1_ratio``, and
-        ``beyond_floor``: the share of splits in which synthetic is further from A than B is. Where all
+        ``beyond_floor``: the share of splits in which synthetic is further from A than B is. If all
         values lie in one group there is no floor: it and the ratio are NaN, and the share is 0.
     """
     rng = np.random.default_rng(seed)
@@ -159,7 +159,7 @@ def w1_over_floor(
 def _near_and_far(
     real: np.ndarray, a: np.ndarray, b: np.ndarray, synth: np.ndarray, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """W1 from half `a` to half `b` and to synthetic cells, of as many cells each."""
+    """W1 from half `a` to half `b`, and to the same number of synthetic cells."""
     count = min(np.count_nonzero(b), len(synth))
     draw = synth[rng.permutation(len(synth))[:count]]
     kept = rng.permutation(np.flatnonzero(b))[:count]

@@ -1,10 +1,10 @@
-r"""Directions of neurites: are they spread alike, and do they prefer the axes of the pixel grid?
+r"""Directions of neurites: are they distributed alike, and do they prefer the axes of the pixel grid?
 
-The harmonic of order k is :math:`m_k = E e^{i k \theta}`: 1 is a common direction, 2 a common axis, 4 a
+The harmonic of order k is :math:`m_k = E e^{i k \theta}`: order 1 measures a common direction, 2 a common axis, 4 a
 preference for the four cardinal directions (the fault that the paper found in its synthetic neurites).
 The cardinal index is :math:`C_4 = E \cos 4\theta`: +1 if all directions lie on the grid, -1 if all lie on
-its diagonals, 0 without a preference.  Turning everything by 45 degrees changes its sign and nothing else,
-which makes an exact test.
+its diagonals, 0 without a preference.  Rotating everything by 45 degrees only changes its sign, which gives an exact
+test.
 
 Directions are in radians, 0 to the right and increasing towards the bottom of the frame.
 
@@ -31,19 +31,19 @@ def cardinal_index(directions: np.ndarray) -> float:
 def rotation_test(
     directions: np.ndarray, units: np.ndarray, *, repeats: int = 5000, seed: int = 0
 ) -> tuple[float, float]:
-    """Would these directions look the same, were each video turned by 45 degrees?
+    """Test whether these directions would look the same if each video were rotated by 45 degrees.
 
     Parameters
     ----------
     directions : (N,)
         Radians.
     units : (N,) labels
-        Video (or recording) of each; it is turned as a whole.
+        Video (or recording) of each; it is rotated as a whole.
 
     Returns
     -------
     c4, p : float
-        Two-sided p: share of the ways to turn or not turn each unit that give a cardinal index as large.
+        Two-sided p: share of random choices of units to rotate that give a cardinal index at least as large.
     """
     index = np.unique(units, return_inverse=True)[1]
     sums = np.bincount(index, np.cos(4 * np.asarray(directions)))
@@ -58,7 +58,7 @@ def watson_u2(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     Returns
     -------
     u2, p : float
-        p by the leading terms of the asymptotic series, as if directions were independent.
+        p from the leading terms of the asymptotic series, assuming independent directions.
     """
     gap, repeats = _step_difference(a, b)
     n = len(a) + len(b)
@@ -76,7 +76,7 @@ def kuiper(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     Returns
     -------
     v, p : float
-        p by the asymptotic series with its term of order 1 / sqrt(n), as if directions were independent.
+        p from the asymptotic series with its term of order 1 / sqrt(n), assuming independent directions.
     """
     gap, _ = _step_difference(a, b)
     v = max(gap.max(), 0) - min(gap.min(), 0)
@@ -91,7 +91,7 @@ def kuiper(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 
 def _step_difference(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Difference of the empirical distributions at each distinct direction, and how often that occurs."""
+    """Difference of the empirical distribution functions at each distinct direction, and how often that one occurs."""
     a, b = (np.mod(np.asarray(x, float), 2 * np.pi) for x in (a, b))
     where, repeats = np.unique(np.concatenate([a, b]), return_counts=True)
     cdf = [np.searchsorted(np.sort(x), where, side="right") / len(x) for x in (a, b)]

@@ -1,4 +1,4 @@
-"""Two one-sided tests: sameness has to be shown, it does not follow from p > 0.05.
+"""Two one-sided tests: equivalence has to be shown, it does not follow from p > 0.05.
 
 References
 ----------
@@ -12,7 +12,7 @@ from scipy import stats
 from .permutation import Strata
 
 MARGIN = 0.5
-"""Fixed beforehand, in standard deviations of real cells: Cohen's medium effect, what an eye just notices."""
+"""Fixed in advance, in standard deviations of real cells: Cohen's medium effect, just visible to the eye."""
 
 
 def tost(real: np.ndarray, synth: np.ndarray, *, margin: float) -> float:
@@ -28,13 +28,13 @@ def tost(real: np.ndarray, synth: np.ndarray, *, margin: float) -> float:
     Returns
     -------
     float
-        Small: equivalent.  1 if a side has fewer than two values.
+        Small if the sides are equivalent; 1 if one has fewer than two values.
     """
     return tost_within([(real, synth, 1.0)], margin=margin)
 
 
 def tost_within(strata: Strata, *, margin: float) -> float:
-    """`tost` of the difference within strata, put together by their shares; `strata` from `stratify`."""
+    """`tost` of the difference within strata, averaged by their shares; `strata` from `stratify`."""
     if margin <= 0:
         raise ValueError(f"margin must be positive, got {margin}")
     if min(min(len(real), len(synth)) for real, synth, _ in strata) < 2:

@@ -1,4 +1,4 @@
-"""Adjusted p-values, for a report that asks many questions at once.
+"""Adjusted p-values, for a report that makes many tests at once.
 
 References
 ----------
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """p-values that hold for all questions together: any false alarm at all has the stated probability."""
+    """Holm's adjusted p-values, which control the family-wise error rate: the probability of any false positive."""
     p = np.asarray(p, float)
     order, n = np.argsort(p), len(p)
     out = np.empty(n)
@@ -20,7 +20,7 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
-    """q-values: the expected share of false alarms among all questions answered with at most this q."""
+    """q-values: the expected share of false positives among all tests with at most this q."""
     p = np.asarray(p, float)
     order, n = np.argsort(p)[::-1], len(p)
     out = np.empty(n)

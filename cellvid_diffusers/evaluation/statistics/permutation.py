@@ -1,7 +1,7 @@
-"""Permutation of whole videos (or recordings): the test that does not mind that cells of one video are alike.
+"""Permutation of whole videos (or recordings): a test that stays valid when cells of one video are alike.
 
-Where both sides hold several strata (cell types), units change sides within their stratum alone, and differences within
-strata are put together by the strata's shares: a side with more but smaller units of one type is not thereby different.
+Where both sides have several strata (cell types), units are permuted only within their stratum, and differences within
+strata are averaged by the strata's shares: more but smaller units of one type on one side do not count as a difference.
 
 References
 ----------
@@ -15,10 +15,11 @@ from math import comb, prod
 import numpy as np
 
 MIN_UNITS = 5
-"""Fewer units on a side, and the smallest p that a permutation can give says nothing: effect sizes only."""
+"""Least number of units per side for a p. With fewer, the smallest p that a permutation can give says nothing, and only
+effect sizes are given."""
 
 Strata = list[tuple[np.ndarray, np.ndarray, float]]
-"""Of each stratum the units' means on the real and the synthetic side, and its share; the shares sum to 1."""
+"""For each stratum, the means of the units on the real and the synthetic side, and its share; shares sum to 1."""
 
 
 def permute_labels(
@@ -29,12 +30,12 @@ def permute_labels(
     repeats: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Value of a statistic and the share of relabellings of the units that give at least as much.
+    """Value of a statistic, and the share of relabellings of the units for which it is at least as large.
 
     Parameters
     ----------
     statistic : callable
-        Takes `(U,)` bool, which units are called synthetic; large means different.
+        Takes `(U,)` bool, true for units labelled synthetic; larger values mean more different.
     is_synth : (U,) bool
     strata : (U,) labels, optional
         Units are relabelled within them.
@@ -75,7 +76,7 @@ def permutation_test(
     real_units, synth_units : (N,) and (M,) labels
         The outermost cluster: recording, else video.
     strata : (N,) and (M,) labels, optional
-        The unit's stratum, for each cell, the same ones on both sides.
+        Stratum of the unit of each cell; the same strata on both sides.
 
     Returns
     -------
@@ -86,7 +87,7 @@ def permutation_test(
 
 
 def permutation_within(strata: Strata, *, repeats: int = 2000, seed: int = 0) -> float | None:
-    """`permutation_test` of units that are in strata already; `strata` from `stratify`."""
+    """`permutation_test` of units already divided into strata; `strata` from `stratify`."""
     if min(count_units(strata)) < MIN_UNITS:
         return None
     rng = np.random.default_rng(seed)
@@ -99,7 +100,7 @@ def permutation_within(strata: Strata, *, repeats: int = 2000, seed: int = 0) ->
         difference = difference + share * of_stratum[0]
         variance = variance + share**2 * of_stratum[1]
     least = max(float(np.abs(np.concatenate(side)).max()) for *side, _ in strata) * np.finfo(float).eps
-    difference = np.where(np.abs(difference) > least, difference, 0.0)  # all means alike: what rounding leaves
+    difference = np.where(np.abs(difference) > least, difference, 0.0)  # all means equal: drop rounding errors
     t = np.abs(difference) / np.sqrt(np.maximum(variance, max(least**2, np.finfo(float).tiny)))
     return float(np.mean(t >= t[0] * (1 - 1e-12)))
 
@@ -110,8 +111,8 @@ def count_units(strata: Strata) -> list[int]:
 
 
 def least_p(strata: Strata) -> float:
-    """The smallest p that `permutation_test` can give: that of the most extreme among all relabellings, and of its
-    mirror image where both sides are as large in each stratum."""
+    """The smallest p that `permutation_test` can give: that of the most extreme of all relabellings, and of its mirror
+    image if both sides have the same number of units in each stratum."""
     extreme = 2 if all(len(real) == len(synth) for real, synth, _ in strata) else 1
     return min(1.0, extreme / prod(comb(len(real) + len(synth), len(real)) for real, synth, _ in strata))
 
@@ -135,8 +136,8 @@ def stratify(
     Parameters
     ----------
     values, units, strata : (real, synth) arrays of shape (N,) and (M,)
-        One value per cell, the outermost cluster (recording, else video) that it belongs to, and that one's stratum,
-        the same ones on both sides (see `shared_strata`); without strata all units are one.
+        One value per cell, the outermost cluster (recording, else video) that it belongs to, and the stratum of that
+        cluster. Strata are the same on both sides (see `shared_strata`); None: all units form a single one.
     """
     if strata is None:
         real, synth = (unit_means(v, u) for v, u in zip(values, units, strict=True))

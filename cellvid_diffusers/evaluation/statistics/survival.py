@@ -1,7 +1,7 @@
-"""Lengths that were cut off by the edge of the frame are censored, not short.
+"""Survival analysis of lengths: those cut off by the edge of the frame are censored, not short.
 
-A neurite that leaves the frame is *at least* as long as what is seen of it.  Averaging what is seen makes
-neurites of small patches short, which the paper observed and could not tell from a fault of the model.
+A neurite that leaves the frame is *at least* as long as its visible part.  Averaging visible lengths makes neurites in
+small patches short, which the paper observed and could not distinguish from a fault of the model.
 
 References
 ----------
@@ -20,12 +20,12 @@ from .permutation import MIN_UNITS, permute_labels
 
 
 def kaplan_meier(lengths: np.ndarray, censored: np.ndarray) -> dict[str, np.ndarray]:
-    """Share of neurites longer than a length.
+    """Kaplan-Meier estimate of the share of neurites longer than a length.
 
     Parameters
     ----------
     lengths : (N,)
-        What is seen, in any unit.
+        Visible lengths, in any unit.
     censored : (N,) bool
         True where the neurite leaves the frame.
 
@@ -33,7 +33,7 @@ def kaplan_meier(lengths: np.ndarray, censored: np.ndarray) -> dict[str, np.ndar
     -------
     dict
         ``length`` (K,), the distinct complete lengths; ``survival`` (K,), the share that is longer;
-        ``error`` (K,), Greenwood's standard error (as if neurites were independent); ``at_risk`` (K,).
+        ``error`` (K,), Greenwood's standard error (assuming independent neurites); ``at_risk`` (K,).
     """
     lengths, seen = np.asarray(lengths, float), ~np.asarray(censored, bool)
     times = np.unique(lengths[seen])
@@ -53,9 +53,9 @@ def median_length(
     strata: np.ndarray | None = None,
     shares: Mapping[Any, float] | None = None,
 ) -> float:
-    """Length that half of the neurites exceed, by Kaplan-Meier; infinity if more than half are cut off.
+    """Length that half of the neurites exceed, by Kaplan-Meier; infinity if the curve never falls to a half.
 
-    With `strata`, `(N,)` labels, the curve is the mean of theirs by `shares`, which sum to 1.
+    With `strata`, `(N,)` labels, the curve is the mean of their curves, weighted by `shares`, which sum to 1.
     """
     lengths, censored = np.asarray(lengths, float), np.asarray(censored, bool)
     strata = np.zeros(len(lengths)) if strata is None else strata
@@ -66,7 +66,7 @@ def median_length(
         curve = kaplan_meier(lengths[here], censored[here])
         before = np.searchsorted(curve["length"], times, side="right")
         survival = survival + share * np.append(1.0, curve["survival"])[before]
-    reached = np.flatnonzero(survival <= 0.5 + 1e-9)  # a product of many shares that comes to a half
+    reached = np.flatnonzero(survival <= 0.5 + 1e-9)  # tolerates rounding of a product that equals 1/2
     return float(times[reached[0]]) if len(reached) else float("inf")
 
 
@@ -78,7 +78,7 @@ def log_rank(
     Returns
     -------
     chi2, p : float
-        p as if neurites were independent; `log_rank_permutation` does not assume so.
+        p assumes independent neurites; that of `log_rank_permutation` does not.
     """
     lengths, seen, is_synth = np.asarray(lengths, float), ~np.asarray(censored, bool), np.asarray(is_synth, bool)
     strata = np.zeros(len(lengths)) if strata is None else strata
@@ -89,7 +89,7 @@ def log_rank(
 
 
 def _excess(lengths: np.ndarray, seen: np.ndarray, is_synth: np.ndarray) -> tuple[float, float]:
-    """Ends of synthetic neurites beyond those expected of both sides alike, and the variance of that."""
+    """Number of ends of synthetic neurites minus that expected if both sides are alike, and its variance."""
     times = np.unique(lengths[seen])
     at_risk, ends = (
         np.stack([_at_least(lengths[mask], times) for mask in (is_synth, ~is_synth)]),
