@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 from diffusers.optimization import SchedulerType
 
-from cellvid_diffusers.pipelines.arguments import check_strengths
+from cellvid_diffusers.pipelines.strengths import Strengths
 from validation import SAMPLERS, learned_patterns
 
 SCHEDULES = ["linear_in_time", *(each.value for each in SchedulerType if each.value != "piecewise_constant")]
@@ -65,17 +64,12 @@ def check_config(config: Mapping[str, Any]) -> None:
     _check_patterns(config)
     if config["timesteps"] is not None:
         _check_student(config)
-    strengths = ("num_restarts", "residual_noise", "flow_strength", "motion_guidance_scale")
-    check_strengths(
-        SimpleNamespace(
-            noise_patterns=learned_patterns(config),
-            class_names=config["class_columns"],
-            timesteps=config["timesteps"],
-        ),
+    names = ("num_restarts", "residual_noise", "flow_strength", "motion_guidance_scale")
+    Strengths(**{name: config[name] for name in names}).check(
         channels=3 if config["flow"] else 1,
-        restart_strength=1.0,
-        guidance_scale=1.0,
-        **{name: config[name] for name in strengths},
+        noise_patterns=learned_patterns(config),
+        class_names=config["class_columns"],
+        timesteps=config["timesteps"],
     )
 
 

@@ -1,6 +1,5 @@
 """Checks of a pipeline call's arguments, made before anything is computed."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,49 +42,6 @@ def check_scheduler(scheduler: Any) -> None:
             f"scheduler must be a multistep or a first-order one, got {type(scheduler).__name__}: "
             f"from {noise:.0f} times as much noise as signal its first step magnifies every error"
         )
-
-
-def check_strengths(
-    config: Any,
-    *,
-    channels: int,
-    num_restarts: int,
-    restart_strength: float,
-    residual_noise: float,
-    flow_strength: float,
-    guidance_scale: float,
-    motion_guidance_scale: float,
-) -> None:
-    """Raise `ValueError` unless each value is in range and the checkpoint of this `config` was trained for it."""
-    for name, scale in (("guidance_scale", guidance_scale), ("motion_guidance_scale", motion_guidance_scale)):
-        if not math.isfinite(scale):
-            raise ValueError(f"{name} must be finite, got {scale}")
-    if num_restarts < 0 or not 0 < restart_strength <= 1:
-        raise ValueError(
-            f"num_restarts must be at least 0 and restart_strength in (0, 1], got {num_restarts} and {restart_strength}"
-        )
-    if not 0 <= residual_noise < math.inf:
-        raise ValueError(f"residual_noise must be at least 0, got {residual_noise}")
-    if residual_noise > 0 and config.timesteps:
-        raise ValueError(
-            f"residual_noise must be 0: this checkpoint was distilled to {list(config.timesteps)} and predicts at no "
-            f"other noise level, got {residual_noise}"
-        )
-    if not 0 <= flow_strength <= 1:
-        raise ValueError(f"flow_strength must be in [0, 1], got {flow_strength}")
-    if guidance_scale != 1 and not config.class_names:
-        raise ValueError(f"guidance_scale must be 1: this checkpoint knows no classes, got {guidance_scale}")
-    if channels > 1 and "modalities" in config.noise_patterns:
-        return
-    for name, value, neutral in (
-        ("flow_strength", flow_strength, 0),
-        ("motion_guidance_scale", motion_guidance_scale, 1),
-    ):
-        if value != neutral:
-            raise ValueError(
-                f"{name} must be {neutral}: this checkpoint was trained without noise levels of their own for video "
-                f"and flow (noise pattern modalities) or without flow, got {value}"
-            )
 
 
 def check_tensor_inputs(names: Sequence[str], known: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from huggingface_hub import snapshot_download
 
 from .. import schedulers  # noqa: F401 (diffusers loads by name only what has been imported)
 from ..models import UNet3DModel
-from .arguments import check_scheduler, check_sizes, check_strengths, check_tensor_inputs, clip_generators
+from .arguments import check_scheduler, check_sizes, check_tensor_inputs, clip_generators
 from .classes import (
     KINDS,
     Asked,
@@ -30,6 +30,7 @@ from .conditions import Given, Pictures
 from .denoising import Denoising
 from .guidance import Guidance
 from .output import CellVideoPipelineOutput, as_output, check_output_type
+from .strengths import Strengths
 from .tiling import Tiling
 
 logger = logging.get_logger(__name__)
@@ -247,24 +248,24 @@ class CellVideoPipeline(DiffusionPipeline):
         """
         height = self.unet.config.sample_size if height is None else height
         width = self.unet.config.sample_size if width is None else width
-        num_restarts = self.config.num_restarts if num_restarts is None else num_restarts
-        residual_noise = self.config.residual_noise if residual_noise is None else residual_noise
-        flow_strength = self.config.flow_strength if flow_strength is None else flow_strength
-        if motion_guidance_scale is None:
-            motion_guidance_scale = self.config.motion_guidance_scale
-        check_sizes(self.unet.size_multiple, num_frames, height, width, batch_size, num_inference_steps)
-        check_output_type(output_type)
-        self._warn_of_length(num_frames)
-        check_scheduler(self.scheduler)
-        check_strengths(
+        strengths = Strengths.from_arguments(
             self.config,
-            channels=self.unet.config.in_channels,
             num_restarts=num_restarts,
             restart_strength=restart_strength,
             residual_noise=residual_noise,
             flow_strength=flow_strength,
             guidance_scale=guidance_scale,
             motion_guidance_scale=motion_guidance_scale,
+        )
+        check_sizes(self.unet.size_multiple, num_frames, height, width, batch_size, num_inference_steps)
+        check_output_type(output_type)
+        self._warn_of_length(num_frames)
+        check_scheduler(self.scheduler)
+        strengths.check(
+            channels=self.unet.config.in_channels,
+            noise_patterns=self.config.noise_patterns,
+            class_names=self.config.class_names,
+            timesteps=self.config.timesteps,
         )
         if isinstance(callback_on_step_end, (PipelineCallback, MultiPipelineCallbacks)):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
@@ -284,10 +285,12 @@ class CellVideoPipeline(DiffusionPipeline):
         # float32 whatever the network's dtype: some schedulers begin with noise that float16 cannot hold
         noise = randn_tensor(shape, generator=generators, device=device)
         flow_noise = None
-        if motion_guidance_scale != 1 and shape[1] > 1:
+        if strengths.motion_guidance_scale != 1 and shape[1] > 1:
             flow_noise = randn_tensor(shape, generator=generators, device=device)[:, 1:]
         highest_level = self.scheduler.config.num_train_timesteps - 1
-        guidance = Guidance(labels, guidance_scale, motion_guidance_scale, flow_noise, highest_level)
+        guidance = Guidance(
+            labels, strengths.guidance_scale, strengths.motion_guidance_scale, flow_noise, highest_level
+        )
         on_step_end = None
         if callback_on_step_end is not None:
             on_step_end = partial(self._step_end, callback_on_step_end, callback_on_step_end_tensor_inputs)
@@ -303,11 +306,11 @@ class CellVideoPipeline(DiffusionPipeline):
         )
         self._interrupt = False
         clip = denoising.sample(noise)
-        for _ in range(num_restarts):
+        for _ in range(strengths.num_restarts):
             if not self.interrupt:
-                clip = denoising.restart(clip, restart_strength)
+                clip = denoising.restart(clip, strengths.restart_strength)
         if not self.interrupt:
-            clip = denoising.finish(clip, residual_noise, flow_strength)
+            clip = denoising.finish(clip, strengths.residual_noise, strengths.flow_strength)
         video, motion = self._decode(clip, scale)
         video, motion = given.restore(video, motion)
         self.maybe_free_model_hooks()
