@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -214,6 +215,12 @@ def is_due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
+def seeded(device: str | torch.device, *key: int) -> torch.Generator:
+    """Generator whose numbers depend on the key alone, on any machine."""
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
+
+
 def batches(run: Run) -> Iterator[dict[str, Any]]:
     """Batches of this process, on its device, for the remaining steps."""
     config, accelerator, first = run.config, run.accelerator, run.progress.clips
@@ -223,8 +230,7 @@ def batches(run: Run) -> Iterator[dict[str, Any]]:
     if config["clips_on_device"]:
         bank = ClipBank(run.clips, accelerator.device)
         for position in range(first + accelerator.process_index * size, last, run.batch_of_all):
-            seed = hash((config["seed"], position)) % 2**62
-            yield bank.draw(size, torch.Generator(accelerator.device).manual_seed(seed))
+            yield bank.draw(size, seeded(accelerator.device, config["seed"], position))
         return
     workers = config["dataloader_num_workers"]
     loader = DataLoader(run.clips, size, sampler=range(first, last), num_workers=workers, drop_last=True)
@@ -236,7 +242,7 @@ def step_losses(run: Run, batch: dict[str, Any], position: int) -> torch.Tensor:
     config, clean, labels = run.config, batch["video"], batch["class_labels"]
     size, _, frames = clean.shape[:3]
     where = (config["seed"], run.accelerator.process_index, position)
-    generator = torch.Generator().manual_seed(hash(where) % 2**62)
+    generator = seeded("cpu", *where)
     levels = draw_noise_levels(
         run.noise_patterns,
         size,
@@ -246,7 +252,7 @@ def step_losses(run: Run, batch: dict[str, Any], position: int) -> torch.Tensor:
         level_shift=config["level_shift"],
     ).to(clean.device, non_blocking=True)
     labels = drop_labels(labels, config["class_dropout"], generator) if labels.shape[1] else None
-    on_device = torch.Generator(clean.device).manual_seed(hash((*where, 1)) % 2**62)  # independent of the levels
+    on_device = seeded(clean.device, *where, 1)  # independent of the levels
     epsilon = torch.randn(clean.shape, generator=on_device, device=clean.device)
     if run.teacher is not None:
         levels = run.teacher.levels(levels)

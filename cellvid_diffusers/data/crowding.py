@@ -56,7 +56,7 @@ class Crowding:
         self.occurs = np.bincount(np.concatenate(found), minlength=classes) > 0
 
     def __call__(self, kind: int, video: np.ndarray, spread: float) -> int:
-        """Class of a clip, 0 being the emptiest; -1 if the estimation had no clips of this kind."""
+        """Class of a clip, 0 being the emptiest; -1 for a kind without clips in the estimation."""
         if kind not in self.bounds:
             return -1
         return int(np.searchsorted(self.bounds[kind], structured_share(video, spread)))

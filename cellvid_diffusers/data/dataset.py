@@ -236,7 +236,7 @@ def load_patches(
     Raises
     ------
     ValueError
-        If the data set was not written by `prepare`, or the folder lacks the split.
+        If the data set lacks columns that `prepare` writes, or the folder lacks the split.
     """
     folder = Path(name_or_folder)
     if folder.exists():

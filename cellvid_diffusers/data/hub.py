@@ -1,4 +1,4 @@
-"""A prepared folder on the Hub: the same files, so what is loaded back is what was written, bit by bit."""
+"""Uploading a prepared folder to the Hub: the same files, so what is loaded is bit for bit what was written."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ def push_patches(
     folder : path
         From `prepare` or `write_patches`.
     repo_id : str
-        `user/name`; made if it does not exist.
+        `user/name`; created if it does not exist.
     private : bool
     token : str, optional
-        By default the one that `hf auth login` keeps.
+        By default the one stored by `hf auth login`.
     revision : str, optional
-        Branch to write to, made if it does not exist.
+        Branch to write to; created if it does not exist.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def push_patches(
     Raises
     ------
     ValueError
-        If the folder is no patch data set.
+        If the folder is not a patch data set.
     """
     folder = Path(folder)
     if not any(folder.glob("data/*.parquet")):

@@ -1,4 +1,4 @@
-"""Flow of a recording, and the frame stride from it: slow cultures need frames further apart than fast ones."""
+"""Flow of a recording, and the frame stride derived from it: slow cultures need frames further apart than fast ones."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -23,10 +23,10 @@ PREVIEW_SIDE, PREVIEW_FRAMES = 512, 200
 MAX_STRIDE = 32
 PAIRS = 5
 FLICKER_FRAMES = 32
-"""Frames that tell a recording's level and contrast."""
+"""Number of frames from which a recording's level and contrast are estimated."""
 STILLNESS = 2.0
-"""Pull of the pyramid's flow towards rest where nothing tells of motion: blank background then stands nearly still
-(0.06 instead of 1.04 px/frame on U373), which costs the cells 1 % of what warping explains."""
+"""Pull of the pyramid's flow towards zero where there is no texture to follow. Blank background is then nearly still
+(0.06 instead of 1.04 px/frame on U373), at the cost of 1 % of what warping explains in the cells."""
 
 
 Read = Callable[[Sequence[int]], np.ndarray]
@@ -40,10 +40,11 @@ def flow_pieces(
     *,
     stillness: float | None = None,
 ) -> Iterator[np.ndarray]:
-    """Flow of a video by `method`, a few frames at a time: `(n, H, W, 2)` float32, `num_frames` - 1 fields in all.
+    """Yield the flow of a video by `method`, a few frames at a time: `(n, H, W, 2)` float32, `num_frames` - 1 fields
+    in all.
 
-    `read(slice)` gives uint8 frames `(n, H, W)` of `frame_pixels` pixels each; `stillness` is of the method "pyramid",
-    `STILLNESS` by default.
+    `read(slice)` returns uint8 frames `(n, H, W)` of `frame_pixels` pixels each; `stillness` is an option of the method
+    "pyramid", `STILLNESS` by default.
     """
     if stillness is not None and method != "pyramid":
         raise ValueError(f"stillness is an option of pyramid, got it with {method}")
@@ -62,8 +63,8 @@ def flow_pieces(
 def video_flow(
     frames: np.ndarray, method: str, *, stillness: float | None = None, num_fields: int | None = None
 ) -> np.ndarray:
-    """Flow `(num_fields, H, W, 2)` float16 of uint8 frames `(F, H, W)` by `method`: by default all F - 1 fields, and
-    beyond them the last one again."""
+    """Flow `(num_fields, H, W, 2)` float16 of uint8 frames `(F, H, W)` by `method`. By default all F - 1 fields; any
+    beyond these repeat the last."""
     flow = np.empty((num_fields or len(frames) - 1, *frames.shape[1:], 2), np.float16)
     done = 0
     for piece in flow_pieces(frames.__getitem__, len(frames), frames[0].size, method, stillness=stillness):
@@ -84,24 +85,25 @@ def write_flow(
         At least two frames.
     out : Path
         Folder for `flow.npy`, (F-1, H, W, 2) float32 in pixels per frame, field k from frame k to frame k+1; and
-        `flow.gif`, the same in colours, reduced to at most 512 pixels a side and every n-th of at most 200 fields.
+        `flow.gif`, the same colour-coded, reduced to at most 512 pixels a side and, by skipping evenly, at most 200
+        fields.
     method : "pyramid", "paper" or "dis"
-        As in a data set that `prepare` writes.
+        As in `prepare`.
     equalize : bool
-        Take out flicker first, which would count as motion.
+        Remove flicker first, which would be taken for motion.
     stillness : float, optional
-        Of "pyramid", see `horn_schunck`: how much blank background is held still, on 8-bit values; 2 by default. At 0
-        what moves as a whole, however faint, is followed.
+        For "pyramid", see `horn_schunck`: how strongly blank background is held still, on 8-bit values; 2 by default.
+        At 0, whatever moves as a whole is followed, however faint.
 
     Returns
     -------
     list of int
-        Frames that show nothing, as when the shutter stays closed: the flow to and from them is no motion.
+        Indices of frames that show nothing, as when the shutter stays closed: flow to and from them is not motion.
 
     Raises
     ------
     ValueError
-        If the method is unknown or has no stillness, or the recording has a single frame.
+        If the method is unknown or does not take `stillness`, or the recording has only one frame.
     """
     methods = [name for name in FLOWS if name != "none"]
     if method not in methods:
@@ -121,7 +123,7 @@ def write_flow(
         frames = recording.read(part)
         shows_nothing = blank_frames(frames, contrast)
         blank.update((part.start + np.flatnonzero(shows_nothing)).tolist())
-        if reference is not None:  # a blank frame keeps its level: what there is to stretch is noise
+        if reference is not None:  # a blank frame is left alone: stretching it would amplify noise
             frames[~shows_nothing] = equalize_flicker(frames[~shows_nothing], reference=reference)
         return frames
 
@@ -137,7 +139,7 @@ def write_flow(
                 small.append(cv2.resize(field, side, interpolation=cv2.INTER_AREA))
         fields.flush()
     seen = [field for k, field in enumerate(small) if not {k * every, k * every + 1} & blank] or small
-    speeds = [np.linalg.norm(field[::4, ::4], axis=-1) for field in seen]  # enough for the scale of the colours
+    speeds = [np.linalg.norm(field[::4, ::4], axis=-1) for field in seen]  # enough to scale the colours
     fastest = speed_of_full_colour(np.stack(speeds))
     write_gif(out / "flow.gif", np.stack([flow_to_rgb(field, max_speed=fastest) for field in small]), scale=1)
     return sorted(blank)
@@ -146,9 +148,9 @@ def write_flow(
 def moving_speed(
     read: Read, length: int, stride: int, *, flow: str = "pyramid", stillness: float | None = None, noise: float = 1.0
 ) -> float:
-    """Median speed of what moves in a recording of `length` frames, in px per `stride` frames.
+    """Median speed of structured areas in a recording of `length` frames, in px per `stride` frames.
 
-    Speed is measured between five evenly spaced pairs of frames, in the 8 x 8 blocks that hold structure (contrast
+    Speed is measured between five evenly spaced pairs of frames, in the 8 x 8 blocks that contain structure (contrast
     above twice the `noise`, in grey levels).
     """
     starts = np.unique(np.linspace(0, length - 1 - stride, PAIRS).astype(int))
@@ -163,22 +165,22 @@ def moving_speed(
 
 
 def choose_stride(read: Read, length: int, num_frames: int, *, target_speed: float = 1.0, **options: Any) -> int:
-    """The smallest stride at which the median moving pixel makes `target_speed` px a frame.
+    """Choose the smallest stride at which `moving_speed` reaches `target_speed` px per frame.
 
-    Where even the largest stride that leaves a window of `num_frames` (at most 32) is slower, that one. Strides are
-    doubled until one is fast enough, then halved in between: speed grows with the stride.
+    If no stride does, the largest that fits a window of `num_frames` (at most 32). Strides are doubled until one is
+    fast enough, then found by bisection, as speed grows with the stride.
 
     Parameters
     ----------
     read : callable
-        From the numbers of some frames to them, uint8 `(n, H, W)`, without what is taken out of the recording.
+        Returns the frames with the given indices as uint8 `(n, H, W)`, after corrections.
     length : int
-        Its number of frames.
+        Number of frames of the recording.
     num_frames : int
-        Of a window.
+        Number of frames of a window.
     target_speed : float
     **options
-        Of `moving_speed`.
+        Passed to `moving_speed`.
     """
     largest = max(1, min(MAX_STRIDE, (length - 1) // max(1, num_frames - 1)))
 

@@ -77,8 +77,7 @@ def foreground_share(frames: np.ndarray, noise: float) -> float:
 
 
 def typical_contrast(frames: np.ndarray) -> float:
-    """Upper quartile of the standard deviations of sampled frames: it holds even if the shutter fails in half of them.
-    """
+    """Upper quartile of the standard deviations of sampled frames, as the shutter may fail in up to half of them."""
     return float(np.percentile([frame.std() for frame in frames], 75))
 
 

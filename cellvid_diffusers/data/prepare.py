@@ -1,8 +1,8 @@
-"""`prepare`: recordings become a patch data set.
+"""`prepare`: turn recordings into a patch data set.
 
-Work is cut into units, one window of time of one recording each. A unit's rows depend on nothing but its recording and
-the options, and are kept as one file in a work folder beside `out` until all are there; so units may be done in any
-order, by several workers, or again after an interruption, and the data set has the same bytes.
+Work is divided into units, one window of time of one recording each. A unit's rows depend only on its recording and the
+options, and are kept as one file in a work folder next to `out` until all units are done. Units may therefore run in
+any order, on several workers, or again after an interruption, and the data set has the same bytes.
 """
 
 import hashlib
@@ -37,12 +37,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "reject": False,
     }
 }
-"""Named sets of options. "paper": its patches of 128 x 128 x 120 at 25 % overlap, and its Horn-Schunck."""
+"""Named sets of options. "paper": the paper's patches of 128 x 128 x 120 at 25 % overlap, and its Horn-Schunck flow."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One window of one recording and the file its rows go to."""
+    """One window of one recording and the file for its rows."""
 
     plan: Plan
     t0: int
@@ -77,47 +77,47 @@ def prepare(
 ) -> PrepareReport:
     """Cut recordings into patches with their flow and write them as a data set folder.
 
-    Interrupted, killed even, and called again with the same arguments, it goes on where it was; the data set has the
-    same bytes either way.
+    If interrupted or killed and called again with the same arguments, it resumes where it stopped; the data set has
+    the same bytes either way.
 
     Parameters
     ----------
     recordings : list of paths
-        Empty: all that the sidecar lists. Where files share a name, their folders' are put in front
+        If empty, all that the sidecar lists. If files share a name, their folders' names are put in front
         (`day1_video`, `day2_video`).
     out : path
-        Folder to make; it appears when the data set is whole.
+        Folder to create; it appears when the data set is complete.
     patch_size : int
         Side of the square patches in pixels, after `downscale`.
     num_frames : int
-        Frames of a row. Training draws shorter windows from it, so longer rows give more clips.
+        Frames per row. Training draws shorter windows from a row, so longer rows give more clips.
     overlap : float
-        Share of a patch that the next one repeats, in [0, 1).
+        Share of a patch that overlaps with the next, in [0, 1).
     frame_stride : int or "auto"
         Take every `frame_stride`-th frame; flow is per taken frame. "auto" measures each recording and takes the
-        smallest stride at which
+        smallest stride that reaches `target_speed`.
     target_speed : float
-        is the median speed of what moves, in px per taken frame.
+        Median speed of structured areas that "auto" aims for, in px per taken frame.
     flow : "pyramid", "paper", "dis" or "none"
     stillness : float, optional
-        Of "pyramid", see `horn_schunck`: how much blank background is held still, on 8-bit values; 2 by default. A
-        confluent layer that shifts as a whole by many pixels a frame reads a few per cent slow with it.
+        For "pyramid", see `horn_schunck`: how strongly blank background is held still, on 8-bit values; 2 by default.
+        With it, the speed of a confluent layer that shifts as a whole by many pixels per frame is a few per cent low.
     downscale : int
         Each `downscale` x `downscale` square of pixels becomes its mean.
     channel, z : optional
-        Of files that hold several, where the sidecar names none; as in `read_recording`.
+        For files with several, where the sidecar specifies none; as in `read_recording`.
     sidecar : path, optional
-        See `read_sidecar`. Recordings it does not list are unknown cells for training.
+        See `read_sidecar`. Recordings that it does not list go to the training split, with unknown cells.
     root : path, optional
-        Folder the sidecar's files are relative to, and must lie in; by default the sidecar's.
+        Folder that the sidecar's files are relative to, and must lie in; by default the sidecar's.
     validation : list of str
-        Names of recordings for the validation split, beside those the sidecar puts there.
+        Names of recordings for the validation split, in addition to those the sidecar puts there.
     equalize : bool
-        Take out flicker with `equalize_flicker`.
+        Remove flicker with `equalize_flicker`.
     flatten : bool
-        Take out uneven light with `flatten_light`.
+        Remove uneven light with `flatten_light`.
     register : bool
-        Take out drift with `follow_drift`; x and y then count in what all frames show.
+        Remove drift with `follow_drift`; x and y are then relative to the area that all frames show.
     reject : bool
         Leave out empty, saturated, frozen and duplicated patches, and windows with a blank frame.
     workers, engine, scheduler
@@ -128,12 +128,12 @@ def prepare(
     Returns
     -------
     PrepareReport
-        Recordings that cannot be prepared are named in `errors`; the others are prepared.
+        Recordings that cannot be prepared are listed in `errors`; the others are prepared.
 
     Raises
     ------
     ValueError
-        If an option is out of range, `out` holds something, or no recording at all can be prepared.
+        If an option is out of range, `out` is not empty, or no recording can be prepared.
     """
     options = PrepareOptions(
         patch_size=patch_size,
@@ -172,7 +172,7 @@ def prepare(
                 bar.update(patches)
     try:
         _assemble(units, report, features)
-    except ValueError:  # nothing to keep: another call would find no more
+    except ValueError:  # nothing worth keeping: another call would give the same
         shutil.rmtree(work)
         raise
     shutil.rmtree(work)
@@ -186,9 +186,9 @@ def _entries(
     validation: Sequence[str],
     report: PrepareReport,
 ) -> list[tuple[RecordingEntry, Path]]:
-    """Sidecar entries of the recordings asked for, each with the folder its file is relative to.
+    """Sidecar entries of the requested recordings, each with the folder its file is relative to.
 
-    Recordings that a sidecar does not list are noted in the report: a name in it may be mistyped.
+    Recordings that the sidecar does not list are noted in the report: its file name may be mistyped.
     """
     listed = read_sidecar(sidecar) if sidecar else []
     folder = Path(root) if root else Path(sidecar).parent if sidecar else Path()
@@ -204,7 +204,7 @@ def _entries(
             found += own or [(RecordingEntry(file.as_posix(), name), place)]
             if listed and not own:
                 report.notes.append(f"{name}: not in the sidecar, so nothing is known of its cells")
-        name_entries([entry for entry, _ in found])  # names from the sidecar and from files must not meet, either
+        name_entries([entry for entry, _ in found])  # names from the sidecar and from files must not clash, either
     if not found:
         raise ValueError("recordings must be given, by path or in a sidecar, got none")
     unknown = sorted(set(validation) - {entry.name for entry, _ in found})
@@ -216,7 +216,7 @@ def _entries(
 
 
 def _shared_cultures(entries: Sequence[RecordingEntry]) -> list[str]:
-    """What to say of cultures that lie in several splits: what is held out of them is not new."""
+    """Notes on cultures that are in several splits: their held-out recordings show cells trained on."""
     splits: dict[str, set[str]] = {}
     for entry in entries:
         if entry.culture:
@@ -234,7 +234,7 @@ def _plan_all(
     report: PrepareReport,
     run: Run,
 ) -> list[Plan]:
-    """Plans of the recordings that can be cut; the others' faults go to the report."""
+    """Plans of the recordings that can be cut; the errors of the others go to the report."""
     planned = dict(run(partial(_plan_or_fault, options=options), entries))
     found = [planned[index] for index in range(len(entries))]
     report.errors += [fault for fault in found if isinstance(fault, str)]
@@ -253,9 +253,9 @@ def _plan_or_fault(item: tuple[RecordingEntry, Path], options: PrepareOptions) -
 
 
 def _write_part(unit: Unit, options: PrepareOptions, features: Features) -> int:
-    """Write a unit's rows and counts; the file appears only when it is whole. Returns the number of patches cut.
+    """Write a unit's rows and counts, and return the number of patches cut. The file appears only when complete.
 
-    A frame that cannot be read is part of the counts: the window is left out, and the recording named.
+    If a frame cannot be read, the window is left out, and the counts contain the error.
     """
     try:
         table, counts = cut_window(unit.plan, unit.t0, options, features)
@@ -270,7 +270,7 @@ def _write_part(unit: Unit, options: PrepareOptions, features: Features) -> int:
 
 
 def _fingerprint(plans: Sequence[Plan], options: PrepareOptions) -> str:
-    """Names the work folder, so that only parts of the same files under the same options are taken up again."""
+    """Hash that names the work folder, so that only parts of the same files with the same options are reused."""
     state: list = [asdict(options)]
     for plan in plans:
         sources = [plan.path] if plan.masks is None else [plan.path, plan.masks]
@@ -281,7 +281,7 @@ def _fingerprint(plans: Sequence[Plan], options: PrepareOptions) -> str:
 
 
 def _assemble(units: Sequence[Unit], report: PrepareReport, features: Features) -> None:
-    """Put the parts together as the data set folder."""
+    """Assemble the parts into the data set folder."""
     schema = features.arrow_schema
     seen: set[str] = set()
     with atomic_folder(report.out) as folder:
@@ -295,7 +295,7 @@ def _assemble(units: Sequence[Unit], report: PrepareReport, features: Features) 
 
 
 def _accepted(units: Sequence[Unit], report: PrepareReport, seen: set[str], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Tables of the units in order, without patches whose pixels an earlier one had; counts go to the report."""
+    """Tables of the units in order, without patches identical to an earlier one; counts go to the report."""
     for unit in units:
         table = pq.read_table(unit.part)
         counts = json.loads(table.schema.metadata[b"counts"])

@@ -1,7 +1,8 @@
 """Recordings on disk as lazily read grey video.
 
-A recording is `(F, H, W)`: F frames of H x W pixels. A frame is read from disk when it is asked for, cut to `region`
-and reduced by the area mean of `downscale` x `downscale` pixels, so a recording of any size costs one frame of memory.
+A recording is `(F, H, W)`: F frames of H x W pixels. A frame is read from disk when it is requested, cropped to
+`region` and downscaled by the mean of `downscale` x `downscale` pixels, so a recording of any size takes the memory of
+one frame.
 """
 
 import re
@@ -17,8 +18,8 @@ import numpy as np
 from .patches import pixel_noise
 from .sources import BIOIO_SUFFIXES, TIFF_SUFFIXES, VIDEO_SUFFIXES, RecordingError, Source, open_source
 
-# Lossy codecs leave a trace of colour in grey pictures; a wider spread of R, G and B than this is true colour. It is a
-# share of 255 in 8-bit pictures; others seldom fill their type's range, so theirs is what the picture spans.
+# Lossy codecs leave a trace of colour in grey pictures; a wider spread of R, G and B than this is true colour. It is
+# relative to 255 in 8-bit pictures, else to the picture's own range, as other types seldom use their full range.
 GREY_TOLERANCE = 24 / 255
 
 
@@ -28,14 +29,14 @@ class LazyFrames:
     Parameters
     ----------
     read : callable
-        `read(i)` gives frame `i` as `(H, W)`, before region and reduction.
+        `read(i)` returns frame `i` as `(H, W)`, before cropping and downscaling.
     num_frames : int
     region : (y0, y1, x0, x1), optional
         Part of the frame to keep, in pixels of the file.
     downscale : int
         Side of the square of pixels whose mean becomes one pixel.
     labels : bool
-        Pixels are numbers of instances: of each square, one near the middle is taken instead of the mean.
+        Pixels are instance labels: a pixel near the middle of each square is taken instead of the mean.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class LazyFrames:
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording with what its file says about it; unknown values are None.
+    """A recording with the metadata from its file; unknown values are None.
 
     Attributes
     ----------
@@ -93,7 +94,7 @@ class Recording:
     frames : LazyFrames
         `(F, H, W)`, uint8, uint16 or float32, as in the file.
     pixel_size_um : float or None
-        Side of a pixel of `frames` in micrometres, the reduction included.
+        Side of a pixel of `frames` in micrometres, after downscaling.
     frame_interval_min : float or None
         Time between frames in minutes.
     """
@@ -106,7 +107,7 @@ class Recording:
     @cached_property
     def intensity_range(self) -> tuple[float, float]:
         """Values that become 0 and 255: the limits of uint8 for 8-bit files, else the 0.1th and 99.9th percentile
-        of up to 32 evenly spaced frames, or their extremes where the percentiles are the same."""
+        of up to 32 evenly spaced frames, or their extremes if the percentiles are equal."""
         if self.frames.dtype == np.uint8:
             return 0.0, 255.0
         least, low, high, most = self._percentiles
@@ -116,8 +117,8 @@ class Recording:
 
     @property
     def saturated_values(self) -> tuple[int, ...]:
-        """Of what `read` gives, values at which the camera may have been at its limit: 0 and 255, of a stretched range
-        those beyond which the recording has no other."""
+        """Values returned by `read` at which the camera may have saturated: 0 and 255; where values are rescaled, only
+        the ends of the range beyond which the recording has no values."""
         if self.frames.dtype == np.uint8:
             return 0, 255
         least, low, high, most = self._percentiles
@@ -125,12 +126,12 @@ class Recording:
 
     @cached_property
     def _percentiles(self) -> tuple[float, float, float, float]:
-        """Least value, 0.1th and 99.9th percentile, and greatest value of up to 32 evenly spaced frames."""
+        """Minimum, 0.1th and 99.9th percentile, and maximum of up to 32 evenly spaced frames."""
         shares, indices = (0, 0.1, 99.9, 100), self.sample_indices(32)
         if self.frames.dtype != np.uint16:
             least, low, high, most = np.percentile(self.frames[indices], shares)
             return float(least), float(low), float(high), float(most)
-        counts = np.zeros(2**16, np.int64)  # a frame at a time: a sample of large ones takes gigabytes
+        counts = np.zeros(2**16, np.int64)  # one frame at a time: a sample of large frames takes gigabytes
         for index in indices:
             counts += np.bincount(self.frames[int(index)].ravel(), minlength=2**16)
         cumulative = counts.cumsum()
@@ -141,29 +142,30 @@ class Recording:
         return float(least), float(low), float(high), float(most)
 
     def sample_indices(self, count: int) -> np.ndarray:
-        """Up to `count` evenly spaced frame numbers, first and last included."""
+        """Up to `count` evenly spaced frame indices, including the first and last."""
         return np.unique(np.linspace(0, len(self.frames) - 1, count).astype(int))
 
     def read(
         self, key: slice | Sequence[int] | np.ndarray, *, intensity_range: tuple[float, float] | None = None
     ) -> np.ndarray:
-        """Frames `key` as uint8 `(n, H, W)`; values outside the range, by default its own, are clipped."""
+        """Frames `key` as uint8 `(n, H, W)`; values outside `intensity_range`, by default the recording's own, are
+        clipped."""
         frames = self.frames[key]
         if frames.dtype == np.uint8:
             return frames
         scale = intensity_range or self.intensity_range
-        return np.stack([scale_to_bytes(frame, scale) for frame in frames])  # one by one, each a float picture
+        return np.stack([scale_to_bytes(frame, scale) for frame in frames])  # one float picture at a time
 
 
 def scale_to_bytes(frames: np.ndarray, intensity_range: tuple[float, float]) -> np.ndarray:
-    """Frames as uint8: the two values become 0 and 255, and what lies beyond them is clipped."""
+    """Frames as uint8: the ends of `intensity_range` become 0 and 255, and values beyond them are clipped."""
     low, high = intensity_range
     scaled = (frames.astype(np.float32) - low) * np.float32(255.0 / (high - low))
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
 def recording_name(path: Path) -> str:
-    """Name of a file without the suffix of its format (`.avi`, `.ome.tif`), or of a folder of pictures."""
+    """Name of a file without its format's suffix (`.avi`, `.ome.tif`), or of a folder of pictures."""
     is_format = path.suffix.lower() in TIFF_SUFFIXES + VIDEO_SUFFIXES + BIOIO_SUFFIXES
     return re.sub(r"\.ome$", "", path.stem if is_format else path.name, flags=re.IGNORECASE)
 
@@ -184,9 +186,9 @@ def read_recording(
         TIFF, OME-TIFF or ImageJ stack; AVI, MP4 or MOV; a folder of numbered pictures; with the extra `bioio`
         ND2, CZI, LIF or OME-Zarr.
     channel : int, optional
-        Channel to read; needed where the file holds several, or colour.
+        Channel to read; required if the file has several, or true colour.
     z : int, "max" or "mean", optional
-        Plane to read, or the projection over planes; needed where the file holds several planes.
+        Plane to read, or the projection over planes; required if the file has several planes.
     region : (y0, y1, x0, x1), optional
         Part of each frame, in pixels of the file.
     downscale : int
@@ -199,8 +201,8 @@ def read_recording(
     Raises
     ------
     ValueError
-        In one line: the file is missing, empty, truncated or of unknown kind, holds NaN or colour, or leaves open
-        which channel or plane is meant.
+        If the file is missing, empty, truncated or of unknown kind, contains NaN or colour, or has several channels or
+        planes and none is chosen. The message is one line.
     """
     path = Path(path)
     source, frames = _open(path, channel=channel, z=z, region=region, downscale=downscale)
@@ -214,14 +216,14 @@ def read_recording(
 
 
 def read_masks(path: str | Path, *, region: Sequence[int] | None = None, downscale: int = 1) -> LazyFrames:
-    """Instance masks `(F, H, W)`, 0 = background, of a stack or a folder of numbered pictures, read lazily."""
+    """Instance masks `(F, H, W)`, 0 = background, read lazily from a stack or a folder of numbered pictures."""
     return _open(Path(path), region=region, downscale=downscale, labels=True)[1]
 
 
 def _open(
     path: Path, *, channel: int | None = None, z: int | str | None = None, downscale: int = 1, **options: Any
 ) -> tuple[Source, LazyFrames]:
-    """The file and its frames; whatever is wrong with it, one line that begins with its name."""
+    """Open a file and its frames. Any fault raises `ValueError` with one line that begins with the file's name."""
     if downscale < 1:
         raise ValueError(f"downscale must be at least 1, got {downscale}")
     if not path.exists():
@@ -242,7 +244,7 @@ def _open(
 
 
 def _frame_reader(source: Source, channel: int | None, z: int | str | None, name: str) -> Callable[[int], np.ndarray]:
-    """`read(i)` of the chosen channel and plane, each frame checked as it is read."""
+    """Return `read(i)` for the chosen channel and plane; each frame is checked as it is read."""
     channels = source.num_channels
     if channel is None and channels > 1 and not source.colour:
         raise ValueError(f"channel must be chosen from 0..{channels - 1}, the file holds {channels}")
@@ -280,12 +282,12 @@ def _frame_reader(source: Source, channel: int | None, z: int | str | None, name
 
 
 def _grey(picture: np.ndarray, channel: int | None, name: str) -> np.ndarray:
-    """One channel of a colour picture `(H, W, 3 or 4)`: the chosen one, or green if all are alike."""
+    """One channel of a colour picture `(H, W, 3 or 4)`: the chosen one, or green if all are about equal."""
     if channel is not None:
         return picture[..., channel]
     colours = picture[..., :3].astype(np.float32)
     tolerance = GREY_TOLERANCE * 255
-    if picture.dtype != np.uint8:  # noise sets channels up to 4 deviations apart, which is much if a picture is flat
+    if picture.dtype != np.uint8:  # noise separates channels by up to 4 deviations, much for a flat picture
         low, high = (float(value) for value in np.percentile(colours, (0.1, 99.9)))
         tolerance = max(GREY_TOLERANCE * (high - low), 6 * pixel_noise(colours))
     spread = np.percentile(colours.max(-1) - colours.min(-1), 99)

@@ -96,8 +96,7 @@ class ClipTransform:
     def _draw_crop(
         self, shape: tuple[int, ...], rng: np.random.Generator, foreground: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Matrix A of the crop and its centre (x, y) in the patch: the first draw with enough structure, else the best.
-        """
+        """Matrix A of a crop and its centre (x, y) in the patch: the first draw full enough, else the fullest."""
         best, most = (np.eye(2), np.zeros(2)), -1.0
         for _ in range(self.attempts if self.random_crop else 1):
             if self.rotate and self.any_angle and min(shape) >= self.size * math.sqrt(2):

@@ -1,4 +1,4 @@
-"""Motion from pixels: dense flow, sparse tracks, warping and pictures of them. Knows nothing of diffusion."""
+"""Motion from pixels: dense flow, sparse tracks, warping and visualization. Independent of the diffusion code."""
 
 from .dis import dis_flow
 from .horn_schunck import horn_schunck

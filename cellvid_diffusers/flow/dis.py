@@ -1,4 +1,4 @@
-"""Dense inverse search, by OpenCV: an estimator of flow that shares no code and no habit with `horn_schunck`."""
+"""Dense inverse search, by OpenCV: a flow estimator that shares neither code nor method with `horn_schunck`."""
 
 import cv2
 import numpy as np
@@ -24,7 +24,7 @@ def dis_flow(video: torch.Tensor | np.ndarray, *, preset: str = "medium") -> tor
     video : torch.Tensor or numpy.ndarray, shape (..., F, H, W)
         Grey frames, uint8 (0 to 255) or floating (0 to 1; rounded to 8 bits). At least two frames.
     preset : {"ultrafast", "fast", "medium"}
-        OpenCV's trade of time for detail.
+        OpenCV's preset, which trades time for detail.
 
     Returns
     -------
@@ -35,8 +35,8 @@ def dis_flow(video: torch.Tensor | np.ndarray, *, preset: str = "medium") -> tor
     Raises
     ------
     ValueError
-        If the preset is unknown, no side of the frames has 12 pixels, or the video is none that `horn_schunck` takes,
-        such as floating grey levels up to 255.
+        If the preset is unknown, both sides of the frames are below 12 pixels, or `horn_schunck` would reject the
+        video, as it does floating grey levels up to 255.
 
     References
     ----------
@@ -51,13 +51,13 @@ def dis_flow(video: torch.Tensor | np.ndarray, *, preset: str = "medium") -> tor
     count, num_frames, height, width = frames.shape
     if max(height, width) < _LEAST_SIDE:
         raise ValueError(f"frames must have a side of at least {_LEAST_SIDE} pixels, got {height}x{width}")
-    # OpenCV cannot search strips, and crashes on some: their last rows or columns are repeated.
+    # OpenCV cannot search narrow strips, and crashes on some: their last rows or columns are repeated.
     beside = [(0, max(0, _LEAST_SEARCHED - side)) for side in (height, width)]
     frames = np.pad(frames, [(0, 0), (0, 0), *beside], mode="edge")
     flow = np.empty((count, 2, num_frames - 1, height, width), np.float32)
     for clip, motion in zip(frames, flow, strict=True):
         for k in range(num_frames - 1):
-            # A search object starts from what it found last: a new one for each pair, so that a pair's flow is its own.
+            # A search object starts from its last result. A new one per pair keeps the pairs independent.
             search = cv2.DISOpticalFlow_create(_PRESETS[preset])
             motion[:, k] = search.calc(clip[k], clip[k + 1], None).transpose(2, 0, 1)[:, :height, :width]
     return torch.from_numpy(flow).view(*video.shape[:-3], *flow.shape[1:])

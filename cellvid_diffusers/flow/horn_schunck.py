@@ -1,14 +1,14 @@
-r"""Horn-Schunck optical flow, as the paper writes it and as real recordings need it.
+r"""Horn-Schunck optical flow, as formulated in the paper and in a coarse-to-fine version for real recordings.
 
-Brightness constancy with a smoothness prior. The iteration of the paper (Eq. 3-4), from zero flow:
+Brightness constancy with a smoothness prior. The paper's iteration (Eq. 3-4), starting from zero flow:
 
 .. math:: u = \bar u - I_x r, \quad v = \bar v - I_y r, \quad
           r = \frac{I_x \bar u + I_y \bar v + I_t}{\lambda^{-1} + I_x^2 + I_y^2}
 
-with the mean of four neighbours as the bar, Sobel 3x3 derivatives by *true convolution*, and
-:math:`I_t = I_k - I_{k+1}`. Convolution flips the Sobel kernel, hence the sign of I_x and I_y: together with the
-sign of I_t the flow points forward, to frame k+1. Cross-correlation, which deep-learning libraries call
-convolution, would turn it round.
+where the bar is the mean of the four neighbours, derivatives are Sobel 3x3 by *true convolution*, and
+:math:`I_t = I_k - I_{k+1}`. Convolution flips the Sobel kernel, hence the sign of I_x and I_y; together with the
+sign of I_t, the flow points forward, to frame k+1. Cross-correlation, which deep-learning libraries call
+convolution, would reverse it.
 
 References: Determining optical flow (Horn and Schunck, 1981), https://doi.org/10.1016/0004-3702(81)90024-2;
 Neural Cell Video Synthesis via Optical-Flow Diffusion (Serna-Aguilera, Luu, Harris, Zou), Eq. 3-4
@@ -28,11 +28,11 @@ from .video import as_eight_bit, as_tensor, check_video
 __all__ = ["horn_schunck"]
 
 LEAST = {"num_iterations": 1, "num_levels": 1, "stillness": 0, "sigma": 0}
-"""Least value of options; the others are positive."""
+"""Minimum values of options; all others must be positive."""
 WHOLE = ("num_iterations", "num_levels", "num_warps")
-"""Options that count."""
+"""Options that must be whole numbers."""
 PIXELS_AT_A_TIME = {"cpu": 4_000_000}
-"""Pixels of a run of frames that are solved together, by type of device; elsewhere `PIXELS_ON_DEVICE`."""
+"""Number of pixels in frames that are solved together, by device type; `PIXELS_ON_DEVICE` on other devices."""
 PIXELS_ON_DEVICE = 100_000_000
 
 
@@ -59,33 +59,33 @@ def horn_schunck(
     video : torch.Tensor or numpy.ndarray, shape (..., F, H, W)
         Grey frames, uint8 (0 to 255) or floating (0 to 1), on any device. At least two frames.
     mode : {"pyramid", "paper", "classic"}
-        `"pyramid"` is coarse-to-fine and sub-pixel accurate up to several pixels a frame. `"paper"` is the
-        paper's Eq. 3-4 to the letter; on real phase contrast it is nearly blind. `"classic"` is Horn and
-        Schunck's own discretisation of 1981 at one scale, for comparison with other implementations.
+        `"pyramid"` is coarse-to-fine and sub-pixel accurate for motion of up to several pixels per frame. `"paper"`
+        implements the paper's Eq. 3-4 literally; on real phase contrast it detects hardly any motion. `"classic"` is
+        Horn and Schunck's own discretisation of 1981 at one scale, for comparison with other implementations.
     num_iterations : int, optional
-        Paper and classic: iterations from zero, 10 by default. Pyramid: iterations a warp, 20 by default, and twice as
-        many at the coarse levels.
+        Paper and classic: iterations from zero, 10 by default. Pyramid: iterations per warp, 20 by default, and twice
+        as many at the coarse levels.
     smoothness : float, optional
         Pyramid and classic: :math:`\alpha` of Horn and Schunck's iteration, on 8-bit values; 15 by default.
     stillness : float, optional
-        Pyramid: :math:`\beta`, which pulls the flow of blank regions, and theirs alone, to zero; on 8-bit values.
-        At 0, the default, they move along with the cells nearest to them, and with a frame that shifts as a whole; at 2
-        the background of a culture rests.
+        Pyramid: :math:`\beta`, which pulls the flow towards zero in blank regions only; on 8-bit values. At 0, the
+        default, these regions move with the nearest cells, and with a frame that shifts as a whole; at 2 the background
+        of a culture stays at rest.
     sigma : float, optional
         Pyramid: Gaussian blur of the frames at each level, in pixels; 1 by default.
     num_levels : int, optional
         Pyramid: levels, each half the side of the one before. By default until a side falls below 32.
     num_warps : int, optional
-        Pyramid: linearisations a level, 3 by default.
+        Pyramid: linearisations per level, 3 by default.
     max_step : float, optional
-        Pyramid: the most that one warp may change either component, in pixels of its level; 1 by default.
+        Pyramid: largest change of either component in one warp, in pixels of its level; 1 by default.
     brightness_weight : float, optional
-        Paper: :math:`\lambda`, which weighs brightness constancy; 1 by default, as in the paper.
+        Paper: :math:`\lambda`, the weight of brightness constancy; 1 by default, as in the paper.
     sobel_gain : float, optional
-        Paper: sum of the positive Sobel weights times two; 8, the default, for the integer kernel, 1 for a true
+        Paper: twice the sum of the positive Sobel weights; 8, the default, for the integer kernel, 1 for a true
         derivative. The paper does not state it.
     intensity_range : float, optional
-        Paper: value of white, 255, the default, or 1. The paper does not state it.
+        Paper: value of white; 255 by default, or 1. The paper does not state it.
 
     Returns
     -------
@@ -96,8 +96,8 @@ def horn_schunck(
     Raises
     ------
     ValueError
-        If the mode is unknown, an option is out of range or of another mode, or the video has fewer than two
-        frames, fewer than three axes, another dtype, values that are not finite, or floating ones outside [0, 1] by
+        If the mode is unknown, an option is out of range or belongs to another mode, or the video has fewer than two
+        frames, fewer than three axes, another dtype, values that are not finite, or floating values outside [0, 1] by
         more than 0.001.
     """
     options = {
@@ -130,7 +130,7 @@ def horn_schunck(
 
 
 def check_options(mode: str, given: dict[str, float]) -> None:
-    """A `ValueError` unless the mode is known, has all of the options, and they are in range."""
+    """Raise `ValueError` unless the mode is known, takes all of the options, and they are in range."""
     if mode not in MODES:
         raise ValueError(f'mode must be "pyramid", "paper" or "classic", got {mode!r}')
     for name, value in given.items():
@@ -154,7 +154,7 @@ def paper_flow(
     sobel_gain: float,
     intensity_range: float,
 ) -> torch.Tensor:
-    """Eq. 3-4 for one clip `(F, H, W)` of 8-bit values as floats -> `(2, F-1, H, W)`. Borders are continued."""
+    """Eq. 3-4 for one clip `(F, H, W)` of 8-bit values as floats -> `(2, F-1, H, W)`. Borders are replicated."""
     video = video * (intensity_range / 255)
     flow = video.new_empty(2, video.shape[0] - 1, *video.shape[1:])
     for pairs in cached_pairs(flow):
@@ -168,8 +168,8 @@ def paper_flow(
 def classic_flow(video: torch.Tensor, *, num_iterations: int, smoothness: float) -> torch.Tensor:
     """Horn and Schunck (1981) for one clip `(F, H, W)` of 8-bit values as floats -> `(2, F-1, H, W)`.
 
-    Derivatives over cubes of 2x2x2 pixels, flipped as by the paper's convolution; eight neighbours; nothing
-    outside the frame.
+    Derivatives over cubes of 2x2x2 pixels, flipped as by the paper's convolution; eight neighbours; zero outside the
+    frame.
     """
     padded = functional.pad(video, (1, 0, 1, 0))
     rows = padded[:, 1:] + padded[:, :-1]
@@ -219,4 +219,4 @@ MODES: dict[str, tuple[Callable[..., torch.Tensor], dict[str, Any]]] = {
     ),
     "classic": (classic_flow, {"num_iterations": 10, "smoothness": 15.0}),
 }
-"""Solver of one clip and default options of each mode of `horn_schunck`."""
+"""Solver for one clip and default options of each mode of `horn_schunck`."""

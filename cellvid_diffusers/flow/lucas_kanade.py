@@ -1,4 +1,4 @@
-"""Sparse tracks: corners followed by the pyramidal method of Lucas and Kanade, kept while they come back."""
+"""Sparse tracks: corners followed by pyramidal Lucas-Kanade with a forward-backward check."""
 
 import cv2
 import numpy as np
@@ -22,23 +22,23 @@ def lucas_kanade(
 ) -> np.ndarray:
     """Follow corners through a clip.
 
-    A corner is lost where it leaves the frame, or where tracking it back to the frame before misses the place
-    that it came from by more than `max_return_error`. A lost corner is not taken up again.
+    A corner is lost when it leaves the frame, or when tracking it back to the previous frame misses its position there
+    by more than `max_return_error`. A lost corner is not resumed.
 
     Parameters
     ----------
     video : torch.Tensor or numpy.ndarray, shape (F, H, W)
         Grey frames, uint8 (0 to 255) or floating (0 to 1; rounded to 8 bits). At least two frames.
     max_tracks : int
-        The most corners that are followed at a time, the strongest first.
+        Maximum number of corners followed at a time, the strongest first.
     detect_every : int, optional
-        Look for new corners, away from those followed, every so many frames; by default only in the first.
+        Detect new corners, away from those followed, every `detect_every` frames; by default only in the first frame.
     quality : float
         Weakest corner as a fraction of the strongest (Shi and Tomasi's smallest eigenvalue).
     min_distance : float
-        Least distance between new corners, and from those followed, in pixels.
+        Minimum distance between new corners, and from those followed, in pixels.
     window : int
-        Side of the window that is matched, in pixels.
+        Side of the matching window, in pixels.
     num_levels : int
         Levels of the image pyramid.
     max_return_error : float
@@ -47,14 +47,14 @@ def lucas_kanade(
     Returns
     -------
     numpy.ndarray, shape (N, F, 2)
-        float32 positions (x to the right, y down) in pixels, pixel centres at whole numbers; NaN before a
-        corner is found and from the frame on in which it is lost.
+        float32 positions (x to the right, y down) in pixels, with pixel centres at whole numbers; NaN before a corner
+        is detected and from the frame in which it is lost.
 
     Raises
     ------
     ValueError
-        If the video has not three axes, or is none that `horn_schunck` takes, such as floating grey levels up to 255;
-        if an option is out of range.
+        If the video does not have three axes, or `horn_schunck` would reject it, as it does floating grey levels up to
+        255; or if an option is out of range.
 
     References
     ----------
@@ -103,7 +103,7 @@ def lucas_kanade(
 def _new_corners(
     frame: np.ndarray, taken: np.ndarray, max_tracks: int, quality: float, min_distance: float
 ) -> np.ndarray:
-    """Corners `(M, 2)` of a frame that keep their distance from the points `taken`, to `max_tracks` in all."""
+    """Corners `(M, 2)` of a frame at least `min_distance` from the points `taken`, `max_tracks` in all with these."""
     missing = max_tracks - len(taken)
     if missing <= 0:
         return np.empty((0, 2), np.float32)

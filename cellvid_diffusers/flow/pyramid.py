@@ -1,15 +1,16 @@
-r"""Coarse-to-fine Horn-Schunck: the flow of real recordings, where frames move by more than their texture is fine.
+r"""Coarse-to-fine Horn-Schunck flow for real recordings, in which motion exceeds the scale of the texture.
 
 Each level of an image pyramid repeats a few *warps*. A warp samples the next frame at x + w0, where w0 = (u0, v0)
-is the flow so far, linearises the difference there, and minimises the energy of Horn and Schunck (1981),
+is the current flow, linearises the difference there, and minimises the energy of Horn and Schunck (1981),
 
 .. math:: \int (I_x (u - u_0) + I_y (v - v_0) + I_t)^2 + \tfrac14 \alpha^2 (|\nabla u|^2 + |\nabla v|^2),
 
-with gradients that stay constant inside the warp. The quarter is that of their iteration, which pulls each pixel with
-alpha^2 towards the mean of its four neighbours. Then the step is clipped and the flow is median filtered (Sun,
+with gradients held constant within the warp. The quarter corresponds to their iteration, which pulls each pixel with
+weight alpha^2 towards the mean of its four neighbours. Then the step is clipped and the flow is median filtered (Sun,
 Roth and Black 2014): without these two, real phase contrast diverges. Coarse levels, where texture is scarce and
-pixels are cheap, iterate twice as long. Where a frame is blank nothing can be seen to move, and smoothness lets the
-flow of the nearest cell run on; `stillness` adds beta^2 (u^2 + v^2), there alone, and the background comes to rest.
+pixels are cheap, run twice as many iterations. Blank parts of a frame show no motion, and smoothness would extend the
+flow of the nearest cell over them; there alone, `stillness` adds beta^2 (u^2 + v^2), which brings the background to
+rest.
 
 References: Determining optical flow (Horn and Schunck, 1981), https://doi.org/10.1016/0004-3702(81)90024-2;
 A quantitative analysis of current practices in optical flow estimation and the principles behind them
@@ -39,7 +40,7 @@ def pyramid_flow(
     num_iterations: int,
     max_step: float,
 ) -> torch.Tensor:
-    """Flow of one clip `(F, H, W)` of 8-bit values as floats -> `(2, F-1, H, W)`; the options of `horn_schunck`."""
+    """Flow of one clip `(F, H, W)` of 8-bit values as floats -> `(2, F-1, H, W)`; options are as in `horn_schunck`."""
     levels = [video]
     while len(levels) != num_levels and (num_levels or min(levels[-1].shape[-2:]) >= 2 * _COARSEST_SIDE):
         half = tuple((side + 1) // 2 for side in levels[-1].shape[-2:])
@@ -61,7 +62,7 @@ def pyramid_flow(
 
 
 def smooth(video: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian blur of the last two axes of `(N, H, W)`, the border continued."""
+    """Gaussian blur of the last two axes of `(N, H, W)`, with replicated borders."""
     if sigma == 0:
         return video
     radius = int(3 * sigma + 0.5)
@@ -73,7 +74,7 @@ def smooth(video: torch.Tensor, sigma: float) -> torch.Tensor:
 
 
 def median(flow: torch.Tensor) -> torch.Tensor:
-    """Median of five along rows, then of those along columns: near a 5x5 median, in passes of min and max alone."""
+    """Median of five along rows, then along columns: close to a 5x5 median, and computed with only min and max."""
     for axis, padding in ((-1, (2, 2, 0, 0)), (-2, (0, 0, 2, 2))):
         padded = functional.pad(flow, padding, mode="replicate")
         a, b, c, d, e = (padded.narrow(axis, i, flow.shape[axis]) for i in range(5))
@@ -97,7 +98,7 @@ def _gradient(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _stillness(frames: torch.Tensor, stillness: float) -> torch.Tensor:
-    """beta^2 of each pixel `(N, H, W)`: full where the frame is blank, little where there is texture to follow."""
+    """beta^2 of each pixel `(N, H, W)`: `stillness` squared where the frame is blank, less where it has texture."""
     i_x, i_y = _gradient(frames)
     return (stillness / (1 + smooth(i_x**2 + i_y**2, 2.0))) ** 2
 
@@ -105,7 +106,7 @@ def _stillness(frames: torch.Tensor, stillness: float) -> torch.Tensor:
 def _solve(
     frames: torch.Tensor, flow: torch.Tensor, alpha2: float, beta2: torch.Tensor | None, num_iterations: int
 ) -> torch.Tensor:
-    """Minimise the energy linearised at `flow` (2, N, H, W), Chebyshev-weighted Jacobi from `flow` itself."""
+    """Minimise the energy linearised at `flow` (2, N, H, W), by Chebyshev-weighted Jacobi iteration from `flow`."""
     current, following = frames[:-1], sample(frames[1:], flow.transpose(0, 1), interpolation="bicubic")
     inside = _inside(flow)
     i_x, i_y = (g.mul_(inside) for g in _gradient((current + following).div_(2)))
@@ -119,7 +120,7 @@ def _solve(
 
 
 def _inside(flow: torch.Tensor) -> torch.Tensor:
-    """1 where x + flow lies in the frame, falling to 0 one pixel outside: no data, only smoothness, beyond."""
+    """1 where x + flow lies in the frame, falling to 0 one pixel outside; beyond, only the smoothness term remains."""
     height, width = flow.shape[-2:]
     x = flow[0] + torch.arange(width, dtype=flow.dtype, device=flow.device)
     y = flow[1] + torch.arange(height, dtype=flow.dtype, device=flow.device)[:, None]

@@ -1,11 +1,11 @@
-"""The inner loop of Horn and Schunck: repeated averaging of the flow, corrected by what the frames say.
+"""The inner loop of Horn and Schunck: repeated averaging of the flow, corrected by the data term.
 
-One pass is Jacobi's. With a scaled gradient g = (I_x, I_y) / d and offset c = (I_t - I_x u_0 - I_y v_0) / d,
+One pass is a Jacobi iteration. With a scaled gradient g = (I_x, I_y) / d and offset c = (I_t - I_x u_0 - I_y v_0) / d,
 where d^2 = alpha^2 + I_x^2 + I_y^2, it reads w <- m - g (g . m + c) with m the mean of the neighbours of w.
-Chebyshev's weights, for a Jacobi iteration of spectral radius `radius`, bring the next w closer in far fewer passes;
-radius 0 makes each weight 1 and leaves plain Jacobi.
+Chebyshev weights, for a Jacobi iteration of spectral radius `radius`, converge in far fewer passes; radius 0 makes each
+weight 1, which is plain Jacobi.
 
-Each pass writes into buffers made once, and `cached_pairs` cuts the work so that they stay in the processor's
+Each pass writes into preallocated buffers, and `cached_pairs` splits the work so that they stay in the processor's
 cache; a third as many pixels at a time, or twice as many, is 10 to 20 % slower.
 """
 
@@ -21,7 +21,7 @@ _CACHED_PIXELS = 9 * 128 * 128
 
 
 def cached_pairs(flow: torch.Tensor) -> Iterator[slice]:
-    """Cut the N frame pairs of a flow `(2, N, H, W)` into runs small enough for the cache; one run on a GPU."""
+    """Split the N frame pairs of a flow `(2, N, H, W)` into runs small enough for the cache; one run on a GPU."""
     count = flow.shape[1] if flow.is_cuda else max(1, _CACHED_PIXELS // flow[0, 0].numel())
     for start in range(0, flow.shape[1], count):
         yield slice(start, min(start + count, flow.shape[1]))
@@ -43,27 +43,27 @@ def relax(
     Parameters
     ----------
     flow : torch.Tensor, shape (2, N, H, W), optional
-        Where to start; None is no motion, whose first pass needs no neighbours.
+        Initial flow; None is zero flow, for which the first pass needs no neighbours.
     gradient, offset : torch.Tensor, shapes (2, N, H, W) and (N, H, W)
         g and c of the module's docstring.
     num_iterations : int
-        Passes.
+        Number of passes.
     keep : torch.Tensor, shape (N, H, W), optional
         Factor on the mean, below 1 where the flow is pulled towards zero.
     radius : float
-        Spectral radius that Chebyshev's weights assume, 0 for Jacobi.
+        Spectral radius that the Chebyshev weights assume, 0 for Jacobi.
     eight_neighbours : bool
         Mean of Horn and Schunck (1981): 1/6 of each edge neighbour, 1/12 of each corner. Otherwise the paper's: 1/4
         of each edge neighbour.
     border : {"continue", "zero"}
-        What the flow is outside the frame: its outermost values, or nothing.
+        Flow outside the frame: its outermost values, or zero.
     """
     mode = "replicate" if border == "continue" else "constant"
     start = -gradient * offset if flow is None else flow
     padded = functional.pad(start, (1, 1, 1, 1), mode=mode)
     fields = (padded, torch.zeros_like(padded))
     averages = (_eight_neighbours if eight_neighbours else _four_neighbours)(fields)
-    # Views are made once: making them costs as much as the arithmetic.
+    # Views are created once, as creating them costs as much as the arithmetic.
     now, before = (
         (average, field[..., 1:-1, 1:-1], _edges(field)) for average, field in zip(averages, fields, strict=True)
     )
@@ -88,10 +88,10 @@ def relax(
 
 
 def _four_neighbours(fields: Sequence[torch.Tensor]) -> list[Callable[[], torch.Tensor]]:
-    """For each padded field a function that gives the mean of the four neighbours of inner pixels, in one buffer.
+    """For each padded field, a function that returns the mean of the four neighbours of inner pixels, in one buffer.
 
-    A pixel's left and upper neighbours are the lower and right ones of the pixel one up and one left: the mean of
-    either pair is taken once.
+    A pixel's left and upper neighbours are the lower and right neighbours of the pixel one up and one left, so the mean
+    of each such pair is computed only once.
     """
     pairs = torch.empty_like(fields[0][..., 1:, 1:])
     first, second = pairs[..., :-1, :-1], pairs[..., 1:, 1:]
@@ -105,9 +105,9 @@ def _four_neighbours(fields: Sequence[torch.Tensor]) -> list[Callable[[], torch.
 
 
 def _eight_neighbours(fields: Sequence[torch.Tensor]) -> list[Callable[[], torch.Tensor]]:
-    """The same for edge neighbours at 1/6 and corners at 1/12.
+    """As `_four_neighbours`, with edge neighbours weighted 1/6 and corners 1/12.
 
-    The binomial 3x3 is separable; extrapolated away from its centre it weighs edges 1/6 and corners 1/12.
+    The binomial 3x3 filter is separable; extrapolating it away from the centre pixel gives these weights.
     """
     rows = torch.empty_like(fields[0][..., 1:-1])
     mean = torch.empty_like(rows[..., 1:-1, :])
@@ -121,7 +121,7 @@ def _eight_neighbours(fields: Sequence[torch.Tensor]) -> list[Callable[[], torch
 
 
 def _edges(field: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Each border of a padded field and the pixels next to it; rows first, so that columns settle the corners."""
+    """Each border of a padded field and the pixels next to it; rows come first, so that columns fill the corners."""
     return [
         (field[..., 0, :], field[..., 1, :]),
         (field[..., -1, :], field[..., -2, :]),

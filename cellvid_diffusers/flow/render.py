@@ -1,29 +1,29 @@
-"""Pictures of flow: the colour wheel of the Middlebury benchmark, and arrows over a frame."""
+"""Visualizing flow: the colour wheel of the Middlebury benchmark, and arrows over a frame."""
 
 import cv2
 import numpy as np
 
 __all__ = ["LEAST_MAX_SPEED", "draw_quiver", "flow_to_rgb"]
 
-# Baker et al. give the six arcs between these colours unequal lengths, so that steps look alike all the way round.
+# Baker et al. give the six arcs between these colours unequal lengths, so that hue changes look equally large.
 _WHEEL_STOPS = np.cumsum([0, 15, 6, 4, 11, 13, 6]) / 55
 _WHEEL_COLOURS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1], [1, 0, 0]], np.float32)
 LEAST_MAX_SPEED = 0.25
-"""Speed of full saturation of clips in which nothing moves faster, in pixels per frame."""
+"""Lowest default speed of full saturation, for clips in which nothing moves faster, in pixels per frame."""
 
 
 def flow_to_rgb(flow: np.ndarray, *, max_speed: float | None = None) -> np.ndarray:
     """Colour a flow field by direction (hue) and speed (saturation).
 
-    Still is white; right is red, down yellow, left cyan to blue, up violet.
+    No motion is white; right is red, down yellow, left cyan to blue, up violet.
 
     Parameters
     ----------
     flow : numpy.ndarray, shape (..., H, W, 2)
         u (to the right) and v (down), in pixels per frame.
     max_speed : float, optional
-        Speed of full saturation, in pixels per frame; faster pixels keep it. By default the 99th percentile of
-        the whole array, one scale for all frames of a clip, but at least `LEAST_MAX_SPEED`, so that noise stays
+        Speed of full saturation, in pixels per frame; faster pixels are clipped to it. By default the 99th percentile
+        of the whole array, one scale for all frames of a clip, but at least `LEAST_MAX_SPEED`, so that noise stays
         white.
 
     Returns
@@ -79,12 +79,12 @@ def draw_quiver(
     zoom : int
         Enlargement of the picture.
     gain : float, optional
-        Length of an arrow in pixels of `frame` for one pixel per frame. By default the 99th percentile of the
-        arrows of the whole array gets the length of 1.5 spacings, so set it to compare pictures.
+        Length of an arrow in pixels of `frame` for one pixel per frame. By default the 99th percentile of the arrow
+        lengths in the whole array is scaled to 1.5 spacings; set `gain` to compare pictures.
     min_speed : float
-        Slower squares stay empty, in pixels per frame.
+        Squares with slower mean flow stay empty, in pixels per frame.
     color : tuple of int, optional
-        RGB of the arrows, 0 to 255; None gives each the hue of its direction as in `flow_to_rgb`.
+        RGB of the arrows, 0 to 255; None colours each by its direction as in `flow_to_rgb`.
 
     Returns
     -------
@@ -94,8 +94,8 @@ def draw_quiver(
     Raises
     ------
     ValueError
-        If the shapes do not match, the flow is not finite, the frame has another dtype, or `spacing` or `zoom` lies
-        below 1.
+        If the shapes do not match, the flow is not finite, the frame is neither uint8 nor floating, or `spacing` or
+        `zoom` is below 1.
     """
     _check_flow(flow)
     if flow.shape[:-1] != frame.shape:
@@ -107,7 +107,7 @@ def draw_quiver(
     height, width = frame.shape[-2:]
     grey = frame if frame.dtype == np.uint8 else np.rint(255 * np.clip(frame, 0, 1)).astype(np.uint8)
     rows, columns = (np.arange(min(spacing, side) // 2, side, spacing) for side in (height, width))
-    # A box filter as wide as the spacing, read at the centres of the squares, is the mean over each square.
+    # A box filter as wide as the spacing, sampled at the centres of the squares, gives the mean over each square.
     fields = [cv2.blur(field.astype(np.float32), (spacing, spacing)) for field in flow.reshape(-1, height, width, 2)]
     arrows = np.stack(fields)[:, rows[:, None], columns]
     if gain is None:
@@ -128,7 +128,7 @@ def draw_quiver(
 
 
 def _draw_arrow(picture: np.ndarray, tail: np.ndarray, tip: np.ndarray, zoom: int, color: tuple[int, int, int]) -> None:
-    """One thin arrow between two points of the small frame, placed to 1/16 pixel, its head at most 5 pixels."""
+    """Draw a thin arrow between two points of the original frame, placed to 1/16 pixel, its head at most 5 pixels."""
     start, end = (((point + 0.5) * zoom - 0.5) for point in (tail, tip))
     length = float(np.linalg.norm(end - start))
     points = [tuple(int(c) for c in np.rint(16 * point)) for point in (start, end)]

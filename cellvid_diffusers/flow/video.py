@@ -1,4 +1,4 @@
-"""Videos as the flow estimators take them: checked, and as floats on the 8-bit scale."""
+"""Input of the flow estimators: checking videos and converting them to floats on the 8-bit scale."""
 
 import math
 
@@ -9,14 +9,14 @@ _RANGE_TOLERANCE = 1e-3
 
 
 def as_tensor(array: torch.Tensor | np.ndarray) -> torch.Tensor:
-    """A tensor of the same values; of a mirrored array, or one in another byte order, which torch refuses, a copy."""
+    """Convert to a tensor; arrays with negative strides or another byte order, which torch rejects, are copied."""
     if isinstance(array, np.ndarray):
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return torch.as_tensor(array)
 
 
 def check_video(video: torch.Tensor) -> None:
-    """A `ValueError` unless it is `(..., F, H, W)` of at least two frames, uint8 or finite floats in [0, 1]."""
+    """Raise `ValueError` unless `video` is `(..., F, H, W)`, at least two frames, uint8 or finite floats in [0, 1]."""
     if video.ndim < 3 or video.shape[-3] < 2:
         raise ValueError(f"video must be (..., F, H, W) with at least two frames, got shape {tuple(video.shape)}")
     if video.dtype != torch.uint8 and not video.is_floating_point():
@@ -31,7 +31,7 @@ def check_video(video: torch.Tensor) -> None:
 
 
 def as_eight_bit(frames: torch.Tensor) -> torch.Tensor:
-    """What `check_video` lets pass -> floats on the 8-bit scale, float64 of float64."""
+    """Convert frames that pass `check_video` to floats on the 8-bit scale; float64 stays float64."""
     if frames.dtype == torch.uint8:
         return frames.float()
     return frames.to(torch.float64 if frames.dtype == torch.float64 else torch.float32) * 255

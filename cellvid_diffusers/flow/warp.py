@@ -12,15 +12,15 @@ def warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     image : torch.Tensor, shape (..., H, W)
-        Any value range. Beyond its border the image continues with its outermost pixels.
+        Any value range. Outside the image its outermost pixels are repeated.
     flow : torch.Tensor, shape (..., 2, H, W)
         Displacement in pixels, u (to the right) then v (down), with the same leading axes as `image`.
 
     Returns
     -------
     torch.Tensor, shape (..., H, W)
-        `image(x + u, y + v)` in the dtype of `image`, or in float32 where that is an integer type. Zero flow returns
-        a finite image bit for bit.
+        `image(x + u, y + v)` in the dtype of `image`, or float32 if that is an integer type. Zero flow returns a finite
+        image bit for bit.
 
     Raises
     ------
@@ -42,8 +42,8 @@ def warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
 def sample(image: torch.Tensor, flow: torch.Tensor, *, interpolation: str = "bilinear") -> torch.Tensor:
     """`warp` for `(N, H, W)` floats, unchecked.
 
-    `grid_sample` takes coordinates normalised by the side of the image. That is free of rounding, as zero flow
-    demands, only where the side is a power of two: the image is continued to the next one.
+    `grid_sample` takes coordinates normalised by the side of the image. This is exact, as zero flow requires, only if
+    the side is a power of two, so the image is padded to the next one.
     """
     height, width = image.shape[-2:]
     padded_height, padded_width = (1 << (side - 1).bit_length() for side in (height, width))

@@ -1,6 +1,6 @@
-"""Clips, masks and tracks as files that Fiji, napari, a browser and the Cell Tracking Challenge read.
+"""Clips, masks and tracks as files for Fiji, napari, browsers and the Cell Tracking Challenge.
 
-Every writer writes beside its target and renames at the end: what is there is whole, whatever goes wrong.
+Every writer writes to a temporary path and renames it at the end, so that existing files are always complete.
 """
 
 from .contact_sheet import contact_sheet

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or absent."""
+"""Writing files and folders either completely or not at all."""
 
 import os
 import shutil
@@ -9,10 +9,10 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; at the end it becomes `path`, upon an error it is removed.
+    """Yield a temporary path next to `path` that is renamed to `path` at the end, or removed after an error.
 
-    The temporary path does not exist yet and may become a file or a folder. It takes the place of a file or folder
-    of that name as a whole.
+    The temporary path does not exist yet and may become a file or a folder. An existing file or folder at `path` is
+    replaced as a whole.
 
     Parameters
     ----------
@@ -21,12 +21,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        Hidden path in the same folder, so on the same disk.
+        Hidden path in the same folder and thus on the same disk.
 
     Raises
     ------
     OSError
-        What writing raises (no such folder, no permission, disk full), with `path` named. Nothing is left behind.
+        If writing fails (no such folder, no permission, disk full); the message names `path`. Nothing is left behind.
     """
     path = Path(path)
     temporary, retired = (path.with_name(f".{path.name}.{os.getpid()}.{state}") for state in ("partial", "old"))

@@ -1,4 +1,4 @@
-"""Contact sheets: clips side by side on one page, each with its motion under it."""
+"""Contact sheets: several clips on one page, each with its motion below."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from .atomic import replacing
 from .pixels import to_uint8
 
 TILE_SIDE = 128
-"""Small frames are enlarged by a whole factor until their longer side has at least this many pixels."""
+"""Small frames are enlarged by an integer factor until their longer side has at least this many pixels."""
 GAP, LABEL_GAP, MARGIN_LEFT, MARGIN_TOP, WHEEL_SIDE = 4, 8, 72, 22, 48
 PAPER, INK = (255, 255, 255), (40, 40, 40)
 Strip = tuple[str, np.ndarray]  # label, and tiles (columns, H, W) or (columns, H, W, 3)
@@ -34,16 +34,16 @@ def contact_sheet(
     videos : sequence of ndarray
         Clips `(F, H, W)` of one shape, uint8, or floating point in [0, 1].
     flows : sequence of ndarray, optional
-        Flow `(F or F-1, H, W, 2)` of each clip in pixels per frame, drawn in colours under it: the hue is the
-        direction, the saturation the speed, on one scale for the whole sheet.
+        Flow `(F or F-1, H, W, 2)` of each clip in pixels per frame, drawn in colour below it: hue is direction and
+        saturation is speed, on one scale for the whole sheet.
     path : path, optional
         PNG to write.
     labels : sequence of str, optional
-        Name of each clip; their numbers by default.
+        Name of each clip; by default its number.
     max_frames : int
-        Longer clips are shown by this many evenly spaced frames.
+        Longer clips are shown as this many evenly spaced frames.
     scale : int, optional
-        Whole factor of enlargement; by default tiles have at least `TILE_SIDE` pixels.
+        Integer enlargement factor; by default chosen so that tiles have at least `TILE_SIDE` pixels on the longer side.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def contact_sheet(
     Raises
     ------
     ValueError
-        If clips, flows and labels do not fit each other.
+        If clips, flows and labels do not match, or a clip's shape, dtype or range is not as above.
     """
     clips = [to_uint8(video) for video in videos]
     if not clips or len({clip.shape for clip in clips}) != 1:
@@ -82,7 +82,7 @@ def contact_sheet(
 
 
 def _shown_flow(flows: Sequence[np.ndarray] | np.ndarray, shown: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Flow `(clips, shown frames, H, W, 2)`; that of a last frame without flow is zero."""
+    """Flow `(clips, shown frames, H, W, 2)`, zero for a last frame without flow."""
     frames, height, width = shape
     fields = np.zeros((len(flows), len(shown), height, width, 2), np.float32)
     for row, flow in enumerate(np.asarray(flow) for flow in flows):
@@ -94,7 +94,7 @@ def _shown_flow(flows: Sequence[np.ndarray] | np.ndarray, shown: np.ndarray, sha
 
 
 def _draw(groups: list[list[Strip]], captions: list[str], scale: int, legend: str | None) -> Image.Image:
-    """Strips of tiles under each other, a wider gap between groups, captions above, the legend below."""
+    """Draw strips of tiles below each other, with gaps between groups, captions above and the legend below."""
     height, width = (side * scale for side in groups[0][0][1].shape[1:3])
     group_height = len(groups[0]) * height + 2 * GAP
     font = ImageFont.load_default(size=13)
@@ -124,7 +124,7 @@ def _draw(groups: list[list[Strip]], captions: list[str], scale: int, legend: st
 
 
 def _wheel() -> np.ndarray:
-    """The colour of every direction and speed: a disc whose rim is full colour."""
+    """Colour wheel of directions and speeds: a disc that is fully saturated at the rim."""
     offset = (np.mgrid[:WHEEL_SIDE, :WHEEL_SIDE] - (WHEEL_SIDE - 1) / 2) / (WHEEL_SIDE / 2)
     flow = np.stack([offset[1], offset[0]], axis=-1)
     return flow_to_rgb(np.where(np.hypot(*offset)[..., None] <= 1, flow, 0), max_speed=1.0)

@@ -1,4 +1,4 @@
-"""Contrast for the eye, as a microscope's software sets it; files for measuring keep their grey values."""
+"""Display contrast, as set by microscope software; files for measurement keep their grey values."""
 
 import numpy as np
 
@@ -6,21 +6,21 @@ from .pixels import to_uint8
 
 
 def stretch_contrast(video: np.ndarray, *, saturated: float = 0.0035, at_most: float = 4.0) -> np.ndarray:
-    """Spread the grey values of a clip over the whole range, all frames alike, as "Enhance Contrast" does in Fiji.
+    """Stretch a clip's grey values to the whole range, equally in all frames, as "Enhance Contrast" does in Fiji.
 
     Parameters
     ----------
     video : ndarray
         `(F, H, W)`, uint8, or floating point in [0, 1].
     saturated : float
-        Share of the pixels that may end up black or white, in [0, 1).
+        Share of the pixels that may become black or white, in [0, 1).
     at_most : float
-        Greatest factor, so that the noise of an empty clip stays noise; at least 1.
+        Largest factor, at least 1, which limits the amplification of noise in empty clips.
 
     Returns
     -------
     ndarray
-        uint8 of the same shape. A clip that fills the range comes back nearly as it is.
+        uint8 of the same shape. A clip that fills the range is returned nearly unchanged.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Masks and tracks in the layout of the Cell Tracking Challenge.
 
-A folder holds one 16-bit TIFF of labels a frame, `mask000.tif`, `mask001.tif`, ... (0 is background), and
+A folder contains one 16-bit TIFF of labels per frame, `mask000.tif`, `mask001.tif`, ... (0 is background), and
 `res_track.txt` with a line `L B E P` for each track: label, first frame, last frame, label of the parent or 0.
 Reference: Maška et al., The Cell Tracking Challenge: 10 years of objective benchmarking, Nature Methods 20 (2023),
 https://celltrackingchallenge.net/datasets
@@ -24,15 +24,15 @@ def write_ctc(folder: str | Path, masks: np.ndarray, tracks: np.ndarray | None =
     masks : ndarray
         `(F, H, W)` integer labels from 0 to 65535; a track has the same label in all its frames.
     tracks : ndarray or table, optional
-        `(N, 4)`: label, first frame, last frame, parent (0 is none). By default every label is a track without
+        `(N, 4)`: label, first frame, last frame, parent (0 is none). By default every label is a track without a
         parent.
 
     Raises
     ------
     ValueError
-        If masks and tracks contradict each other, or the folder holds something else.
+        If the masks are not integer labels, masks and tracks disagree, or the folder contains other files.
     OSError
-        If the folder cannot be written; an earlier result stays as it was.
+        If the folder cannot be written; an earlier result is kept.
     """
     masks, folder = np.asarray(masks), Path(folder)
     if masks.ndim != 3 or not np.issubdtype(masks.dtype, np.integer):
@@ -54,7 +54,7 @@ def write_ctc(folder: str | Path, masks: np.ndarray, tracks: np.ndarray | None =
 
 
 def read_ctc(folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read a result folder (`mask*.tif`, `res_track.txt`) or one of true tracks (`man_track*.tif`, `man_track.txt`).
+    """Read a result folder (`mask*.tif`, `res_track.txt`) or ground-truth tracks (`man_track*.tif`, `man_track.txt`).
 
     Returns
     -------
@@ -66,7 +66,7 @@ def read_ctc(folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     ValueError
-        If the folder holds no masks or no track file, or a frame is missing between others.
+        If the folder contains no masks or no track file, or a frame between others is missing.
     """
     folder = Path(folder)
     stem, table = ("man_track", "man_track.txt") if (folder / "man_track.txt").exists() else ("mask", "res_track.txt")
@@ -95,7 +95,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _check_tracks(masks: np.ndarray, tracks: np.ndarray) -> None:
-    """A track is seen in each of its frames and in no other; a parent ends before its child begins."""
+    """Check that a track is visible in exactly its own frames, and that a parent ends before its child begins."""
     spans = {label: (begin, end) for label, begin, end, _ in tracks.tolist()}
     for frame, labels in enumerate(masks):
         seen = set(np.unique(labels[labels > 0]).tolist())

@@ -1,7 +1,7 @@
-"""Cell outlines as an ImageJ ROI archive, which Fiji's ROI manager opens by dragging it onto the window.
+"""Cell outlines as an ImageJ ROI archive, which opens in Fiji's ROI manager when dragged onto the window.
 
 Layout of a `.roi` file (big-endian): a header of 64 bytes, the corners relative to the bounding box as 16-bit x, then
-y, a second header of 64 bytes, the name in UTF-16.
+y, a second header of 64 bytes, and the name in UTF-16.
 Reference: https://imagej.net/ij/source/ij/io/RoiDecoder.java
 """
 
@@ -20,23 +20,23 @@ VERSION, TRACED = 228, 8
 def write_imagej_rois(path: str | Path, masks: np.ndarray) -> None:
     """Write the outline of every cell in every frame.
 
-    Outlines run along the edges of pixels, so that filling one gives back the mask, save that holes are filled.
-    A cell in several pieces has one outline for each. Names are `frame-label`, both counted from 1 and 0-padded,
-    and each outline is tied to its slice of the stack.
+    Outlines run along pixel edges, so that filling one reproduces the mask, except that holes are filled. A cell in
+    several pieces has one outline per piece. Names are `frame-label`, both counted from 1 and zero-padded, and each
+    outline is assigned to its slice of the stack.
 
     Parameters
     ----------
     path : path
-        By custom `*.zip`.
+        Usually `*.zip`.
     masks : ndarray
         `(F, H, W)` integer labels, 0 is background.
 
     Raises
     ------
     ValueError
-        If the masks are no labels.
+        If the masks are not integer labels `(F, H, W)`.
     OSError
-        If the file cannot be written; an earlier file of this name stays as it was.
+        If the file cannot be written; an earlier file of this name is kept.
     """
     masks = np.asarray(masks)
     if masks.ndim != 3 or not np.issubdtype(masks.dtype, np.integer):
@@ -57,7 +57,7 @@ def _boxes(labels: np.ndarray) -> list[tuple[int, tuple[slice, slice]]]:
 
 
 def trace_outline(region: np.ndarray) -> np.ndarray:
-    """Corners of the outer edge of a region, clockwise on the screen.
+    """Corners of the outer edge of a region, clockwise as displayed.
 
     Parameters
     ----------
@@ -83,21 +83,21 @@ def trace_outline(region: np.ndarray) -> np.ndarray:
         x, y = x + _STEP[heading][0], y + _STEP[heading][1]
         if (x, y) == start:
             return np.array(corners)
-        # Where two pixels touch at a corner, turning right keeps to the pixel at hand.
+        # Where two pixels touch at a corner, turning right stays with the current pixel.
         turned = next(turn % 4 for turn in (heading + 1, heading, heading + 3) if turn % 4 in leaving[x, y])
         if turned != heading:
             corners.append((x, y))
         heading = turned
 
 
-# Directions 0 to 3 are right, down, left, up. The edge that runs in a direction has outside on its left.
+# Directions 0 to 3 are right, down, left, up. An edge has the outside on its left as it runs in its direction.
 _STEP = ((1, 0), (0, 1), (-1, 0), (0, -1))
 _OUTSIDE = ((0, -1), (1, 0), (0, 1), (-1, 0))
 _START = ((0, 0), (1, 0), (1, 1), (0, 1))
 
 
 def encode_roi(corners: np.ndarray, *, name: str, position: int) -> bytes:
-    """Bytes of a `.roi` file: a closed outline with corners `(N, 2)` (x, y) on slice `position`, counted from 1."""
+    """Encode a `.roi` file: a closed outline with corners `(N, 2)` (x, y) on slice `position`, counted from 1."""
     left, top = corners.min(axis=0)
     right, bottom = corners.max(axis=0)
     coordinates = (corners - [left, top]).T.astype(">i2").tobytes()

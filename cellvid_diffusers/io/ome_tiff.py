@@ -1,4 +1,4 @@
-"""OME-TIFF: the stack with its pixel size and its clock, for Fiji, napari and Bio-Formats.
+"""OME-TIFF: the stack with its pixel size and frame interval, for Fiji, napari and Bio-Formats.
 
 Reference: https://docs.openmicroscopy.org/ome-model/6.3.1/ome-tiff/specification.html
 """
@@ -34,7 +34,7 @@ def write_ome_tiff(
     Parameters
     ----------
     path : path
-        By custom `*.ome.tif`.
+        Usually `*.ome.tif`.
     video : ndarray
         `(F, H, W)`, uint8, or floating point in [0, 1].
     pixel_size_um : float, optional
@@ -47,7 +47,7 @@ def write_ome_tiff(
     ValueError
         If the video or a size is out of range.
     OSError
-        If the file cannot be written; an earlier file of this name stays as it was.
+        If the file cannot be written; an earlier file of this name is kept.
     """
     video = to_uint8(video)
     metadata: dict[str, object] = {"axes": "TYX", "Name": Path(path).name.removesuffix(".ome.tif")}
@@ -57,7 +57,7 @@ def write_ome_tiff(
 
 
 def scale_metadata(pixel_size_um: float | None, frame_interval_min: float | None) -> dict[str, object]:
-    """OME's names of a pixel's side and the time between frames, of those that are known."""
+    """OME metadata of pixel size and frame interval, as far as they are known."""
     metadata: dict[str, object] = {}
     for name, value in (("pixel_size_um", pixel_size_um), ("frame_interval_min", frame_interval_min)):
         if value is not None and not (value > 0 and np.isfinite(value)):
@@ -71,9 +71,9 @@ def scale_metadata(pixel_size_um: float | None, frame_interval_min: float | None
 
 
 def read_ome_tiff(path: str | Path) -> OmeVideo:
-    """Read back what `write_ome_tiff` wrote.
+    """Read a file written by `write_ome_tiff`.
 
-    `cellvid_diffusers.data.read_recording` reads the OME-TIFF files of others.
+    Use `cellvid_diffusers.data.read_recording` for other OME-TIFF files.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def read_ome_tiff(path: str | Path) -> OmeVideo:
     Raises
     ------
     ValueError
-        If the file is no OME-TIFF or its axes are not TYX, or YX for a clip of one frame.
+        If the file is not an OME-TIFF with axes TYX, or YX for a clip of one frame.
     """
     try:
         with tifffile.TiffFile(path) as file:

@@ -1,10 +1,10 @@
-"""The one conversion between video in memory and 8-bit pixels in files."""
+"""The single conversion of video in memory to 8-bit pixels in files."""
 
 import numpy as np
 
 
 def to_uint8(video: np.ndarray, *, colour: bool = False) -> np.ndarray:
-    """Grey values as 8-bit pixels.
+    """Convert video to 8-bit pixels.
 
     Parameters
     ----------
@@ -14,12 +14,12 @@ def to_uint8(video: np.ndarray, *, colour: bool = False) -> np.ndarray:
     Returns
     -------
     ndarray
-        uint8 of the same shape; uint8 comes back as it is.
+        uint8 of the same shape; uint8 input is returned unchanged.
 
     Raises
     ------
     ValueError
-        If shape, type or range are others.
+        If the video is empty, or its shape, dtype or range is not one of these.
     """
     video = np.asarray(video)
     is_colour = colour and video.ndim == 4 and video.shape[-1] == 3

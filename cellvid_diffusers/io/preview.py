@@ -11,11 +11,11 @@ from .atomic import replacing
 from .pixels import to_uint8
 
 PREVIEW_SIDE = 256
-"""Small clips are enlarged by a whole factor until their longer side has at least this many pixels."""
+"""Small clips are enlarged by an integer factor until their longer side has at least this many pixels."""
 
 
 def enlarge(video: np.ndarray, scale: int | None = None) -> np.ndarray:
-    """Repeat each pixel of `(F, H, W[, 3])` `scale` times in both directions: what is seen is what is there.
+    """Repeat each pixel of `(F, H, W[, 3])` `scale` times in both directions, without interpolation.
 
     `scale=None` takes the smallest factor that makes the longer side at least `PREVIEW_SIDE` pixels.
     """
@@ -27,7 +27,7 @@ def enlarge(video: np.ndarray, scale: int | None = None) -> np.ndarray:
 
 
 def write_gif(path: str | Path, video: np.ndarray, *, fps: float = 5.0, scale: int | None = None) -> None:
-    """Write a looping GIF; grey values are kept exactly, colours are reduced to 256 a frame.
+    """Write a looping GIF; grey values are kept exactly, colours are reduced to 256 per frame.
 
     Parameters
     ----------
@@ -35,10 +35,10 @@ def write_gif(path: str | Path, video: np.ndarray, *, fps: float = 5.0, scale: i
     video : ndarray
         `(F, H, W)` or `(F, H, W, 3)`, uint8, or floating point in [0, 1].
     fps : float
-        Frames per second, in (0, 50]: the format counts in hundredths of a second and browsers slow down what
-        is faster.
+        Frames per second, in (0, 50]: the format counts in hundredths of a second, and browsers slow down faster
+        animations.
     scale : int, optional
-        Whole factor of enlargement; by default what `enlarge` finds.
+        Integer enlargement factor; by default chosen by `enlarge`.
     """
     if not 0 < fps <= 50:
         raise ValueError(f"fps must lie in (0, 50], got {fps}")
@@ -61,7 +61,7 @@ def write_gif(path: str | Path, video: np.ndarray, *, fps: float = 5.0, scale: i
 def write_mp4(
     path: str | Path, video: np.ndarray, *, fps: float = 5.0, scale: int | None = None, crf: int = 18
 ) -> None:
-    """Write H.264 in yuv420p, which every player knows.
+    """Write H.264 in yuv420p, which every player supports.
 
     Parameters
     ----------
@@ -71,10 +71,10 @@ def write_mp4(
     fps : float
         Frames per second, above 0.
     scale : int, optional
-        Whole factor of enlargement; by default what `enlarge` finds. The codec wants even sides, so an odd one
-        has its last row or column repeated.
+        Integer enlargement factor; by default chosen by `enlarge`. The codec requires even sides, so the last row or
+        column is repeated where a side is odd.
     crf : int
-        Loss of quality, 0 (least) to 51.
+        Quality loss, 0 (least) to 51.
     """
     if not fps > 0:
         raise ValueError(f"fps must be above 0, got {fps}")

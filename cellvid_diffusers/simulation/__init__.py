@@ -1,4 +1,4 @@
-"""Simulated phase-contrast cultures whose masks, neurites, tracks and flow are known."""
+"""Simulated phase-contrast cultures with known masks, neurites, tracks and flow."""
 
 from .culture import NeuriteLine, SimulatedCulture, simulate
 from .optics import phase_contrast

@@ -1,13 +1,13 @@
-r"""A deformable piece of a cell: a map from a unit disc of material onto the field.
+r"""A deformable piece of a cell: a map from a unit disc of material to the field.
 
-A material point :math:`m = \rho e^{i\theta}`, :math:`\rho \le 1`, lies in the field at
+A material point :math:`m = \rho e^{i\theta}`, :math:`\rho \le 1`, is mapped to the field position
 
 .. math:: c + R_\alpha\, B_\kappa\, S_s\, (r_0 \rho + l(\theta) \rho^3)\, e^{i\theta}
 
 with core radius :math:`r_0`, lobes :math:`l \ge 0` (hillocks, lamella, tail, filopodia), stretch
-:math:`S_s = \mathrm{diag}(s, 1/s)`, bend :math:`B_\kappa(x, y) = (x, y + \kappa x^2)`, rotation and centre. Near the
-middle the map is rigid, so a nucleus stays round. Every factor has an exact inverse, hence exact flow: take a pixel to
-its material in one frame and that material to the field in the next.
+:math:`S_s = \mathrm{diag}(s, 1/s)`, bend :math:`B_\kappa(x, y) = (x, y + \kappa x^2)`, rotation and centre. Lobes
+vanish towards the middle and do not distort the nucleus. Every factor has an exact inverse, which gives exact flow: map
+a pixel to its material in one frame and that material to the field in the next.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 ANGLES = np.arange(72) * (2 * np.pi / 72)
-"""Directions at which lobes are given, radians."""
+"""Directions in which lobes are sampled, radians."""
 
 RELIEF_SIDE = 65
 """Side of a relief image; its pixels span material coordinates -1 to 1."""
@@ -30,19 +30,19 @@ class Body:
     Attributes
     ----------
     uid : int
-        The same piece has the same number in every frame.
+        Identifier of the piece, the same in every frame.
     centre : ndarray of shape (2,)
         (x, y) in um.
     angle : float
         Radians, from x towards y.
     stretch : float
-        Factor along the axis; across it is the inverse.
+        Factor along the axis; the factor across it is the inverse.
     bend : float
         Curvature of the axis, 1/um.
     core : float
         Radius without lobes, um.
     lobes : ndarray of shape (72,)
-        What the lobes add to the radius in each of `ANGLES`, um, at least 0.
+        Addition to the radius in each direction of `ANGLES`, um, at least 0.
     relief : ndarray of shape (65, 65), float32
         Optical path difference over the material disc, um.
     """
@@ -89,7 +89,7 @@ class Body:
         x, y = (cos * dx + sin * dy) / self.stretch, cos * dy - sin * dx
         y = (y - self.bend * (x * self.stretch) ** 2) * self.stretch
         distance = np.sqrt(x * x + y * y)
-        # The one real root of lobe rho^3 + core rho = distance.
+        # The only real root of lobe rho^3 + core rho = distance.
         bulge = np.sqrt(np.maximum(3 / self.core * self._lobe(np.arctan2(y, x)), 1e-6))
         radius = 2 / bulge * np.sinh(np.arcsinh(1.5 / self.core * distance * bulge) / 3)
         scale = radius / np.maximum(distance, 1e-9)

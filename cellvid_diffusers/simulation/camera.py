@@ -1,4 +1,4 @@
-"""What the light adds on its way to the recording: substrate, debris, dust, uneven and flickering light, noise."""
+"""Imperfections between culture and recording: substrate, debris, dust, uneven and flickering light, noise."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from .parameters import MicroscopeParameters
 def substrate(
     side: int, pixel_size_um: float, microscope: MicroscopeParameters, rng: np.random.Generator
 ) -> np.ndarray:
-    """Optical path difference of what never moves, `(side, side)` um: roughness and debris."""
+    """Optical path difference of everything static, `(side, side)` um: roughness and debris."""
     rough = 1e-3 * microscope.floor_nm * (smooth_noise(side, 1.0, rng) + smooth_noise(side, 3.0, rng)) / np.sqrt(2)
     area = (side * pixel_size_um / 1000) ** 2
     for _ in range(rng.poisson(microscope.debris_per_mm2 * area)):
@@ -23,7 +23,7 @@ def substrate(
 def light_field(
     side: int, pixel_size_um: float, microscope: MicroscopeParameters, rng: np.random.Generator
 ) -> np.ndarray:
-    """Relative brightness of the light, `(side, side)`, mean about 1: slow unevenness and rings of dust."""
+    """Relative brightness of the light, `(side, side)`, mean about 1: smooth variation and dust rings."""
     light = 1 + microscope.uneven_light * smooth_noise(side, side / 4, rng)
     area = (side * pixel_size_um / 1000) ** 2
     rows, columns = np.mgrid[:side, :side]
@@ -36,7 +36,7 @@ def light_field(
 
 
 def onto_pixels(intensity: np.ndarray, microscope: MicroscopeParameters) -> np.ndarray:
-    """What square pixels integrate of a periodic intensity sampled at their centres, `(H, W)`."""
+    """Integrate a periodic intensity `(H, W)`, sampled at pixel centres, over square pixels, with the camera's blur."""
     transfer = [
         np.sinc(f) * np.exp(-2 * (np.pi * microscope.pixel_blur * f) ** 2)
         for f in (fft.fftfreq(intensity.shape[0]), fft.rfftfreq(intensity.shape[1]))
@@ -53,7 +53,7 @@ def expose(intensity: np.ndarray, microscope: MicroscopeParameters, rng: np.rand
 
 
 def smooth_noise(side: int, scale: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise of standard deviation 1, blurred over `scale` pixels, `(side, side)`."""
+    """Gaussian noise blurred over `scale` pixels, with standard deviation 1, `(side, side)`."""
     coarse = max(1, int(scale / 3))  # drawn on a coarse grid where it is smooth
     small = -(-side // coarse) + 1
     noise = cv2.GaussianBlur(rng.normal(size=(small, small)), (0, 0), scale / coarse)

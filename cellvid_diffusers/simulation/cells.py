@@ -1,4 +1,4 @@
-"""The cells of a culture: what they are made of. How they move is in `motion`, their neurites in `neurites`."""
+"""The cells of a culture and their structure. Their motion is in `motion`, their neurites in `neurites`."""
 
 import itertools
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from .neurites import Neurite
 from .parameters import CultureParameters, Maturity
 
 DIVIDING = ("progenitor", "glia")
-"""Kinds that divide; neurons do not any more."""
+"""Kinds that divide; neurons no longer do."""
 
 HARMONICS = np.arange(2, 9)
-"""Waves of an outline's slow noise around the body."""
+"""Angular frequencies of an outline's slowly varying noise."""
 
 _WAVES = np.exp(1j * HARMONICS[:, None] * ANGLES)
 
@@ -28,10 +28,10 @@ class Cell:
     Attributes
     ----------
     number : int
-        Identity, from 1.
+        Identifier, from 1.
     kind : {"neuron", "progenitor", "glia", "dead"}
     bodies : tuple of Body
-        One; several balls of a dead clump; two halves late in mitosis.
+        Usually one; the balls of a dead clump; two halves late in mitosis.
     neurites : tuple of Neurite
     core : float
         Radius of the spread body without lobes, um.
@@ -40,17 +40,17 @@ class Cell:
     pace : float
         Logarithm of the present speed over the mean.
     stride : float
-        Phase of the migration cycle, radians: the body stretches, then drags itself along.
+        Phase of the migration cycle, radians: the body stretches, then drags its rear along.
     shape : ndarray of shape (72,)
-        Lobes proper to the cell, as shares of the core radius.
+        Permanent lobes of the cell, relative to the core radius.
     wave : ndarray of shape (7,), complex
-        Slow noise of the outline: amplitudes of `HARMONICS`.
+        Slowly varying noise of the outline: amplitudes of `HARMONICS`.
     relief : ndarray
-        Optical path difference of the body when it does not divide, um.
+        Optical path difference of the body outside mitosis, um.
     parent : int
         Number of the mother, or 0.
     mitosis : float or None
-        Share of mitosis that is over; below 0 the minutes that a daughter still spreads for; None in interphase.
+        Elapsed share of mitosis; if negative, minus the minutes for which a daughter still spreads; None in interphase.
     """
 
     number: int
@@ -78,13 +78,13 @@ class Cell:
         return max(float(np.hypot(*(body.centre - self.centre))) + body.reach for body in self.bodies)
 
     def shifted(self, by: np.ndarray) -> "Cell":
-        """The same bodies moved by `(2,)` um; neurites stay until their own step."""
+        """The cell with its bodies moved by `(2,)` um; neurites follow in their own step."""
         return replace(self, bodies=tuple(body.shifted(by) for body in self.bodies))
 
 
 @dataclass
 class Numbers:
-    """Fresh numbers for cells and for pieces of them."""
+    """Counters that number cells and their pieces."""
 
     cells: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     pieces: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -99,7 +99,7 @@ def make_cell(
     rng: np.random.Generator,
     scale: float = 1.0,
 ) -> Cell:
-    """A cell of a kind at `(2,)` um, its neurites yet to be grown.
+    """Make a cell of a kind at `(2,)` um, without neurites.
 
     `scale` shrinks the body where the culture is too crowded for its full size.
     """
@@ -116,7 +116,7 @@ def make_cell(
         shape = np.sum([rng.uniform(0.4, 0.9) * bump(root, 0.35) for root in roots], axis=0)
         stretch = rng.uniform(1.0, 1.25)
     elif kind == "progenitor":
-        # Lamella ahead, tail behind: a teardrop or a spindle.
+        # Lamella in front, tail behind: a teardrop or a spindle.
         shape = rng.uniform(0.4, 1.2) * bump(rng.normal(0, 0.2), rng.uniform(0.35, 0.7))
         shape = shape + rng.uniform(0.8, 2.2) * bump(np.pi + rng.normal(0, 0.2), rng.uniform(0.18, 0.3))
         stretch = rng.uniform(1.1, 1.5)
@@ -149,7 +149,7 @@ def make_cell(
 
 
 def outline_noise(kind: str, rng: np.random.Generator) -> np.ndarray:
-    """Stationary amplitudes of `HARMONICS`, as shares of the core radius."""
+    """Draw amplitudes of `HARMONICS` from their stationary distribution, relative to the core radius."""
     size = {"neuron": 0.09, "progenitor": 0.16, "glia": 0.20, "dead": 0.0}[kind]
     return size * (2 / HARMONICS) * (rng.normal(size=7) + 1j * rng.normal(size=7)) / np.sqrt(2)
 
@@ -191,7 +191,7 @@ def make_relief(kind: str, parameters: CultureParameters, rng: np.random.Generat
 
 
 def ball_relief(height: float, parameters: CultureParameters) -> np.ndarray:
-    """A round cell of `height` um, as in mitosis."""
+    """Optical path difference in um of a round cell of `height` um, as in mitosis."""
     x, y = material_grid()
     return (height * parameters.index_contrast * np.sqrt(np.clip(1 - x**2 - y**2, 0, 1))).astype(np.float32)
 
@@ -230,12 +230,12 @@ def _make_clump(
 
 
 def _spread(fewest: int, most: int, rng: np.random.Generator) -> np.ndarray:
-    """`fewest` to `most` directions that keep away from each other."""
+    """`fewest` to `most` directions that are well apart."""
     count = rng.integers(fewest, most + 1)
     return rng.uniform(0, 2 * np.pi) + 2 * np.pi / count * (np.arange(count) + rng.uniform(-0.3, 0.3, count))
 
 
 def _noise(scale: float, rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise of standard deviation 1, as large as a relief."""
+    """Smooth noise of standard deviation 1, with the shape of a relief."""
     noise = cv2.GaussianBlur(rng.normal(size=(RELIEF_SIDE, RELIEF_SIDE)), (0, 0), scale)
     return noise / noise.std()

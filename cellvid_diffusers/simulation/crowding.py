@@ -1,18 +1,18 @@
-"""What keeps cells apart: bodies push each other, and never overlap."""
+"""Keeping cells apart: bodies push each other and never overlap."""
 
 import numpy as np
 
 from .cells import Cell
 
 MOBILITY = {"neuron": 0.5, "progenitor": 0.6, "glia": 0.25, "dead": 3.0}
-"""How far a cell yields to a push, relative to the other's; dead clumps hardly adhere."""
+"""How readily a cell yields: two overlapping cells move in this proportion. Dead clumps hardly adhere."""
 
 CLEARANCE = 1.06
-"""Material radius within which another body's edge may not lie; 1 is this body's own edge."""
+"""Material radius that another body's edge must not enter; 1 is this body's own edge."""
 
 SLACK_UM = 0.1
-"""What a push goes beyond the overlap. Pushed by the overlap alone, cells would come ever nearer to being free, and
-still not be."""
+"""Distance by which a push exceeds the overlap, um. Pushed by the overlap alone, cells would come ever closer to being
+free without ever being so."""
 
 
 def overlap(first: Cell, second: Cell) -> np.ndarray:
@@ -33,7 +33,7 @@ def overlap(first: Cell, second: Cell) -> np.ndarray:
                 deepest = radius.argmin()
                 if radius[deepest] >= CLEARANCE:
                     continue
-                # The way out: from the fixed body's middle through the point, and towards the mover's own middle.
+                # Push direction: from the fixed body's centre through the point, and towards the mover's centre.
                 inward = points[deepest] - fixed.centre
                 way = _unit(_unit(inward) + _unit(mover.centre - fixed.centre))
                 depth = (CLEARANCE - radius[deepest]) / max(radius[deepest], 0.3) * float(np.hypot(*inward))
@@ -47,14 +47,14 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 
 
 def separate(before: list[Cell], after: list[Cell]) -> list[Cell]:
-    """Push cells apart that overlap after a step; those for which that does not help stay as they were before it.
+    """Push apart cells that overlap after a step; those that still overlap go back to their pose before the step.
 
     Parameters
     ----------
     before : list of Cell
         Cells that do not overlap.
     after : list of Cell
-        The same cells having moved as if they were alone.
+        The same cells, each moved as if it were alone.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def separate(before: list[Cell], after: list[Cell]) -> list[Cell]:
         if not pushes.any():
             return after
         after = [cell.shifted(push) if push.any() else cell for cell, push in zip(after, pushes, strict=True)]
-    while True:  # each round gives at least one more cell its earlier pose; all earlier poses together are free
+    while True:  # each round resets at least one more cell to its earlier pose; the earlier poses do not overlap
         clash = {k for pair in _near(after) if overlap(after[pair[0]], after[pair[1]]).any() for k in pair}
         clash = {k for k in clash if after[k] is not before[k]}
         if not clash:
@@ -85,7 +85,7 @@ def separate(before: list[Cell], after: list[Cell]) -> list[Cell]:
 
 
 def _push_by_cones(cells: list[Cell], pushes: np.ndarray) -> None:
-    """Growth cones push dead clumps out of their way."""
+    """Add to `pushes` those of growth cones, which push dead clumps out of their way."""
     cones = [neurite.cone for cell in cells for neurite in cell.neurites]
     if not cones:
         return
@@ -103,7 +103,7 @@ def _push_by_cones(cells: list[Cell], pushes: np.ndarray) -> None:
 
 
 def _near(cells: list[Cell]) -> list[tuple[int, int]]:
-    """Pairs whose circles meet."""
+    """Index pairs of cells whose bounding circles are less than 1 um apart."""
     if len(cells) < 2:
         return []
     centres, reach = np.array([cell.centre for cell in cells]), np.array([cell.reach for cell in cells])

@@ -1,4 +1,4 @@
-"""A simulated phase-contrast recording of which everything is known."""
+"""A simulated phase-contrast recording with complete ground truth."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,11 +17,11 @@ from .render import Scene, draw
 from .tracks import Labels, label_tracks
 
 MARGIN_UM = 40.0
-"""What is simulated around the frame, so that cells enter and leave at its border alone, um. Neurites of somata further
-out are missing: near the border of very mature cultures a tenth of them."""
+"""Width of the margin simulated around the frame, so that cells appear and disappear only at its border, um. Neurites
+of somata further out are missing: near the border of very mature cultures a tenth of them."""
 
 SETTLING = 1
-"""Frames simulated before the first that is seen."""
+"""Number of frames simulated before the first that is returned."""
 
 
 class NeuriteLine(NamedTuple):
@@ -32,8 +32,8 @@ class NeuriteLine(NamedTuple):
     cell : int
         Label of the cell, as in `SimulatedCulture.cells`.
     line : ndarray of shape (P, 2)
-        Centre line (x, y) from the body's edge, or for a branch from its stem, to the tip, px; it may reach out of the
-        frame.
+        Centre line (x, y) from the body's edge, or for a branch from its stem, to the tip, px; it may extend beyond
+        the frame.
     """
 
     cell: int
@@ -41,19 +41,19 @@ class NeuriteLine(NamedTuple):
 
     @property
     def length(self) -> float:
-        """Of the centre line, px."""
+        """Length of the centre line, px."""
         return float(np.linalg.norm(np.diff(self.line, axis=0), axis=1).sum())
 
     @property
     def direction(self) -> float:
-        """From root to tip, degrees in [0, 360): 0 is right, 90 is down."""
+        """Direction from root to tip, degrees in [0, 360): 0 is right, 90 is down."""
         dx, dy = self.line[-1] - self.line[0]
         return float(np.degrees(np.arctan2(dy, dx)) % 360)
 
 
 @dataclass(frozen=True)
 class SimulatedCulture:
-    """A clip and its truth.
+    """A clip and its ground truth.
 
     Attributes
     ----------
@@ -61,19 +61,20 @@ class SimulatedCulture:
     clean : ndarray of shape (F, H, W), float32
         The image without uneven light, flicker and noise, on the same scale as `video`.
     flow : ndarray of shape (F - 1, H, W, 2), float32
-        Exact motion (u, v) of the material at each pixel, px per frame; frame k's goes to frame k + 1. Exactly 0 where
+        Exact motion (u, v) of the material at each pixel, px per frame; frame k's leads to frame k + 1. Exactly 0 where
         `cells` is 0: the halo of a moving body is light, not material.
     masks : ndarray of shape (F, H, W), int32
         Cell bodies; a cell keeps its label while it is in the frame, 0 is background.
     cells : ndarray of shape (F, H, W), int32
-        The same with neurites and growth cones. A cell of which only these ever reach the frame has a label of its own.
+        As `masks`, including neurites and growth cones. A cell of which only these ever reach the frame has its own
+        label.
     tracks : ndarray of shape (N, 4), int
-        Label, first frame, last frame and parent (0: none) of each track of `masks`, as the Cell Tracking Challenge
-        writes them. Daughters have new labels; a cell that left and came back is a new track.
+        Label, first frame, last frame and parent (0: none) of each track of `masks`, as in the Cell Tracking Challenge.
+        Daughters have new labels; a cell that leaves and comes back is a new track.
     kinds : dict of int to str
         "neuron", "progenitor", "glia" or "dead" for each label.
     neurites : list of list of NeuriteLine
-        For each frame.
+        Neurites in each frame.
     pixel_size_um, frame_interval_min : float
     """
 
@@ -117,11 +118,11 @@ def simulate(
     density : {"very_sparse", "sparse", "moderate", "dense", "very_dense"}
     maturity : {"very_young", "mature", "very_mature"}
     seed : int
-        Makes everything reproducible.
+        The same seed gives the same result.
     pixel_size_um : float
-        Micrometres a pixel, 0.2 to 4.
+        Micrometres per pixel, 0.2 to 4.
     frame_interval_min : float
-        Minutes between frames, above 0 and up to 30; cells are stepped once a frame.
+        Minutes between frames, above 0 and up to 30; cells are stepped once per frame.
     parameters : CultureParameters, optional
     microscope : MicroscopeParameters, optional
 
@@ -144,7 +145,7 @@ def simulate(
     if not 0 < frame_interval_min <= 30:
         raise ValueError(f"frame_interval_min must lie above 0 and up to 30, got {frame_interval_min}")
     parameters, microscope = parameters or CultureParameters(), microscope or MicroscopeParameters()
-    # Cells and camera draw from streams of their own.
+    # Cells and camera use separate random streams.
     rng, camera = (np.random.default_rng((seed, stream)) for stream in (0, 1))
     side = fft.next_fast_len(size + 2 * int(np.ceil(MARGIN_UM / pixel_size_um)))
     world = World(
@@ -180,10 +181,10 @@ def simulate(
 
 
 def _seed(per_mm2: float, world: World) -> list[Cell]:
-    """Cells placed at random without overlap, large ones first.
+    """Place cells at random without overlap, large ones first.
 
-    Those that find no room are made smaller, and left out if that does not help: of very dense, very mature cultures a
-    seventh.
+    Cells that do not fit are made smaller, and left out if that does not help: a seventh of them in very dense, very
+    mature cultures.
     """
     rng, maturity = world.rng, world.maturity
     living = int(per_mm2 * (world.side_um / 1000) ** 2 + rng.random())
@@ -200,7 +201,7 @@ def _seed(per_mm2: float, world: World) -> list[Cell]:
                 break
     obstacles = Obstacles(cells)
     cells = [sprout(cell, obstacles, world) if cell.kind == "neuron" else cell for cell in cells]
-    # A culture has some cells amid division at any time.
+    # At any time, some cells of a culture are dividing.
     rate = maturity.division_per_h * world.parameters.mitosis_min / 60
     settled: list[Cell] = []
     for index, cell in enumerate(cells):
@@ -214,7 +215,7 @@ def _seed(per_mm2: float, world: World) -> list[Cell]:
 
 
 def _place(cell: Cell, cells: list[Cell], world: World) -> Cell | None:
-    """The cell where it overlaps none of the others; None if 40 throws find no such place."""
+    """Move a cell to a random position where it overlaps no other; None if 40 draws find no such position."""
     centres = np.array([other.centre for other in cells]).reshape(-1, 2)
     reach = np.array([other.reach for other in cells])
     for spot in world.rng.uniform(0, world.side_um, (40, 2)):
@@ -227,7 +228,7 @@ def _place(cell: Cell, cells: list[Cell], world: World) -> Cell | None:
 
 
 def _live(cells: list[Cell], num_frames: int, world: World) -> list[tuple[list[Cell], list[Cell]]]:
-    """Cells of each frame, and the same pieces of them a frame later."""
+    """Cells of each frame, paired with the same pieces one frame later."""
     history = []
     for frame in range(-SETTLING, num_frames):
         now = divide(cells, world)
@@ -243,7 +244,7 @@ def _record(
     microscope: MicroscopeParameters,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images without and with the camera's and the light's faults."""
+    """Images without and with the imperfections of the camera and the light."""
     side = len(scenes[0].cells)
     floor, light = (make(side, pixel_size_um, microscope, rng) for make in (substrate, light_field))
     images = [
@@ -260,7 +261,7 @@ def _record(
 def _lines(
     cells: list[Cell], frame: int, labels: Labels, start: int, size: int, pixel_size_um: float
 ) -> list[NeuriteLine]:
-    """Centre lines that reach the frame, outside of their cell's body."""
+    """Centre lines that reach the frame, without the part inside their cell's body."""
     found = []
     for cell in cells:
         for neurite in cell.neurites:

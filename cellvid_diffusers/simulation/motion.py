@@ -1,4 +1,4 @@
-"""How cells move on by one frame: migration, changing outlines, mitosis, and their neurites with them."""
+"""Advancing cells by one frame: migration, shape change, mitosis, and the neurites that follow."""
 
 from dataclasses import dataclass, replace
 
@@ -14,10 +14,10 @@ ROUNDED = 0.4
 """Share of mitosis after which a cell is round."""
 
 CLEAVAGE = 0.6
-"""Share of mitosis after which it draws apart into two."""
+"""Share of mitosis after which a cell splits into two halves."""
 
 SHRINKS = 0.8
-"""Radius of a daughter over its mother's when they part: about half of the volume."""
+"""Ratio of a daughter's radius to its mother's when the daughters separate: about half of the volume."""
 
 SPREADING_MIN = 60.0
 """Time in which daughters spread again, min."""
@@ -25,7 +25,7 @@ SPREADING_MIN = 60.0
 
 @dataclass
 class World:
-    """What all cells share: the size of the simulated field in um, the passing of time, and chance."""
+    """State shared by all cells: side of the simulated field in um, minutes per step, parameters and random numbers."""
 
     side_um: float
     minutes: float
@@ -45,7 +45,7 @@ def roundness(cell: Cell) -> float:
 
 
 def divide(cells: list[Cell], world: World) -> list[Cell]:
-    """Changes of identity, which leave the geometry alone: a round body becomes two halves, two halves two cells."""
+    """Change identities without changing the geometry: a round body becomes two halves, two halves become two cells."""
     result = []
     for cell in cells:
         if cell.mitosis is None or cell.mitosis < CLEAVAGE:
@@ -77,7 +77,7 @@ def divide(cells: list[Cell], world: World) -> list[Cell]:
 
 
 def amid_mitosis(cell: Cell, share: float, world: World) -> list[Cell]:
-    """A cell, as if alone, when a share in [0, 1) of its mitosis is over; its daughters where they have parted."""
+    """Advance a cell, as if alone, through a share in [0, 1) of its mitosis; return its daughters once separated."""
     pace = world.minutes / world.parameters.mitosis_min
     cells = [replace(cell, mitosis=share % pace)]
     for _ in range(int(share / pace)):
@@ -86,7 +86,7 @@ def amid_mitosis(cell: Cell, share: float, world: World) -> list[Cell]:
 
 
 def step(cells: list[Cell], world: World) -> list[Cell]:
-    """Go on by one frame."""
+    """Advance all cells by one frame."""
     after = separate(cells, [_advance(cell, world) for cell in cells])
     obstacles = Obstacles(after)
     return [_with_neurites(cell, obstacles, world) if cell.neurites else cell for cell in after]
@@ -102,7 +102,7 @@ def _advance(cell: Cell, world: World) -> Cell:
         return _draw_apart(cell, minutes / parameters.mitosis_min)
     freedom = 1 - roundness(cell)
     body = cell.bodies[0]
-    # Inwards near the field's border, which lies outside the frame.
+    # Turn inwards near the field's border, which lies outside the frame.
     margin = body.centre - np.clip(body.centre, body.reach, world.side_um - body.reach)
     heading = cell.heading + rng.normal(0, np.sqrt(2 * minutes / parameters.persistence_min))
     if margin.any():
@@ -111,7 +111,7 @@ def _advance(cell: Cell, world: World) -> Cell:
     pace = memory * cell.pace + np.sqrt(1 - memory**2) * rng.normal(0, 0.5)
     wave = memory * cell.wave + np.sqrt(1 - memory**2) * outline_noise(cell.kind, rng)
     before, stride = cell.stride, cell.stride + 2 * np.pi * minutes / parameters.stride_min
-    # Long before it drags its rear along, short after; never faster than the stretched body allows.
+    # The body advances fastest while it lengthens and slowest while it shortens and drags its rear along.
     speed = parameters.speed_um_per_h[cell.kind] * world.maturity.motility * np.exp(pace - 0.125)
     move = freedom * speed * minutes / 60 * (1 + 0.7 * np.cos(stride))
     turn = (heading - body.angle + np.pi) % (2 * np.pi) - np.pi
@@ -119,7 +119,7 @@ def _advance(cell: Cell, world: World) -> Cell:
         turn = np.clip(turn, -0.06, 0.06) * 0.5
     rounding = 1.0 if freedom == 1 else np.exp(-minutes / 15)
     pull = np.exp(0.10 * freedom * (np.sin(stride) - np.sin(before)))
-    # A daughter spreads from the size at which it parted.
+    # A daughter spreads from its size at separation.
     ball = min(cell.core, parameters.round_um * (SHRINKS if cell.mitosis is not None and cell.mitosis < 0 else 1))
     core = freedom * cell.core + (1 - freedom) * ball
     body = replace(
@@ -136,7 +136,7 @@ def _advance(cell: Cell, world: World) -> Cell:
 
 
 def _mitosis(cell: Cell, world: World) -> Cell:
-    """Begin, go on with or leave mitosis."""
+    """Begin, continue or end mitosis."""
     if cell.mitosis is None:
         rate = world.maturity.division_per_h if cell.kind in DIVIDING else 0.0
         starts = world.rng.random() < rate * world.minutes / 60
@@ -148,13 +148,13 @@ def _mitosis(cell: Cell, world: World) -> Cell:
 
 
 def _apart(cell: Cell) -> float:
-    """Distance of two halves over their radius."""
+    """Distance between the two halves over their radius."""
     first, second = cell.bodies
     return float(np.linalg.norm(first.centre - second.centre) / first.core)
 
 
 def _draw_apart(cell: Cell, share: float) -> Cell:
-    """Halves shrink to `SHRINKS` of the mother's radius and part."""
+    """Move the halves apart while they shrink to `SHRINKS` of the mother's radius."""
     first, second = cell.bodies
     axis = first.centre - second.centre
     axis = axis / np.linalg.norm(axis)
@@ -177,7 +177,7 @@ def _blend(cell: Cell, body: Body, round_: float, parameters: CultureParameters)
 
 
 def _with_neurites(cell: Cell, obstacles: Obstacles, world: World) -> Cell:
-    """Neurites follow their body, grow, retract and branch."""
+    """Let neurites follow their body, grow, retract and branch."""
     rng, parameters = world.rng, world.parameters
     neurites: list[Neurite] = []
     for neurite in cell.neurites:
@@ -195,7 +195,7 @@ def _with_neurites(cell: Cell, obstacles: Obstacles, world: World) -> Cell:
 
 
 def sprout(cell: Cell, obstacles: Obstacles, world: World) -> Cell:
-    """A neuron with the neurites of its culture's age, one of them, the axon, longer than the rest."""
+    """Add neurites to a neuron to match its culture's maturity; one of them, the axon, is longer than the rest."""
     rng, maturity = world.rng, world.maturity
     body, around = cell.bodies[0], np.arange(-3, 4)
     peaks = [i for i in range(len(ANGLES)) if cell.shape[i] == cell.shape[(around + i) % len(ANGLES)].max()]
@@ -210,7 +210,7 @@ def sprout(cell: Cell, obstacles: Obstacles, world: World) -> Cell:
         uids = next(world.numbers.pieces), next(world.numbers.pieces)
         neurites.append(grow_new(uids, start, direction, length + hidden, root, None, others, world.parameters, rng))
         stem = len(neurites) - 1
-        # As many branches as it would have started while it grew to its length.
+        # As many branches as it would have started while growing to its length.
         expected = maturity.branching_per_h * length / world.parameters.growth_um_per_h
         if neurites[stem].length > 15:
             for _ in range(min(3, rng.poisson(expected))):
@@ -220,7 +220,7 @@ def sprout(cell: Cell, obstacles: Obstacles, world: World) -> Cell:
 
 
 def _branch(stem: int, nodes: np.ndarray, length: float, number: int, obstacles: Obstacles, world: World) -> Neurite:
-    """A new branch from a middle node of the neurite at place `stem`."""
+    """Grow a new branch from a middle node of the neurite with index `stem`."""
     rng = world.rng
     at = int(rng.integers(8, len(nodes) - 3))
     dx, dy = nodes[at + 1] - nodes[at - 1]

@@ -2,8 +2,8 @@
 
 A neurite's nodes are material: node i of one frame is node i of the next. Growth by a length dl moves the material at
 arc length s of a neurite of length l by dl (s / l)^3 along the path, so that the shaft near the body lies still on the
-substrate while the tip advances; retraction is the same backwards. The root follows the body, and what lies behind it
-follows less the farther away it is.
+substrate while the tip advances; retraction is the reverse. The root follows the body, and the rest of the neurite
+follows less with increasing distance from the root.
 """
 
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from .cells import Cell
 
 NODES = 20
-"""Material nodes of a neurite."""
+"""Number of material nodes of a neurite."""
 
 FOLLOWING_UM = 20.0
 """Length over which a moving body drags its neurites along, um."""
 
 _TURNS = np.array([1.0, 1.0, 2.0, 4.0, 6.0, 8.0])
-"""Ever wider turns that a growing neurite tries where a body is in its way."""
+"""Increasingly wide turns that a growing neurite tries where a body is in its way."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +44,11 @@ class Neurite:
     root : ndarray of shape (2,)
         Material point of the body where the neurite starts; unused by branches.
     parent : tuple of (int, int) or None
-        Place among the cell's neurites and node from which a branch leaves.
+        For a branch, index of its stem among the cell's neurites and of the node at which it starts.
     pace : float
         Speed of the tip over the mean: above 0 growing, 0 resting, below 0 retracting.
     index_contrast : float
-        Refractive index less that of the medium.
+        Refractive index minus that of the medium.
     cone : Body
         Growth cone at the tip.
     """
@@ -64,11 +64,11 @@ class Neurite:
 
     @property
     def length(self) -> float:
-        """Of the centre line, um."""
+        """Length of the centre line, um."""
         return float(np.linalg.norm(np.diff(self.nodes, axis=0), axis=1).sum())
 
     def samples(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Centre line, unit normals and half thickness at `count` material points, the same ones in every frame."""
+        """Centre line, unit normals and half thickness at `count` material points, the same in every frame."""
         value, slope = _spline(count)
         tangent = slope @ self.nodes
         tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
@@ -77,14 +77,14 @@ class Neurite:
 
 @lru_cache(maxsize=16)
 def _spline(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Matrices that take nodes to a spline through them and to its slope."""
+    """Matrices that map nodes to `count` points of a spline through them and to its slope there."""
     spline = CubicSpline(np.arange(NODES), np.eye(NODES))
     where = np.linspace(0, NODES - 1, count)
     return spline(where), spline(where, 1)
 
 
 class Obstacles:
-    """Bodies that growth cones do not enter."""
+    """Bodies that growth cones must not enter."""
 
     def __init__(self, cells: Sequence["Cell"]) -> None:
         owned = [(cell.number, body) for cell in cells if cell.kind != "dead" for body in cell.bodies]
@@ -94,7 +94,7 @@ class Obstacles:
         self.reach = np.array([body.reach for body in self.bodies])
 
     def near(self, point: np.ndarray, distance: float, but_not: int) -> list[Body]:
-        """Bodies within `distance` um of a point, less those of the cell `but_not`."""
+        """Bodies within `distance` um of a point, except those of the cell `but_not`."""
         gap = np.hypot(*(self.centres - point).T) - self.reach
         return [self.bodies[i] for i in np.flatnonzero((gap < distance) & (self.owners != but_not))]
 
@@ -124,7 +124,7 @@ def grow_new(
     parameters: CultureParameters,
     rng: np.random.Generator,
 ) -> Neurite:
-    """A neurite, and its cone, of at most `length` um from `start`, which turns away from the bodies it meets."""
+    """Grow a neurite with its cone, at most `length` um long, from `start`; it turns away from bodies in its way."""
     step = 2.0
     path = [start]
     for _ in range(max(2, int(length / step))):
@@ -152,7 +152,7 @@ def grow_new(
 
 
 def make_cone(uid: int, nodes: np.ndarray, parameters: CultureParameters, rng: np.random.Generator) -> Body:
-    """A growth cone at the end of a centre line: a palm and filopodia."""
+    """Make a growth cone at the end of a centre line: a palm and filopodia."""
     core = rng.uniform(*parameters.cone_um)
     fingers = sum(
         rng.uniform(0.6, 2.2) * bump(rng.normal(0, 0.9), rng.uniform(0.10, 0.2)) for _ in range(rng.integers(2, 5))
@@ -179,7 +179,7 @@ def step_neurite(
     parameters: CultureParameters,
     rng: np.random.Generator,
 ) -> Neurite:
-    """Go on by `minutes`, the root now being at `start`; the tip stops and withdraws where a body is in its way."""
+    """Advance by `minutes`, with the root now at `start`; the tip stops and retracts where a body is in its way."""
     nodes, pace = neurite.nodes, neurite.pace
     arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(nodes, axis=0), axis=1))])
     nodes = nodes + np.exp(-arc / FOLLOWING_UM)[:, None] * (start - nodes[0])
@@ -205,7 +205,7 @@ def step_neurite(
 
 
 def _step_cone(cone: Body, nodes: np.ndarray, pace: float, minutes: float, rng: np.random.Generator) -> Body:
-    """The cone rides on the tip, turns with it and moves its filopodia; it collapses while retracting."""
+    """Move the cone with the tip, turn it and change its filopodia; it collapses while retracting."""
     turn = (_direction(nodes) - cone.angle + np.pi) % (2 * np.pi) - np.pi
     fingers = 0.25 * bump(0, 0.8)
     if pace >= 0:

@@ -1,6 +1,7 @@
-"""What a simulated culture, its microscope and its camera are made of: every number with its unit and source.
+"""Parameters of a simulated culture, its microscope and its camera, each with its unit and source.
 
-A value without a source is an assumption, set so that simulated clips look like, and measure like, recordings.
+A value without a source is an assumption, set so that simulated clips resemble recordings in appearance and in
+measurements.
 
 References
 ----------
@@ -23,34 +24,34 @@ MATURITIES = ("very_young", "mature", "very_mature")
 
 @dataclass(frozen=True)
 class Maturity:
-    """What changes as a culture matures (Paper: neurites lengthen to a web, cells move less, divide early)."""
+    """What changes as a culture matures (Paper: neurites grow into a network, cells move less and divide early)."""
 
     progenitors: float
     """Share of living cells that are progenitors: without neurites, migrating, dividing."""
     glia: float
     """Share of living cells that are glia: large, flat, of low contrast."""
     dead: float
-    """Dead clumps for each living cell."""
+    """Dead clumps per living cell."""
     neurites: tuple[int, int]
     """Fewest and most neurites of a neuron."""
     neurite_um: float
     """Mean length of a neurite at the first frame, um."""
     branching_per_h: float
-    """Branches that a neurite longer than 15 um starts, 1/h."""
+    """Rate at which a neurite longer than 15 um starts branches, 1/h."""
     motility: float
-    """Factor on all speeds of migration and of changing outlines."""
+    """Factor on all speeds of migration and of shape change."""
     division_per_h: float
     """Divisions of a progenitor or glial cell, 1/h."""
 
 
 @dataclass(frozen=True)
 class CultureParameters:
-    """Cells and how they behave."""
+    """Cells and their behaviour."""
 
     cells_per_mm2: dict[str, float] = field(
         default_factory=lambda: dict(zip(DENSITIES, (90.0, 200.0, 450.0, 900.0, 1600.0), strict=True))
     )
-    """Living cells in a square millimetre, by density class."""
+    """Living cells per square millimetre, by density class."""
     maturities: dict[str, Maturity] = field(
         default_factory=lambda: {
             "very_young": Maturity(0.55, 0.10, 0.08, (1, 3), 12.0, 0.05, 1.5, 0.08),
@@ -59,7 +60,7 @@ class CultureParameters:
         }
     )
     soma_um: tuple[float, float] = (5.0, 7.0)
-    """Least and greatest radius of a neuron's body, um."""
+    """Smallest and largest radius of a neuron's body, um."""
     progenitor_um: tuple[float, float] = (5.5, 7.5)
     """Radius of the middle of a progenitor, without its lamella and tail, um."""
     glia_um: tuple[float, float] = (9.0, 14.0)
@@ -67,19 +68,19 @@ class CultureParameters:
     dead_um: tuple[float, float] = (3.0, 5.5)
     """Radius of one ball of a dead clump, um."""
     index_contrast: float = 0.023
-    """Refractive index of cytoplasm less that of medium, 1.360 (Curl) - 1.337."""
+    """Refractive index of cytoplasm minus that of medium, 1.360 (Curl) - 1.337."""
     nucleus_contrast: float = -0.004
-    """Refractive index of the nucleus less that of the cytoplasm (Steelman: it is lower)."""
+    """Refractive index of the nucleus minus that of the cytoplasm (Steelman: it is lower)."""
     granule_nm: float = 20.0
     """Optical path difference of a vesicle or granule beyond that of the cytoplasm, nm."""
     dead_contrast: float = 0.034
-    """Refractive index of shrunken, dense dead cells less that of medium."""
+    """Refractive index of shrunken, dense dead cells minus that of medium."""
     soma_height_um: float = 5.5
     progenitor_height_um: float = 4.5
     glia_height_um: float = 2.6
-    """Greatest thickness of a glial cell, over the nucleus, um; its lamella has a third of it."""
+    """Largest thickness of a glial cell, over the nucleus, um; its lamella is a third as thick."""
     neurite_contrast: float = 0.017
-    """Refractive index of a neurite less that of medium: it is thinner than the depth of focus."""
+    """Refractive index of a neurite minus that of medium: it is thinner than the depth of focus."""
     neurite_radius_um: tuple[float, float] = (0.45, 0.8)
     """Half thickness of a neurite, um."""
     cone_um: tuple[float, float] = (1.4, 2.4)
@@ -89,21 +90,21 @@ class CultureParameters:
     )
     """Mean speed of migration at motility 1, um/h."""
     persistence_min: float = 50.0
-    """Time over which a cell forgets its direction (Wadkin), min."""
+    """Persistence time of a cell's direction (Wadkin), min."""
     stride_min: float = 80.0
-    """Time of one cycle of stretching, adhering and dragging the rest along (Paper), min."""
+    """Duration of one migration cycle of stretching, adhering and dragging the rear along (Paper), min."""
     shape_memory_min: float = 60.0
-    """Time over which an outline forgets its shape at motility 1, min."""
+    """Persistence time of an outline's shape at motility 1, min."""
     growth_um_per_h: float = 14.0
-    """Speed of a growth cone, ahead when growing and back when retracting (Outgrowth), um/h."""
+    """Speed of a growth cone, forwards when growing and backwards when retracting (Outgrowth), um/h."""
     retracting: float = 0.3
-    """Share of time for which a neurite that does not rest retracts."""
+    """Share of its active (non-resting) time in which a neurite retracts."""
     switching_min: float = 40.0
     """Mean time between growing, resting and retracting, min."""
     round_um: float = 7.5
-    """Greatest radius of a cell that is round in mitosis, um."""
+    """Largest radius of a cell that is rounded in mitosis, um."""
     mitosis_min: float = 60.0
-    """From the first rounding to two daughters, min."""
+    """Duration from the onset of rounding to two daughters, min."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class MicroscopeParameters:
     objective_na: float = 0.3
     """Numerical aperture of a 10x Plan Fluor objective."""
     ring_na: tuple[float, float] = (0.115, 0.155)
-    """Inner and outer radius of the phase ring in the pupil, as numerical apertures; its width makes the halo."""
+    """Inner and outer radius of the phase ring in the pupil, as numerical apertures; its width causes the halo."""
     annulus_na: tuple[float, float] = (0.125, 0.145)
     """Inner and outer radius of the condenser's annulus, which lies within the ring."""
     transmission: float = 0.4
@@ -125,18 +126,18 @@ class MicroscopeParameters:
     background: float = 104.0
     """Grey level of empty background, of 255 (recordings: 83 to 136)."""
     pixel_blur: float = 0.45
-    """Standard deviation of the camera's response beyond a square pixel's own, px: charge diffusion, relay optics."""
+    """Standard deviation of the camera's blur in addition to a pixel's square, px: charge diffusion, relay optics."""
     full_well: float = 20000.0
-    """Electrons of grey level 255; sets the shot noise."""
+    """Number of electrons at grey level 255; determines the shot noise."""
     read_noise: float = 10.0
     """Electrons, root mean square."""
     uneven_light: float = 0.03
-    """Slow change of the light over the field, relative, root mean square."""
+    """Smooth variation of the light over the field, relative, root mean square."""
     flicker: float = 0.004
-    """Change of the light from frame to frame, relative, root mean square."""
+    """Variation of the light from frame to frame, relative, root mean square."""
     floor_nm: float = 0.8
     """Roughness of the substrate's optical path, nm, root mean square."""
     debris_per_mm2: float = 500.0
-    """Specks lying on the substrate."""
+    """Specks on the substrate."""
     dust_per_mm2: float = 120.0
     """Out-of-focus dust on the optics, as dim rings."""

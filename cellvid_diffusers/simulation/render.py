@@ -1,4 +1,4 @@
-"""From cells to what lies under the microscope: instance masks, optical path difference and exact motion."""
+"""Rendering cells before image formation: instance masks, optical path difference and exact motion."""
 
 from dataclasses import dataclass
 
@@ -10,23 +10,23 @@ from .body import Body
 from .cells import Cell
 
 LEAST_RADIUS_PX = 0.8
-"""A line thinner than that is drawn so wide."""
+"""Smallest radius with which a line is drawn, px."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A field without its microscope, `side` pixels wide.
+    """The simulated field before image formation, `side` pixels wide.
 
     Attributes
     ----------
     bodies : ndarray of shape (side, side), int32
-        Cells' numbers where their bodies lie.
+        Number of the cell whose body covers the pixel, 0 = background.
     cells : ndarray of shape (side, side), int32
-        The same with neurites and growth cones.
+        As `bodies`, including neurites and growth cones.
     path_difference : ndarray of shape (side, side), float32
         Optical path difference, um.
     flow : ndarray of shape (side, side, 2), float32
-        Where the material at each pixel lies in the next frame, less where it lies now, px; 0 in the background.
+        Position of each pixel's material in the next frame minus its present position, px; 0 in the background.
     """
 
     bodies: np.ndarray
@@ -36,7 +36,7 @@ class Scene:
 
 
 def draw(cells: list[Cell], following: list[Cell], side: int, pixel_size_um: float) -> Scene:
-    """Draw cells, and their motion to the `following` frame's cells."""
+    """Draw cells and their motion to the cells of the `following` frame."""
     scene = Scene(
         bodies=np.zeros((side, side), np.int32),
         cells=np.zeros((side, side), np.int32),
@@ -47,7 +47,7 @@ def draw(cells: list[Cell], following: list[Cell], side: int, pixel_size_um: flo
     later |= {neurite.cone.uid: neurite.cone for cell in following for neurite in cell.neurites}
     depth = np.full((side, side), np.inf)
     for cell in cells:
-        own = np.zeros((side, side), np.float32)  # balls and halves of one cell merge, they do not add up
+        own = np.zeros((side, side), np.float32)  # balls and halves of one cell merge instead of adding up
         for body in cell.bodies:
             _draw_body(body, later[body.uid], cell.number, scene, scene.bodies, own, depth, pixel_size_um)
         scene.path_difference[...] += own
@@ -73,7 +73,7 @@ def _draw_body(
     depth: np.ndarray,
     pixel_size_um: float,
 ) -> None:
-    """Draw a piece of a cell; where pieces meet, a pixel belongs to the one in which it lies deeper."""
+    """Draw a piece of a cell; where pieces meet, a pixel belongs to the piece in which it lies deeper."""
     low, high = body.outline.min(0) / pixel_size_um, body.outline.max(0) / pixel_size_um
     x0, y0 = np.clip(np.floor(low), 0, len(depth)).astype(int)
     x1, y1 = np.clip(np.ceil(high) + 1, 0, len(depth)).astype(int)
@@ -117,7 +117,7 @@ def _draw_neurites(cells: list[Cell], following: list[Cell], scene: Scene, pixel
     rows, columns = np.nonzero(cv2.dilate(near, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)))
     pixels = np.stack([columns, rows], axis=1).astype(float)
     distance, nearest = cKDTree(line).query(pixels)
-    # A line thinner than a pixel is drawn a pixel wide, with the path difference of its own cross-section.
+    # A line thinner than a pixel is drawn wider, with the path difference of its own cross-section.
     thick = radius[nearest]
     drawn = np.maximum(thick, LEAST_RADIUS_PX)
     profile = thick / drawn * np.exp(-0.5 * (1.3 * distance / drawn) ** 2)
@@ -133,5 +133,5 @@ def _draw_neurites(cells: list[Cell], following: list[Cell], scene: Scene, pixel
     scene.cells[rows, columns] = number[nearest]
     aside = ((pixels[mine] - line[nearest]) * normal[nearest]).sum(axis=1, keepdims=True)
     moved = next_line[nearest] + aside * next_normal[nearest]
-    # Less the same point rebuilt from this frame, which for a pixel beside the line is the pixel itself.
+    # Minus the same point reconstructed in this frame, which for a pixel beside the line is the pixel itself.
     scene.flow[rows, columns] = moved - (line[nearest] + aside * normal[nearest])

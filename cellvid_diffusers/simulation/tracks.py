@@ -1,4 +1,4 @@
-"""Labels of what a frame shows: tracks with lineage, as the Cell Tracking Challenge defines them."""
+"""Labels of the cells visible in each frame: tracks with lineage, as the Cell Tracking Challenge defines them."""
 
 from dataclasses import dataclass
 
@@ -27,17 +27,17 @@ class Labels:
     table: dict[int, np.ndarray]
 
     def of(self, number: int, frame: int) -> int:
-        """Label of a cell in a frame; 0 if none of it is ever seen."""
+        """Label of a cell in a frame; 0 if no part of it is ever visible."""
         return int(self.table[number][frame]) if number in self.table else 0
 
 
 def label_tracks(bodies: np.ndarray, cells: np.ndarray, origin: dict[int, tuple[str, int]]) -> Labels:
-    """Give each unbroken stay of a body in the frame a label.
+    """Assign a label to each uninterrupted stay of a body in the frame.
 
     Parameters
     ----------
     bodies, cells : ndarray of shape (F, H, W), int32
-        Cells' numbers.
+        Cell numbers of the bodies, and of bodies with neurites.
     origin : dict of int to (str, int)
         Kind and mother's number of each cell.
     """
@@ -57,7 +57,7 @@ def label_tracks(bodies: np.ndarray, cells: np.ndarray, origin: dict[int, tuple[
         tracks.append((label, first, last, parent if mothers_end == first - 1 else 0))
         kinds[label] = kind
         ended[number] = (label, last)
-        # Frames in which only neurites are seen belong to the stay before them, or else to the first.
+        # Frames in which only neurites are visible belong to the stay before them, or else to the first stay.
         row = table.setdefault(number, np.full(frames, label))
         row[first:] = label
     for number in np.unique(cells):

@@ -1,4 +1,4 @@
-"""File formats behind one face: a `Source` gives the plane at a time, channel and depth, whatever wrote the file."""
+"""One interface to all file formats: a `Source` reads the plane at a given time, channel and depth."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ __all__ = ["BIOIO_SUFFIXES", "TIFF_SUFFIXES", "VIDEO_SUFFIXES", "RecordingError"
 
 
 def open_source(path: Path) -> Source:
-    """The recording at `path`, by suffix; a folder without one is numbered pictures."""
+    """Open the recording at `path` by its suffix; a folder without a known one is read as numbered pictures."""
     suffix = path.suffix.lower()
     if suffix in BIOIO_SUFFIXES:
         return open_bioio(path)

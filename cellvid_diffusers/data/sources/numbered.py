@@ -14,7 +14,7 @@ PICTURE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
 
 def open_numbered(path: Path) -> Source:
-    """A folder of pictures, a frame each, in the order of the last number in their names (t000.tif, t001.tif, ...)."""
+    """Open a folder of pictures, one per frame, ordered by the last number in their names (t000.tif, t001.tif, ...)."""
     pictures = [
         p
         for p in path.iterdir()
@@ -41,7 +41,7 @@ def open_numbered(path: Path) -> Source:
 
 
 def _read_picture(path: Path) -> np.ndarray:
-    """A file with one picture, `(H, W)`, or `(H, W, 3 or 4)` with red first."""
+    """Read a file with one picture, `(H, W)`, or `(H, W, 3 or 4)` with red first."""
     if path.suffix.lower() not in TIFF_SUFFIXES:
         picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if picture is None:

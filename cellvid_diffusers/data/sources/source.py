@@ -1,4 +1,4 @@
-"""An open recording, whatever wrote its file."""
+"""An open recording, independent of its file format."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 SQUARE = 0.01
-"""Sides of a pixel that differ by a smaller share are taken as the same."""
+"""Relative difference up to which the sides of a pixel count as equal."""
 
 
 class RecordingError(ValueError):
-    """What is wrong with a recording, in one line."""
+    """An invalid recording; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Source:
         `plane(t, c, z)` reads one picture, `(H, W)`, or `(H, W, num_channels)`, red first, where `colour`.
     num_frames, num_channels, num_planes : int
     colour : bool
-        A picture holds all channels.
+        Whether a picture holds all channels.
     metadata : dict
         `pixel_size_um` and `frame_interval_min` where the file states them.
     """
@@ -38,10 +38,12 @@ class Source:
 
 
 def side_of_square(x: float | None, y: float | None) -> float | None:
-    """Micrometres a pixel, from those along either axis; of one that is not known, it is taken to be the other's.
+    """Pixel size in micrometres from its values along both axes; if one is unknown, the other is used.
 
-    Raises:
-        RecordingError: If pixels are not square: areas, directions and flow would be wrong.
+    Raises
+    ------
+    RecordingError
+        If pixels are not square: areas, directions and flow would be wrong.
     """
     if x and y and abs(x / y - 1) > SQUARE:
         raise RecordingError(f"pixels must be square, got {x:g} x {y:g} um: resample the recording")

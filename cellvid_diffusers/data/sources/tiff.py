@@ -1,4 +1,4 @@
-"""TIFF, OME-TIFF and ImageJ's hyperstacks, plane by plane."""
+"""TIFF, OME-TIFF and ImageJ hyperstacks, read plane by plane."""
 
 import logging
 import math
@@ -21,25 +21,26 @@ TIFF_SUFFIXES = (".tif", ".tiff", ".btf")
 
 
 def open_tiff(path: Path) -> Source:
-    """TIFF, OME-TIFF or ImageJ stack; contiguous pixels are mapped, others decoded page by page.
+    """Open a TIFF, OME-TIFF or ImageJ stack; contiguous pixels are memory-mapped, others decoded page by page.
 
-    Where a file has no time axis and one axis that counts pictures, that axis is time: many programs write it so.
+    If the pictures are stacked along only one axis, it is taken as time unless it is the channel axis: many programs
+    write time that way.
     """
     with _faults_of_tifffile() as faults:
         tiff = tifffile.TiffFile(path)
         try:
             source = _tiff_source(tiff)
-            if faults:  # tifffile logs a missing page and goes on with what there is
+            if faults:  # tifffile logs a missing page and continues with the rest
                 raise RecordingError(f"file cannot be read, is it truncated? ({faults[0]})")
         except BaseException:
             tiff.close()
             raise
-    weakref.finalize(source.plane, tiff.close)  # the file stays open as long as somebody may read from it
+    weakref.finalize(source.plane, tiff.close)  # the file stays open as long as it can be read from
     return source
 
 
 class _Collector(logging.Handler):
-    """Puts error messages, each on one line, into a list."""
+    """Collects error messages in a list, each as one line."""
 
     def __init__(self, messages: list[str]) -> None:
         super().__init__(logging.ERROR)
@@ -51,7 +52,7 @@ class _Collector(logging.Handler):
 
 @contextmanager
 def _faults_of_tifffile() -> Iterator[list[str]]:
-    """What tifffile logs as errors in the block, instead of printing it."""
+    """Yield a list of the errors that tifffile logs in the block, instead of printing them."""
     faults: list[str] = []
     handler = _Collector(faults)
     logger = tifffile.logger()
@@ -65,14 +66,14 @@ def _faults_of_tifffile() -> Iterator[list[str]]:
 
 
 def _written_frame_by_frame(tiff: tifffile.TiffFile) -> bool:
-    """Whether tifffile wrote each grey frame by itself into one file (`append=True`), which makes a series of each."""
+    """Whether tifffile appended the grey frames one by one (`append=True`), which makes each a series of its own."""
     first = tiff.series[0]
     alike = all(each.axes == "YX" and (each.shape, each.dtype) == (first.shape, first.dtype) for each in tiff.series)
     return len(tiff.series) > 1 and bool(tiff.is_shaped) and alike
 
 
 def _tiff_source(tiff: tifffile.TiffFile) -> Source:
-    """The first series of an open file."""
+    """Source of the first series of an open file, or of all series if each is one frame."""
     if not tiff.series:
         return Source(lambda t, c, z: np.empty((0, 0)), 0)
     series = tiff.series[0]
@@ -114,9 +115,9 @@ def _tiff_source(tiff: tifffile.TiffFile) -> Source:
 
 
 def zero_is_white(series: tifffile.TiffPageSeries) -> bool:
-    """Whether viewers show a low value bright: by the file's photometric interpretation, or by its palette of greys.
+    """Whether viewers show low values bright, by the file's photometric interpretation or grey palette.
 
-    Palettes of colours are for the screen; what is stored under them are the camera's values.
+    Colour palettes are for display only; the stored values are the camera's.
     """
     page = series.keyframe
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
@@ -126,24 +127,24 @@ def zero_is_white(series: tifffile.TiffPageSeries) -> bool:
 
 
 def invert(picture: np.ndarray) -> np.ndarray:
-    """Grey levels of a file whose zero is white, as viewers show them."""
+    """Invert the grey levels of a file whose zero is white, so that they are as viewers show them."""
     return np.iinfo(picture.dtype).max - picture if picture.dtype.kind == "u" else -picture
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """What the axes of a series stand for.
+    """Meaning of the axes of a series.
 
     Attributes
     ----------
     shape : tuple of int
-        Of the series.
+        Shape of the series.
     lead : str
-        A letter for each axis that counts pictures: T, C, Z, or another of length 1.
+        Letters of the axes before those of a picture: T, C, Z, or another of length 1.
     sizes : dict
-        Length by letter.
+        Length of each axis by its letter.
     colour, colour_first : bool
-        A picture is YXS, or SYX.
+        Whether a picture is in colour (YXS or SYX), and whether it is SYX.
     """
 
     shape: tuple[int, ...]
@@ -154,14 +155,14 @@ class _Layout:
 
     @classmethod
     def of(cls, series: tifffile.TiffPageSeries) -> "_Layout":
-        """Read the axes' letters; the only long one that counts pictures is time, whatever it is called."""
+        """Interpret the axes' letters; a single axis of pictures longer than 1 is time, whatever its letter but C."""
         axes, shape = series.axes, series.shape
         if axes[-1] not in "SX" and shape[-1] == 1:  # a grey picture written as (height, width, 1)
             axes, shape = axes[:-1], shape[:-1]
         lead = re.split("[SY]", axes)[0]
         colour, colour_first = "S" in axes, axes[len(lead)] == "S"
         sizes = dict(zip(axes, shape, strict=True))
-        longer = [place for place in range(len(lead)) if shape[place] > 1]  # by place: plain files call several Q
+        longer = [place for place in range(len(lead)) if shape[place] > 1]  # by position: axes may share the letter Q
         wide = [lead[place] for place in longer]
         if len(wide) == 1 and wide != ["C"]:
             only = longer[0]
@@ -173,16 +174,16 @@ class _Layout:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Lengths of the axes that count pictures."""
+        """Lengths of the leading axes."""
         return self.shape[: len(self.lead)]
 
     def index(self, t: int, c: int, z: int) -> tuple[int, ...]:
-        """Place of a picture along them."""
+        """Index of a picture along the leading axes."""
         return tuple({"T": t, "C": c, "Z": z}.get(axis, 0) for axis in self.lead)
 
 
 def _interval_of_planes(pixels: ElementTree.Element) -> float | None:
-    """Minutes between frames, the median, from the times that OME-XML states of each plane."""
+    """Median interval between frames in minutes, from the times of each plane in OME-XML."""
     times = {
         int(plane.attrib["TheT"]): float(plane.attrib["DeltaT"]) * MINUTES.get(plane.attrib.get("DeltaTUnit", "s"), 0)
         for plane in pixels
@@ -193,7 +194,7 @@ def _interval_of_planes(pixels: ElementTree.Element) -> float | None:
 
 
 def tiff_metadata(tiff: tifffile.TiffFile) -> dict[str, Any]:
-    """Pixel size and interval as OME-XML or ImageJ state them; a plain TIFF's resolution is print size, not read."""
+    """Pixel size and interval from OME-XML or ImageJ metadata; a plain TIFF's resolution is for print, so ignored."""
     found: dict[str, Any] = {}
     if tiff.ome_metadata:
         pixels = next((e for e in ElementTree.fromstring(tiff.ome_metadata).iter() if e.tag.endswith("}Pixels")), None)

@@ -1,7 +1,7 @@
-"""Units of length and time as microscopes' files spell them."""
+"""Units of length and time as spelled in microscope files."""
 
 MICROMETRES = {"nm": 1e-3, "nanometer": 1e-3, "µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0}
-MICROMETRES |= {"μm": 1.0, "micrometre": 1.0, "mm": 1e3, "millimeter": 1e3, "cm": 1e4}  # with the Greek letter, too
+MICROMETRES |= {"μm": 1.0, "micrometre": 1.0, "mm": 1e3, "millimeter": 1e3, "cm": 1e4}  # also with the Greek letter
 MINUTES = {
     name: minutes
     for minutes, names in (

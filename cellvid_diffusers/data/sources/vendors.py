@@ -1,4 +1,4 @@
-"""Formats of microscope makers, and OME-Zarr, through bioio."""
+"""Microscope vendors' formats, and OME-Zarr, through bioio."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ BIOIO_SUFFIXES = (".nd2", ".czi", ".lif", ".zarr")
 
 
 def open_bioio(path: Path) -> Source:
-    """ND2, CZI, LIF or OME-Zarr through bioio and its plugins, plane by plane."""
+    """Open ND2, CZI, LIF or OME-Zarr through bioio and its plugins, to be read plane by plane."""
     try:
         from bioio import BioImage
     except ImportError:

@@ -1,4 +1,4 @@
-"""Films for the screen, frame by frame in any order."""
+"""Video files, read frame by frame in any order."""
 
 import math
 from bisect import bisect_right
@@ -18,9 +18,9 @@ VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv")
 
 
 def open_video(path: Path) -> Source:
-    """AVI, MP4 or MOV through PyAV. A video knows nothing of the microscope: its frame rate is for the screen.
+    """Open AVI, MP4, MOV or MKV through PyAV. There is no microscope metadata: the frame rate is that of playback.
 
-    A frame is decoded from the key frame before it, or from where the last reading ended if that is nearer.
+    A frame is decoded from the key frame before it, or from where the last read ended if that is nearer.
     """
     frames = _VideoFrames(path, _index_video(str(path), path.stat().st_mtime_ns))
     return Source(lambda t, c, z: frames.read(t), frames.index.num_frames, num_channels=3, colour=True)
@@ -28,7 +28,7 @@ def open_video(path: Path) -> Source:
 
 @dataclass(frozen=True)
 class _VideoIndex:
-    """Time stamps of a video's frames in order, and numbers of its key frames; both empty if the file lacks stamps."""
+    """Time stamps of a video's frames in order, and indices of its key frames; both empty without time stamps."""
 
     num_frames: int
     stamps: tuple[int, ...]
@@ -37,7 +37,7 @@ class _VideoIndex:
 
 @lru_cache(maxsize=8)
 def _index_video(path: str, changed: int) -> _VideoIndex:
-    """Go through a file's packets, decoding none; `changed`, when it was written, keeps an older file's index away."""
+    """Index a file's packets without decoding; the modification time `changed` is only part of the cache key."""
     with av.open(path) as container:
         stream = container.streams.video[0]
         packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and not p.is_discard]
@@ -50,11 +50,11 @@ def _index_video(path: str, changed: int) -> _VideoIndex:
 
 
 class _VideoFrames:
-    """Frames of a video by number."""
+    """Frames of a video by index."""
 
     def __init__(self, path: Path, index: _VideoIndex) -> None:
         self.path, self.index = path, index
-        self._next: float = math.inf  # number of the frame that the decoder gives next
+        self._next: float = math.inf  # index of the frame that the decoder returns next
         self._decoder: Iterator[Any] = iter(())
 
     def read(self, t: int) -> np.ndarray:
@@ -72,7 +72,7 @@ class _VideoFrames:
         raise RecordingError(f"frame {t} is missing, is the file truncated?")
 
     def _seek(self, key: int) -> None:
-        """Let the decoder go on at a key frame. Frames that a seek gives before it are passed over."""
+        """Make the decoder continue at a key frame, skipping frames that the seek returns before it."""
         container = av.open(str(self.path))
         stamp = self.index.stamps[key]
         container.seek(stamp, stream=container.streams.video[0])
