@@ -45,8 +45,9 @@ def generate(
     checkpoint: Annotated[str, typer.Option(help="Folder of a pipeline, or its Hub id.")] = CHECKPOINT,
     num_videos: Annotated[int, typer.Option(min=1, help="Number of clips.")] = 1,
     num_frames: Annotated[
-        int, typer.Option(min=1, help="Frames per clip; clips longer than the checkpoint's are rolled out.")
-    ] = 10,
+        int | None,
+        typer.Option(min=1, help="Frames per clip; default: the checkpoint's. More are rolled out."),
+    ] = None,
     height: Annotated[int | None, typer.Option(help="Height in pixels; default: the checkpoint's.")] = None,
     width: Annotated[int | None, typer.Option(help="Width in pixels; default: the checkpoint's.")] = None,
     num_inference_steps: Annotated[
@@ -154,6 +155,7 @@ def prepare(
     push_to_hub: Annotated[
         str | None, typer.Option("--push-to-hub", "--push_to_hub", help="Hub id to upload the data set to.")
     ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Upload to a private repository.")] = False,
 ) -> None:
     """Turn recordings into a data set of patches and flow. If interrupted, the same command resumes."""
     from .data import PRESETS, push_patches
@@ -204,7 +206,7 @@ def prepare(
     print(f"Wrote {counts} patches to {out}; of {report.candidates} cut, left out: {left_out}")
     if push_to_hub:
         try:
-            push_patches(out, push_to_hub)
+            push_patches(out, push_to_hub, private=private)
         except Exception as error:  # the Hub's client fails in many ways
             again = f"cellvid_diffusers.data.push_patches({str(out)!r}, {push_to_hub!r}) tries again"
             raise ValueError(f"{out} is written, but could not be pushed ({error}): {again}") from error

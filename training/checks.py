@@ -55,7 +55,9 @@ def check_config(config: Mapping[str, Any]) -> None:
         _check_number(config, name, int, f"a whole number of at least {least}", least)
     for name, (least, most) in BETWEEN.items():
         _check_number(config, name, int | float, f"between {least} and {most}", least, most)
-    _check_number(config, "teacher_level", int, f"between 1 and {_highest(config)}", 1, _highest(config))
+    _check_number(config, "seed", int, "a whole number from 0 to 2**32 - 1", 0, 2**32 - 1)
+    if config["teacher_model_name_or_path"]:
+        _check_number(config, "teacher_level", int, f"between 1 and {_highest(config)}", 1, _highest(config))
     if not config["level_shift"] > 0:
         raise ValueError(f"level_shift must be positive, got {config['level_shift']}")
     if config["transform"].get("attempts", 1) < 1:

@@ -93,6 +93,7 @@ DEFAULTS: dict[str, Any] = {
     "report_to": None,  # "tensorboard"
     "push_to_hub": False,
     "hub_model_id": None,
+    "hub_private_repo": False,
 }
 
 OPEN_GROUPS = ("transform", "class_columns", "model", "scheduler", "noise_patterns")
@@ -123,8 +124,8 @@ def load_config(argv: Sequence[str]) -> dict[str, Any]:
     """Read `--config FILE` (by default the smoke configuration) and the other options.
 
     Raises:
-        ValueError: If a key or a label column is unknown, an option is not `--key value`, `push_to_hub` is not a
-            boolean, or `report_to` names a tracker that is unknown or not installed.
+        ValueError: If a key or a label column is unknown, an option is not `--key value`, a switch is neither
+            true nor false, or `report_to` names a tracker that is unknown or not installed.
     """
     options = _parse(argv)
     config = copy.deepcopy(DEFAULTS)
@@ -135,10 +136,10 @@ def load_config(argv: Sequence[str]) -> dict[str, Any]:
         _set(config, key.split("."), value)
     if config["mixed_precision"] is False:  # YAML reads no as false
         config["mixed_precision"] = "no"
-    if not isinstance(config["push_to_hub"], bool):
-        raise ValueError(
-            f"push_to_hub must be true or false (--hub_model_id takes a name), got {config['push_to_hub']}"
-        )
+    for name, default in DEFAULTS.items():
+        if isinstance(default, bool) and not isinstance(config[name], bool):
+            hint = " (--hub_model_id takes a name)" if name == "push_to_hub" else ""
+            raise ValueError(f"{name} must be true or false{hint}, got {config[name]}")
     if config["report_to"] not in (None, "tensorboard"):
         raise ValueError(f"report_to must be null or tensorboard, got {config['report_to']}")
     if config["report_to"] and not is_tensorboard_available():

@@ -2,11 +2,12 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from diffusers import DDPMScheduler
+from diffusers import DDPMScheduler, DiffusionPipeline
 from diffusers.training_utils import EMAModel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -116,13 +117,19 @@ def drop_later(folder: Path, step: int) -> None:
             shorter.write_text("".join(f"{line}\n" for line in whole if json.loads(line)["step"] <= step))
 
 
-def save_checkpoint(accelerator: Accelerator, config: dict[str, Any], step: int) -> None:
-    """Write `checkpoint-STEP` completely or not at all, and delete the oldest ones beyond the limit."""
+def save_checkpoint(
+    accelerator: Accelerator, config: dict[str, Any], step: int, make_pipeline: Callable[[], DiffusionPipeline]
+) -> None:
+    """Write `checkpoint-STEP` completely or not at all, and delete the oldest ones beyond the limit.
+
+    It holds the state of the run and a pipeline with the weights of this step.
+    """
     folder = Path(config["output_dir"])
     unfinished = folder / "checkpoint.unfinished"
     accelerator.save_state(str(unfinished))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
+        make_pipeline().save_pretrained(unfinished)
         shutil.rmtree(folder / f"checkpoint-{step}", ignore_errors=True)
         unfinished.rename(folder / f"checkpoint-{step}")
         limit = config["checkpoints_total_limit"]

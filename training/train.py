@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from diffusers import DDPMScheduler
 from diffusers.training_utils import EMAModel
+from huggingface_hub import create_repo
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -107,6 +109,12 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
     checkpoint = find_checkpoint(config)
     Path(config["output_dir"]).mkdir(parents=True, exist_ok=True)
     set_seed(config["seed"])
+    repo_id = None
+    if accelerator.is_main_process:
+        (Path(config["output_dir"]) / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        if config["push_to_hub"]:  # now, so that a name or a token that the Hub refuses costs no training
+            name = config["hub_model_id"] or Path(config["output_dir"]).resolve().name
+            repo_id = create_repo(name, private=config["hub_private_repo"] or None, exist_ok=True).repo_id
     if config["report_to"]:
         accelerator.init_trackers("tensorboard")
     run = build(accelerator, config)
@@ -117,12 +125,12 @@ def run(accelerator: Accelerator, config: dict[str, Any]) -> None:
         drop_later(run.folder, run.progress.step)
     train(run)
     if not is_due(run.progress.step, config["checkpointing_steps"]):  # else it has just been saved
-        save_checkpoint(accelerator, config, run.progress.step)
+        save_checkpoint(accelerator, config, run.progress.step, run.pipeline)
     if accelerator.is_main_process:
         pipe = run.pipeline()
         pipe.save_pretrained(run.folder)
-        if config["push_to_hub"]:  # not the folder itself, which also holds checkpoints and logs
-            pipe.push_to_hub(config["hub_model_id"] or run.folder.name)
+        if repo_id is not None:  # not the folder itself, which also holds checkpoints and logs
+            pipe.push_to_hub(repo_id)
 
 
 def build(accelerator: Accelerator, config: dict[str, Any]) -> Run:
@@ -199,7 +207,7 @@ def train(run: Run) -> None:
         if saves or is_due(progress.step, config["logging_steps"]):  # checks the loss before anything is saved
             log.write(progress, run.lr_scheduler.get_last_lr()[0])
         if saves:
-            save_checkpoint(accelerator, config, progress.step)
+            save_checkpoint(accelerator, config, progress.step, run.pipeline)
             if accelerator.is_main_process:
                 run.pipeline().save_pretrained(run.folder)
         if is_due(progress.step, config["validation_steps"]) and accelerator.is_main_process:

@@ -241,6 +241,9 @@ class ClipDataset(Dataset):
     def __len__(self) -> int:
         return self.length
 
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        return (self[index] for index in range(len(self)))  # without it, iteration would never end
+
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         """`video` float32 `(C, F, H, W)` in model units, and `class_labels` int64 `(K,)`."""
         clip, row = self._draw(index)

@@ -16,6 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features, Image, List, Value, load_dataset
@@ -94,9 +95,19 @@ def _png(picture: np.ndarray) -> dict[str, Any]:
     }
 
 
-def decode_frames(images: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Decode frames `(F, H, W)` of a row read with `Image(decode=False)`: uint8, or uint16 for masks."""
-    return np.stack([cv2.imdecode(np.frombuffer(i["bytes"], np.uint8), cv2.IMREAD_UNCHANGED) for i in images])
+def decode_frames(images: Sequence[Mapping[str, Any] | PIL.Image.Image]) -> np.ndarray:
+    """Decode frames `(F, H, W)` of a row: uint8, or uint16 for masks.
+
+    Rows of `load_patches` hold encoded images, those of `datasets.load_dataset` pictures.
+    """
+    return np.stack([_decode(image) for image in images])
+
+
+def _decode(image: Mapping[str, Any] | PIL.Image.Image) -> np.ndarray:
+    if isinstance(image, Mapping):
+        return cv2.imdecode(np.frombuffer(image["bytes"], np.uint8), cv2.IMREAD_UNCHANGED)
+    picture = np.asarray(image)
+    return picture.astype(np.uint16) if picture.dtype == np.int32 else picture
 
 
 class EncodedFrames:

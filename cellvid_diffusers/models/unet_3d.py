@@ -69,6 +69,10 @@ class UNet3DModel(ModelMixin, ConfigMixin):
     """
 
     _supports_gradient_checkpointing = True
+    # What diffusers compiles and keeps on one device, and what it does not store in fewer bits.
+    _repeated_blocks = ("ResidualBlock", "AxialAttention")
+    _no_split_modules = _repeated_blocks
+    _skip_layerwise_casting_patterns = ("time", "embeddings", "stem", "head", "norm")
 
     @register_to_config
     def __init__(

@@ -1,6 +1,7 @@
 """Checks of a pipeline call's arguments, made before anything is computed."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -20,8 +21,12 @@ def check_sizes(
         ("batch_size", batch_size),
         ("num_inference_steps", num_inference_steps),
     ):
+        if not isinstance(value, Integral):
+            raise ValueError(f"{name} must be a whole number, got {value!r}")
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+    if not isinstance(height, Integral) or not isinstance(width, Integral):
+        raise ValueError(f"height and width must be whole numbers, got {height!r} x {width!r}")
     if height % multiple or width % multiple or min(height, width) < multiple:
         raise ValueError(f"height and width must be positive multiples of {multiple}, got {height} x {width}")
 

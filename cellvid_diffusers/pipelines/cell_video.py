@@ -11,7 +11,7 @@ from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from diffusers.schedulers import SchedulerMixin
 from diffusers.utils import logging
 from diffusers.utils.torch_utils import randn_tensor
-from huggingface_hub import snapshot_download
+from huggingface_hub import create_repo, file_exists, snapshot_download, upload_file
 
 from .. import schedulers  # noqa: F401 (diffusers loads by name only what has been imported)
 from ..models import UNet3DModel
@@ -29,6 +29,7 @@ from .classes import (
 from .conditions import Given, Pictures
 from .denoising import Denoising
 from .guidance import Guidance
+from .hub_card import hub_card
 from .output import CellVideoPipelineOutput, as_output, check_output_type
 from .strengths import Strengths
 from .tiling import Tiling
@@ -121,7 +122,23 @@ class CellVideoPipeline(DiffusionPipeline):
         """
         names = ("revision", "cache_dir", "token", "local_files_only", "force_download")
         passed = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
-        return snapshot_download(pretrained_model_name, allow_patterns=["*.json", "*.safetensors"], **passed)
+        variant = kwargs.get("variant")
+        weights = f"unet/*.{variant}*.safetensors" if variant else "unet/*.safetensors"
+        return snapshot_download(
+            pretrained_model_name,
+            allow_patterns=["model_index.json", "scheduler/*.json", "unet/*.json", weights],
+            ignore_patterns=None if variant else ["unet/*.*.safetensors"],  # those of variants
+            **passed,
+        )
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload as [`DiffusionPipeline.push_to_hub`] does; a repository without a model card gets one first."""
+        token, private = options.get("token"), options.get("private")
+        repo_id = create_repo(repo_id, exist_ok=True, private=private, token=token).repo_id
+        if not options.get("create_pr") and not file_exists(repo_id, "README.md", token=token):
+            card = hub_card(self.config, repo_id, has_flow=self.unet.config.in_channels > 1)
+            upload_file(path_or_fileobj=str(card).encode(), path_in_repo="README.md", repo_id=repo_id, token=token)
+        return super().push_to_hub(repo_id, **options)
 
     def enable_tiling(
         self,
@@ -164,7 +181,7 @@ class CellVideoPipeline(DiffusionPipeline):
     @torch.no_grad()
     def __call__(
         self,
-        num_frames: int = 10,
+        num_frames: int | None = None,
         height: int | None = None,
         width: int | None = None,
         batch_size: int = 1,
@@ -192,8 +209,8 @@ class CellVideoPipeline(DiffusionPipeline):
         Generate clips.
 
         Args:
-            num_frames (`int`, defaults to 10): Frames of each clip. In clips longer than the training clips cells fade,
-                and a warning is logged: see `roll_out`.
+            num_frames (`int`, *optional*): Frames of each clip; as many as in training, or 10 if unknown. In longer
+                clips cells fade, and a warning is logged: see `roll_out`.
             height (`int`, *optional*), width (`int`, *optional*): Size in pixels; the model's `sample_size` if not
                 given.
             batch_size (`int`, defaults to 1): Number of clips.
@@ -203,9 +220,10 @@ class CellVideoPipeline(DiffusionPipeline):
                 Frame to start from, in [0, 1]; or a picture (`PIL.Image.Image`, 8-bit), or one for each clip.
             frames (`np.ndarray` or `torch.Tensor` of shape `(F, H, W)` or `(batch_size, F, H, W)`, *optional*):
                 Video in [0, 1], or pictures; given where `frame_mask` is true, or everywhere without a mask.
-            frame_mask (`np.ndarray` or `torch.Tensor` of shape `(F,)`, bool, *optional*): Which of `frames` are given.
+            frame_mask (`Sequence[bool]`, `np.ndarray` or `torch.Tensor` of shape `(F,)`, *optional*): Which of `frames`
+                are given, at least one.
             flow (`np.ndarray` or `torch.Tensor` of shape `(F, H, W, 2)` or `(batch_size, F, H, W, 2)`, *optional*):
-                Flow to generate the video for, in pixels per frame.
+                Flow to generate the video for, in pixels per frame; F - 1 fields, as estimated from F frames, will do.
             cell_type, density, maturity (`str` or `list[str]`, *optional*): Class name, or a list with one for each
                 clip; `None` draws from the training mix (see the output's `classes`). Given frames or flow already show
                 the culture: density and maturity are then left open instead, and if cell types have scales of their
@@ -226,7 +244,8 @@ class CellVideoPipeline(DiffusionPipeline):
                 predicted once more from the finished video in one step (`finishing`); 0 keeps the sampled flow. The
                 checkpoint's own if not given. Given flow is kept.
             generator (`torch.Generator` or `list[torch.Generator]`, *optional*): Makes the clips reproducible. With a
-                single generator a clip does not depend on the batch size; a list or tuple has one for each clip.
+                single generator a clip does not depend on the batch size: it draws one for each clip. A list or tuple
+                holds these themselves, so a list of one makes another clip than the generator in it alone.
             output_type (`str`, defaults to `"np"`): `"np"`, `"pt"` or `"pil"`.
             return_dict (`bool`, defaults to `True`): Whether to return a [`CellVideoPipelineOutput`].
             callback_on_step_end (`Callable`, *optional*): Called as `callback(pipe, step, timestep, {"latents": clip})`
@@ -246,6 +265,7 @@ class CellVideoPipeline(DiffusionPipeline):
             >>> out.frames.shape, out.flow.shape  # doctest: +SKIP
             ((1, 10, 64, 64), (1, 10, 64, 64, 2))
         """
+        num_frames = (self.config.num_frames or 10) if num_frames is None else num_frames
         height = self.unet.config.sample_size if height is None else height
         width = self.unet.config.sample_size if width is None else width
         strengths = Strengths.from_arguments(
@@ -349,7 +369,7 @@ class CellVideoPipeline(DiffusionPipeline):
     ) -> tuple[torch.Tensor, bool]:
         """Call a callback; return the clip to continue with, and whether to continue."""
         changed = callback(self, step, timestep, {name: clip for name in names})
-        return changed.get("latents", clip), not self.interrupt
+        return (changed or {}).get("latents", clip), not self.interrupt
 
     def _decode(
         self, clip: torch.Tensor, scale: tuple[torch.Tensor, torch.Tensor]

@@ -6,9 +6,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from diffusers.utils import logging
 from PIL import Image
 
 from ..noise_schedule import expand_levels
+
+logger = logging.get_logger(__name__)
 
 Array: TypeAlias = np.ndarray | torch.Tensor
 Pictures: TypeAlias = Array | Image.Image | Sequence[Image.Image] | Sequence[Sequence[Image.Image]]
@@ -60,9 +63,7 @@ class Given:
         if frames is not None:
             mask = torch.ones(num_frames, dtype=torch.bool)
             if frame_mask is not None:
-                mask = _tensor(frame_mask, torch.bool)
-            if mask.shape != (num_frames,):
-                raise ValueError(f"frame_mask must have num_frames = {num_frames} entries, got {tuple(mask.shape)}")
+                mask = _read_mask(frame_mask, num_frames)
             read = _read("frames", _without_pictures("frames", frames), (batch, num_frames, height, width))
             video[:, mask] = read[:, mask]
             given[:, mask, 0] = True
@@ -76,7 +77,7 @@ class Given:
         if flow is not None:
             if channels == 1:
                 raise ValueError("flow cannot be given: this checkpoint knows video only")
-            motion[:] = _read("flow", flow, (batch, num_frames, height, width, 2))
+            motion[:] = _read_flow(flow, (batch, num_frames, height, width, 2))
             given[:, :, 1] = True
             _require(config, "flow", ("flow_to_video",))
         for name, values in (("video", video), ("flow", motion)):
@@ -98,6 +99,11 @@ class Given:
         """Convert to the model's scale; `video_scale` holds mean and standard deviation, each `(1 or B, 1, 1, 1)`."""
         mean, std = video_scale
         clip = config["flow_clip"]
+        if clip is not None and bool((self.flow.abs() > clip).any()):
+            logger.warning(
+                f"flow is given up to {float(self.flow.abs().max()):.3g} px/frame, but this checkpoint was trained up "
+                f"to {clip:.3g}: the video follows it as if it were clipped there"
+            )
         flow = (self.flow if clip is None else self.flow.clamp(-clip, clip)) / config["flow_scale"]
         values = torch.cat([((self.video - mean) / std)[:, None], flow.permute(0, 4, 1, 2, 3)], dim=1)
         return Conditions(values[:, :channels], self.mask)
@@ -159,11 +165,32 @@ def _without_pictures(name: str, given: Pictures) -> Array:
 def _read(name: str, array: Array, shape: tuple[int, ...]) -> torch.Tensor:
     """Float tensor of `shape`, repeated over the batch if it came without one."""
     values = _tensor(array, torch.float32)
-    if values.ndim == len(shape) - 1:
-        values = values.expand(shape[0], *values.shape)
-    if tuple(values.shape) != shape:
-        raise ValueError(f"{name} must have shape {shape[1:]} or {shape}, got {tuple(values.shape)}")
-    return values
+    if tuple(values.shape) not in (shape, shape[1:]):
+        raise ValueError(
+            f"{name} must have shape {shape[1:]} or {shape} (batch_size, num_frames, height and width are arguments), "
+            f"got {tuple(values.shape)}"
+        )
+    return values.expand(shape)
+
+
+def _read_mask(frame_mask: Array | Sequence[Any], num_frames: int) -> torch.Tensor:
+    """Mask `(F,)`, bool, of the given frames: at least one of them."""
+    values = _tensor(frame_mask, torch.float32)
+    if values.shape != (num_frames,):
+        raise ValueError(f"frame_mask must have num_frames = {num_frames} entries, got {tuple(values.shape)}")
+    if not bool(((values == 0) | (values == 1)).all()) or not bool(values.any()):
+        raise ValueError(f"frame_mask must be true for the given frames and false elsewhere, got {values.tolist()}")
+    return values.bool()
+
+
+def _read_flow(flow: Array, shape: tuple[int, int, int, int, int]) -> torch.Tensor:
+    """Flow of `shape`. One field fewer, as flow is estimated from frames, is complete: the last leads to no frame, and
+    repeats the one before."""
+    num_frames, *rest = shape[1:]
+    values = _tensor(flow, torch.float32)
+    if num_frames > 1 and tuple(values.shape)[-4:] == (num_frames - 1, *rest):
+        values = torch.cat([values, values[..., -1:, :, :, :]], dim=-4)
+    return _read("flow", values, shape)
 
 
 def _tensor(array: Array | Sequence[Any], dtype: torch.dtype) -> torch.Tensor:

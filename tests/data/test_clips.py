@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from datasets import load_dataset
 from moving_blobs import blobs
 
 from cellvid_diffusers.data import ClipDataset, ClipStream, ClipTransform, Scales, load_patches, patch_features
@@ -85,6 +86,19 @@ def test_patches_barely_wider_than_a_block_can_be_cropped():
     transform = ClipTransform(num_frames=2, size=4, any_angle=False)
     for seed in range(20):
         assert transform(frames, None, np.random.default_rng(seed)).shape == (1, 2, 4, 4)
+
+
+def test_a_data_set_can_be_iterated(folder):
+    clips = ClipDataset(load_patches(folder), num_frames=5, size=32, scales=Scales(), length=4)
+    videos = [item["video"] for item in clips]
+    assert len(videos) == 4 and torch.equal(videos[3], clips[3]["video"])
+
+
+def test_rows_as_datasets_reads_them_can_be_drawn_from(folder):
+    pictures = load_dataset(str(folder), split="train")
+    options = {"num_frames": 5, "size": 32, "scales": Scales(), "length": 4}
+    ours, theirs = (ClipDataset(rows, **options) for rows in (load_patches(folder), pictures))
+    assert torch.equal(ours[2]["video"], theirs[2]["video"])
 
 
 def test_a_measured_density_cannot_be_balanced(folder):

@@ -35,8 +35,19 @@ def test_the_command_prepares_and_pushes(stacks, tmp_path, hub):
     assert set(load_patches("cellvid/prepared", "validation")["recording"]) == {"b"}
 
 
+def test_a_data_set_can_be_kept_private(stacks, tmp_path, monkeypatch):
+    pushed = []
+    monkeypatch.setattr("cellvid_diffusers.data.push_patches", lambda *args, **options: pushed.append((args, options)))
+    small = ["--patch-size", 32, "--num-frames", 4, "--flow", "none", "--push_to_hub", "cellvid/prepared"]
+    assert cellvid(stacks / "a.tif", "--out", tmp_path / "out", *small, "--private").exit_code == 0
+    assert pushed == [((tmp_path / "out", "cellvid/prepared"), {"private": True})]
+
+
 def test_a_failed_push_is_told_in_one_line(stacks, tmp_path, monkeypatch):
-    monkeypatch.setattr("cellvid_diffusers.data.push_patches", lambda *args: (_ for _ in ()).throw(KeyError("no net")))
+    def fail(*args, **options):
+        raise KeyError("no net")
+
+    monkeypatch.setattr("cellvid_diffusers.data.push_patches", fail)
     small = ["--patch-size", 32, "--num-frames", 4, "--flow", "none"]
     result = cellvid(stacks / "a.tif", "--out", tmp_path / "out", *small, "--push_to_hub", "cellvid/prepared")
     assert result.exit_code == 1 and "is written, but could not be pushed ('no net')" in result.output

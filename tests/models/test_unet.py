@@ -98,6 +98,15 @@ class TestEveryModel:
         with torch.no_grad():
             assert torch.equal(model(clip(model), 3).sample, loaded(clip(model), 3).sample)
 
+    def test_storing_weights_in_8_bits_spares_the_embeddings(self, name):
+        model = build(name)
+        model.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32)
+        types = {key: value.dtype for key, value in model.named_parameters()}
+        assert types["video_time.linear_1.weight"] == torch.float32
+        assert torch.float8_e4m3fn in types.values()
+        with torch.no_grad():
+            assert torch.isfinite(model(clip(model), 3).sample).all()
+
     def test_wrong_samples_are_named(self, name):
         model = build(name)
         with pytest.raises(ValueError, match="multiples of"):

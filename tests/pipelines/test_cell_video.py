@@ -77,6 +77,24 @@ def test_size_defaults_to_the_models():
     assert make_pipe()(num_frames=1, num_inference_steps=1).frames.shape == (1, 1, 16, 16)
 
 
+def test_clips_are_as_long_as_those_of_training():
+    arguments = {name: value for name, value in SHORT.items() if name != "num_frames"}
+    assert make_pipe(num_frames=3)(**arguments).frames.shape[1] == 3
+    assert make_pipe()(**arguments).frames.shape[1] == 10
+
+
+@pytest.mark.parametrize("name", ["num_frames", "height", "batch_size", "num_inference_steps"])
+def test_counts_must_be_whole(name):
+    with pytest.raises(ValueError, match="whole number"):
+        make_pipe()(**SHORT | {name: 16.0})
+
+
+def test_a_callback_may_return_nothing():
+    seen = []
+    make_pipe()(**SHORT, callback_on_step_end=lambda pipe, step, timestep, tensors: seen.append(step))
+    assert seen == list(range(SHORT["num_inference_steps"]))
+
+
 def test_longer_clips_than_those_of_training_are_warned_of(caplog):
     pipe = make_pipe(num_frames=4)
     pipe(**SHORT)
@@ -573,6 +591,10 @@ class TestConditions:
             ({"first_frame": np.full((16, 24), np.nan)}, "finite"),
             ({"frame_mask": [True] * 4}, "give frames too"),
             ({"frames": np.zeros((4, 16, 24)), "frame_mask": [True]}, "frame_mask must have"),
+            ({"frames": np.zeros((4, 16, 24)), "frame_mask": [False] * 4}, "frame_mask must be true for the given"),
+            ({"frames": np.zeros((4, 16, 24)), "frame_mask": range(4)}, "frame_mask must be true for the given"),
+            ({"frames": np.zeros((30, 16, 24))}, r"got \(30, 16, 24\)"),
+            ({"flow": np.zeros((2, 16, 24, 2))}, r"got \(2, 16, 24, 2\)"),
             ({"flow": np.zeros((4, 16, 24))}, "flow must have shape"),
         ],
     )
@@ -597,6 +619,18 @@ class TestConditions:
         given = {"frames": np.zeros((4, 16, 24)), "flow": np.zeros((4, 16, 24, 2))}
         with pytest.raises(ValueError, match="nothing is left"):
             make_pipe(noise_patterns=["flow_to_video", "video_to_flow"])(**SHORT, **given)
+
+    def test_flow_between_frames_is_enough(self):
+        flow = np.random.default_rng(0).normal(size=(3, 16, 24, 2)).astype(np.float32)  # as estimated from four frames
+        out = make_pipe()(**SHORT, flow=flow, generator=seeded())
+        np.testing.assert_array_equal(out.flow[0], np.concatenate([flow, flow[-1:]]))
+
+    def test_flow_beyond_that_of_training_is_reported(self, caplog):
+        pipe = make_pipe(flow_clip=2.0)
+        pipe(**SHORT, flow=np.ones((4, 16, 24, 2)), generator=seeded())
+        assert not caplog.records
+        pipe(**SHORT, flow=np.full((4, 16, 24, 2), 5.0), generator=seeded())
+        assert "trained up to 2" in caplog.text
 
     def test_flow_for_a_video_only_model(self):
         with pytest.raises(ValueError, match="video only"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
 from cellvid_diffusers import CellVideoPipeline, MotionUNet3DModel, StochasticDPMSolverScheduler, UNet3DModel
@@ -59,6 +59,27 @@ def test_only_configurations_and_safetensors_are_stored_and_fetched(hub, tmp_pat
     CellVideoPipeline.from_pretrained(REPO, cache_dir=tmp_path)
     fetched = {path.suffix for path in tmp_path.glob("models--*/snapshots/**/*") if path.is_file()}
     assert fetched == {".json", ".safetensors"}
+
+
+def test_a_repository_without_a_card_gets_one_that_loads_the_pipeline(hub):
+    pipe = make_pipe(noise_patterns=["joint", "first_frame"])
+    pipe.push_to_hub(REPO)
+    card = ModelCard.load(REPO)
+    assert card.data.library_name == "cellvid_diffusers" and "optical-flow" in card.data.tags
+    assert f'CellVideoPipeline.from_pretrained("{REPO}")' in card.text and "joint, first_frame" in card.text
+    HfApi().upload_file(path_or_fileobj=b"---\nlicense: mit\n---\nMine.\n", path_in_repo="README.md", repo_id=REPO)
+    pipe.push_to_hub(REPO)
+    assert "Mine." in ModelCard.load(REPO).text
+
+
+@pytest.mark.parametrize("variant", [None, "fp16"])
+def test_only_weights_of_the_variant_are_fetched(hub, tmp_path, variant):
+    pipe = make_pipe()
+    pipe.push_to_hub(REPO)
+    pipe.push_to_hub(REPO, variant="fp16")
+    CellVideoPipeline.from_pretrained(REPO, cache_dir=tmp_path, variant=variant)
+    names = [path.name for path in tmp_path.glob("models--*/snapshots/**/*.safetensors")]
+    assert names == [".".join(filter(None, ["diffusion_pytorch_model", variant, "safetensors"]))]
 
 
 def test_a_revision_is_loaded(hub, tmp_path):

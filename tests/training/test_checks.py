@@ -46,7 +46,10 @@ def test_every_configuration_passes(path):
         ("--learning_rate abc", "learning_rate must be between 0 and inf, got 'abc'"),
         ("--class_dropout 7", "class_dropout must be between 0 and 1, got 7"),
         ("--ema_max_decay .nan", "ema_max_decay must be between 0 and 1, got nan"),
-        ("--teacher_level 1000", "teacher_level must be between 1 and 999, got 1000"),
+        (
+            "--teacher_level 1000 --teacher_model_name_or_path teacher",
+            "teacher_level must be between 1 and 999, got 1000",
+        ),
         ("--optimizer sgd", "optimizer must be among ['adamw', 'muon'], got 'sgd'"),
         ("--loss_type l3", "loss_type must be among ['l1', 'l2'], got 'l3'"),
         ("--timesteps [999,909]", "sampler must be 'ddim' with timesteps, got 'dpmsolver++'"),

@@ -14,7 +14,7 @@ from launching import ROOT, run_script
 from cellvid_diffusers import CellVideoPipeline
 
 sys.path.insert(0, str(ROOT / "training"))
-
+from config import load_config
 
 TINY = {
     "simulate.num_videos": 4,
@@ -91,6 +91,15 @@ class TestTraining:
     def test_leaves_samples_and_few_checkpoints(self, trained):
         assert {path.suffix for path in (trained / "samples").iterdir()} == {".gif", ".png"}
         assert sorted(path.name for path in trained.glob("checkpoint*")) == ["checkpoint-2", "checkpoint-4"]
+
+    def test_each_checkpoint_holds_the_pipeline_of_its_step(self, trained):
+        early, late = weights(trained / "checkpoint-2"), weights(trained / "checkpoint-4")
+        assert all(torch.equal(value, late[name]) for name, value in weights(trained).items())
+        assert not all(torch.equal(value, late[name]) for name, value in early.items())
+
+    def test_leaves_its_options(self, trained):
+        config = load_config(["--config", str(trained / "config.yaml")])
+        assert config["num_frames"] == 4 and config["model"]["block_out_channels"] == [8, 16]
 
     def test_resumed_run_equals_one_that_never_stopped(self, trained, tmp_path):
         launch(tmp_path, max_train_steps=2, validation_steps=100)
@@ -194,6 +203,11 @@ class TestTraining:
         files = set(hub.repository("models", "tester/run").at("main").files) - {".gitattributes"}
         configurations = {"model_index.json", "scheduler/scheduler_config.json", "unet/config.json"}
         assert files == {"README.md", "unet/diffusion_pytorch_model.safetensors", *configurations}
+
+    def test_a_name_that_the_hub_refuses_costs_no_training(self, tmp_path, hub):
+        options = {"push_to_hub": True, "hub_model_id": "tester/not valid"}
+        assert "not valid" in launch(tmp_path, fails=True, **options).stderr
+        assert not (tmp_path / "train_log.jsonl").exists()
 
     def test_stops_when_time_is_up(self, tmp_path):
         launch(tmp_path, max_train_steps=1000000, max_minutes=0.05, validation_steps=1000000)
