@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import torch
 from low_data import REFERENCE, Curve, Values, share_of, turned
-from segmentation import resize
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -18,7 +17,7 @@ from cellvid_diffusers.evaluation.split import split_cells
 from cellvid_diffusers.simulation import DENSITIES, MATURITIES, simulate
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from segmentation_data import make_targets, read_annotated
+from segmentation_data import make_targets, read_annotated, resize
 from train_segmentation import segmentation_loss
 
 ARMS = (

@@ -4,8 +4,8 @@
 
 Foreground Dice and instance F1 (intersection over union above 0.5) on frames used neither for training nor for choosing
 thresholds (see `training/segmentation_data.py`), at full and at half resolution, by the share of the frame that cells
-cover; and on other recordings with masks: the silver truth of the Cell Tracking Challenge, and three clips of neural
-stem cells (nsc A, B, G; one or two cells per frame, outlined by hand), on which nothing here was trained.
+cover; and on other recordings with masks: the silver truth of the Cell Tracking Challenge, and seven clips of neural
+stem cells (nsc; one to four cells per frame, outlined by hand with all processes), on which nothing here was trained.
 
 Location of the wrong pixels in the annotated frames: in cells that were detected but not annotated, or annotated but
 not detected (less than a tenth shared), otherwise within 2 px of an annotated outline, or elsewhere.
@@ -36,7 +36,7 @@ from cellvid_diffusers.evaluation.segmentation_scores import foreground_dice, in
 from cellvid_diffusers.evaluation.split import split_cells
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from segmentation_data import read_annotated
+from segmentation_data import read_annotated, resize
 
 SCALES = (1.0, 0.5)
 NARROW = (9, 13, 18)
@@ -49,27 +49,24 @@ GRID = {
 """Values tried for `split_cells`."""
 CONFIDENCES = (0.75, 0.8, 0.85)
 """Values tried for `drop_unsure`."""
-OTHERS = {
-    "u373": ("u373/u373_train01_aspect_restored", (40, 49)),
-    **{f"nsc {name[4]}": (f"nsc/{name}", (2, 8)) for name in ("nsc_A_a029-a041", "nsc_B_a056-a100", "nsc_G_a201-a219")},
-}
-
-
-def resize(frame: np.ndarray, labels: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Resize a frame by area averaging and its labels by nearest neighbour."""
-    size = round(frame.shape[1] * scale), round(frame.shape[0] * scale)
-    small = cv2.resize(labels.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
-    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA), small.astype(np.int32)
+OTHERS = {"u373": "u373/u373_train01_aspect_restored", "nsc": "nsc/nsc_*"}
+"""Names of further recordings with masks, by source."""
+FIRST_UNSEEN = {"u373": 40}
+"""First frame that was not trained on, of recordings that were."""
+FRAMES = 4
+"""Frames that are scored of each further recording."""
 
 
 def read_frames(folder: Path) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
     """Source, name, frame and labels of every frame to be scored."""
     for name, frame, labels in read_annotated(folder, "test"):
         yield "usiigaci_annotated", name, frame, labels
-    for source, (stem, frames) in OTHERS.items():
-        video, masks = (tifffile.imread(folder / f"{stem}{end}.tif") for end in ("", "_masks"))
-        for k in frames:
-            yield source, f"frame {k}", video[k], masks[k]
+    for source, pattern in OTHERS.items():
+        for file in sorted(folder.glob(f"{pattern}_masks.tif")):
+            stem = file.name.removesuffix("_masks.tif")
+            video, masks = tifffile.imread(file.with_name(f"{stem}.tif")), tifffile.imread(file)
+            for k in np.linspace(FIRST_UNSEEN.get(source, 1), len(video) - 2, FRAMES).astype(int):
+                yield source, f"{stem.split('_')[1]} frame {k}", video[k], masks[k]
 
 
 def score(folder: Path) -> pd.DataFrame:

@@ -87,13 +87,15 @@ def simulate_truth(count: int) -> list[Pyramid]:
 
 
 def _pyramid(frame: np.ndarray, labels: np.ndarray) -> Pyramid:
-    return [_shrink(frame, labels, level) for level in LEVELS]
+    smaller = (resize(frame, labels, level) for level in LEVELS)
+    return [(frame.astype(np.float32) / 255, labels) for frame, labels in smaller]
 
 
-def _shrink(frame: np.ndarray, labels: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+def resize(frame: np.ndarray, labels: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Resize a frame by area averaging and its labels by nearest neighbour."""
     size = round(frame.shape[1] * scale), round(frame.shape[0] * scale)
     small = cv2.resize(labels.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
-    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255, small.astype(np.int32)
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA), small.astype(np.int32)
 
 
 def draw_crop(

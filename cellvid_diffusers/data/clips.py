@@ -57,7 +57,8 @@ class ClipDataset(Dataset):
     preload : bool
         Decode all rows once and keep them in memory (1 + 4 bytes per pixel with flow); otherwise decode each time.
     length : int, optional
-        Number of items; by default the number of rows. Each item draws its row at random.
+        Number of items; by default the number of rows. Each item draws its row at random, and is the same clip whenever
+        it is asked for: a loop over many epochs needs a length of as many, or indices beyond it, for new crops.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "Measurements": "measure",
+    "Measurements": "measurements",
     "compare_clips": "distance",
     "count_events": "events",
     "evaluate": "examine",
@@ -15,8 +15,8 @@ _HOME = {
     "group_clips": "halves",
     "link_cells": "tracks",
     "measure_cells": "cells",
-    "measure_clip": "measure",
-    "measure_clips": "measure",
+    "measure_clip": "measurements",
+    "measure_clips": "measurements",
     "measure_tracks": "tracks",
     "nearest_training_clips": "memorisation",
     "paper_table2": "compare",

@@ -8,9 +8,9 @@ import pandas as pd
 from scipy import stats
 
 from .events import EVENTS, compare_events
-from .measure import Measurements
-from .measures import Side, compare_directions, compare_lengths, compare_measure, decide
+from .measurements import Measurements
 from .neurites import of_known_direction, of_known_length
+from .verdicts import Side, compare_directions, compare_lengths, compare_measure, decide
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .measures import Side
 from .statistics import cluster_weights
+from .verdicts import Side
 
 EVENTS = {
     "appearances": ("started", "appearance"),

@@ -20,12 +20,12 @@ from .distance import build_yardsticks, mark_trust, run_controls
 from .features import clip_features
 from .halves import Grouping, check_halves, group_clips
 from .learned import learned_distances
-from .measure import Measurements, measure_clips
-from .measures import Side
+from .measurements import Measurements, measure_clips
 from .memorisation import search_copies
 from .mix import thin_to_mix
 from .motion import flow_agreement, motion_measures
 from .report import write_report
+from .verdicts import Side
 
 MIN_CLIPS = 4
 Segment = Callable[[np.ndarray], np.ndarray]

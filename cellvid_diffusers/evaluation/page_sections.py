@@ -13,7 +13,7 @@ import numpy as np
 from . import figures
 from .clips import UNKNOWN, ClipSet
 from .compare import MEASURES
-from .measure import Measurements
+from .measurements import Measurements
 from .memorisation import COPY, Match, transform
 from .neurites import of_known_direction, of_known_length
 from .page_parts import badge, controls_seen, counted, interval, number, p_value, percent, png, spread, sprite

@@ -14,7 +14,7 @@ import numpy as np
 from . import page_sections
 from .clips import ClipSet
 from .export import plain, with_units
-from .measure import Measurements
+from .measurements import Measurements
 from .memorisation import Match
 
 TEMPLATE = Path(__file__).with_name("report_template.html")

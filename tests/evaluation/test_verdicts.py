@@ -5,7 +5,7 @@ from scipy import stats
 
 from cellvid_diffusers.evaluation.compare import length_row, paper_table2
 from cellvid_diffusers.evaluation.halves import split_halves
-from cellvid_diffusers.evaluation.measures import (
+from cellvid_diffusers.evaluation.verdicts import (
     Side,
     compare_directions,
     compare_lengths,
