@@ -17,8 +17,9 @@ from cellvid_diffusers.evaluation.split import split_cells
 from cellvid_diffusers.simulation import DENSITIES, MATURITIES, simulate
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+from train_segmentation import autocast, segmentation_loss
+
 from segmentation_data import make_targets, read_annotated, resize
-from train_segmentation import segmentation_loss
 
 ARMS = (
     "real",
@@ -78,7 +79,6 @@ def train(pairs: list[Labelled], steps: int, seed: int, *, augment: bool = False
     model = SegmentationUNet(CHANNELS).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps)
-    bfloat16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # many times slower on a CPU without it
     for _ in range(steps):
         crops = [_crop(data[index], rng) for index in rng.integers(len(data), size=BATCH_SIZE)]
         batch = torch.from_numpy(np.stack(crops))
@@ -88,7 +88,7 @@ def train(pairs: list[Labelled], steps: int, seed: int, *, augment: bool = False
             noisy = rng.uniform(0.7, 1.4) * frames + rng.uniform(0, 0.2) * rng.normal(size=frames.shape)
             batch[:, 0] = torch.from_numpy(noisy.transpose(2, 0, 1))
         seen = batch[:, :1].contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with autocast("cpu"):
             logits = model(seen)
         loss = segmentation_loss(logits.float(), batch[:, 1:])
         optimizer.zero_grad()

@@ -24,13 +24,13 @@ import cv2
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from segmentation_data import DrawnBatches, load_truth, simulate_truth
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from cellvid_diffusers.evaluation.segmentation_network import CHANNELS, SegmentationUNet, load_network
 from cellvid_diffusers.io.atomic import replacing
+from segmentation_data import DrawnBatches, load_truth, simulate_truth
 
 EMA_EXPONENT = 30.0
 """Steps weigh in the mean by this power of their number: it reaches back over some 3 % of the steps so far."""
@@ -69,11 +69,15 @@ def save_weights(network: nn.Module, path: Path) -> None:
     save_file({name: value.half().contiguous().cpu() for name, value in tensors.items()}, path)
 
 
+def autocast(device: str) -> torch.autocast:
+    """Compute in bfloat16, except on a CPU without it, which would be many times slower."""
+    has_bfloat16 = device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.autocast(device, torch.bfloat16, enabled=has_bfloat16)
+
+
 def take_step(network: nn.Module, optimizer: torch.optim.Optimizer, frames: Tensor, targets: Tensor) -> Tensor:
     """Learn from one batch; returns its loss."""
-    device = frames.device.type
-    has_bfloat16 = device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()  # else it is many times slower
-    with torch.autocast(device, torch.bfloat16, enabled=has_bfloat16):
+    with autocast(frames.device.type):
         logits = network(frames.contiguous(memory_format=torch.channels_last))
     loss = segmentation_loss(logits.float(), targets)
     optimizer.zero_grad()

@@ -1,6 +1,8 @@
 """Input of the flow estimators: checking videos and converting them to floats on the 8-bit scale."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,7 +10,7 @@ import torch
 _RANGE_TOLERANCE = 1e-3
 
 
-def as_tensor(array: torch.Tensor | np.ndarray) -> torch.Tensor:
+def as_tensor(array: torch.Tensor | np.ndarray | Sequence[Any]) -> torch.Tensor:
     """Convert to a tensor; arrays with negative strides or another byte order, which torch rejects, are copied."""
     if isinstance(array, np.ndarray):
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))

@@ -9,6 +9,7 @@ import torch
 from diffusers.utils import logging
 from PIL import Image
 
+from ..flow.video import as_tensor
 from ..noise_schedule import expand_levels
 
 logger = logging.get_logger(__name__)
@@ -194,12 +195,10 @@ def _read_flow(flow: Array, shape: tuple[int, int, int, int, int]) -> torch.Tens
 
 
 def _tensor(array: Array | Sequence[Any], dtype: torch.dtype) -> torch.Tensor:
-    """Convert to a tensor on the CPU, including mirrored arrays and other byte orders, which torch rejects."""
+    """Convert to a tensor on the CPU."""
     if isinstance(array, Sequence) and array and isinstance(array[0], torch.Tensor):
         array = torch.stack(list(array))
-    if isinstance(array, np.ndarray):
-        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-    return torch.as_tensor(array, dtype=dtype).cpu()
+    return as_tensor(array).to("cpu", dtype)
 
 
 def _require(config: Mapping[str, Any], name: str, tasks: tuple[str, ...]) -> None:

@@ -11,10 +11,10 @@ from scipy import ndimage
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
-from segmentation_data import augment, draw_crop, frame_use, load_truth, make_targets, read_annotated, simulate_truth
 from train_segmentation import EMA_EXPONENT, main, update_average
 
 from cellvid_diffusers.evaluation.segmentation_network import load_network
+from segmentation_data import augment, draw_crop, frame_use, load_truth, make_targets, read_annotated, simulate_truth
 
 
 @pytest.fixture
