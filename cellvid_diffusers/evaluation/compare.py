@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from .comparisons import compare_directions, compare_lengths, compare_measure
 from .events import EVENTS, compare_events
 from .measurements import Measurements
 from .neurites import of_known_direction, of_known_length
-from .verdicts import Side, compare_directions, compare_lengths, compare_measure, decide
+from .strata import Side
+from .verdicts import decide
 
 
 @dataclass(frozen=True)

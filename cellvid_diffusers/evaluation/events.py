@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .statistics import cluster_weights
-from .verdicts import Side
+from .strata import Side
 
 EVENTS = {
     "appearances": ("started", "appearance"),

@@ -25,7 +25,7 @@ from .memorisation import search_copies
 from .mix import thin_to_mix
 from .motion import flow_agreement, motion_measures
 from .report import write_report
-from .verdicts import Side
+from .strata import Side
 
 MIN_CLIPS = 4
 Segment = Callable[[np.ndarray], np.ndarray]

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from cellvid_diffusers.evaluation.events import EVENTS, compare_events
-from cellvid_diffusers.evaluation.verdicts import Side
+from cellvid_diffusers.evaluation.strata import Side
 
 
 def clips(rng, rate: float, number: int = 60, cell_frames: int = 40) -> pd.DataFrame:

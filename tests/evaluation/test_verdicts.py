@@ -4,14 +4,10 @@ import pytest
 from scipy import stats
 
 from cellvid_diffusers.evaluation.compare import length_row, paper_table2
+from cellvid_diffusers.evaluation.comparisons import compare_directions, compare_lengths, compare_measure
 from cellvid_diffusers.evaluation.halves import split_halves
-from cellvid_diffusers.evaluation.verdicts import (
-    Side,
-    compare_directions,
-    compare_lengths,
-    compare_measure,
-    decide,
-)
+from cellvid_diffusers.evaluation.strata import Side
+from cellvid_diffusers.evaluation.verdicts import decide
 
 
 def culture(rng, *, recordings=8, clips=6, cells=6, scale=1.0):
