@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .cpu_memory import keep_freed_memory
+
 app = typer.Typer(
     name="cellvid",
     help="Learn, synthesise and measure time-lapse video of living cells and its optical flow.",
@@ -36,6 +38,12 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(1) from error
 
     return run
+
+
+@app.callback()
+def start() -> None:
+    """Prepare the process for any command."""
+    keep_freed_memory()
 
 
 @app.command()

@@ -109,10 +109,9 @@ def find_somata(labels: np.ndarray, *, share: float = LIMITS["soma_share"]) -> n
         if box is None:
             continue
         region = np.pad(labels[box] == label, 1)
-        depth = cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        depth = ndimage.distance_transform_edt(region)  # OpenCV's is rounded as memory happens to be aligned
         radius = share * depth.max()
-        core = cv2.distanceTransform((depth < radius).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        body = ((core < radius) & region)[1:-1, 1:-1]
+        body = ((ndimage.distance_transform_edt(depth < radius) < radius) & region)[1:-1, 1:-1]
         somata[box][body] = label
     return somata
 

@@ -212,3 +212,15 @@ def test_arms_are_taken_off_a_soma():
 def test_wrong_input_is_refused(shape, options, rule):
     with pytest.raises(ValueError, match=rule):
         trace_neurites(np.zeros((SIZE, SIZE)), np.zeros(shape, int), **options)
+
+
+def test_somata_are_decided_exactly():
+    """Many distances are exactly half of an inscribed radius; rounding them would make somata vary."""
+    labels, _ = ndimage.label(ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(400, 400)), 9) > 0.01)
+    expected = np.zeros_like(labels)
+    for label in range(1, labels.max() + 1):
+        region = np.pad(labels, 1) == label
+        squares = np.rint(ndimage.distance_transform_edt(region) ** 2).astype(int)
+        to_core = np.rint(ndimage.distance_transform_edt(4 * squares < squares.max()) ** 2).astype(int)
+        expected[(region & (4 * to_core < squares.max()))[1:-1, 1:-1]] = label
+    np.testing.assert_array_equal(find_somata(labels, share=0.5), expected)
