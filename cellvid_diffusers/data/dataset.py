@@ -7,8 +7,6 @@ folder, and the Hub displays it, without this package.
 """
 
 import glob
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features, Image, List, Value, load_dataset
 
-DENSITIES = ("very_sparse", "sparse", "moderate", "dense", "very_dense")
-MATURITIES = ("very_young", "mature", "very_mature")
+from ..io.atomic import replacing
+from ..simulation.parameters import DENSITIES, MATURITIES
+
 SPLITS = ("train", "validation", "test")
 SHARD_BYTES = 256 * 2**20
 ROWS_PER_GROUP = 32
@@ -143,14 +142,9 @@ def atomic_folder(out: Path) -> Iterator[Path]:
     """Yield a folder next to `out` that is renamed to `out` if the block succeeds and deleted if it fails."""
     check_new(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.writing-{os.getpid()}")
-    temporary.mkdir()
-    try:
+    with replacing(out) as temporary:
+        temporary.mkdir()
         yield temporary
-        temporary.replace(out)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def write_shards(tables: Iterable[pa.Table], folder: Path, split: str, schema: pa.Schema) -> int:
