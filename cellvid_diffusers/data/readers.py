@@ -76,6 +76,8 @@ class LazyFrames:
         frame = self._read(index)
         if frame.shape != self._full:
             raise ValueError(f"frames must be of one size, got {self._full} and, in frame {index}, {frame.shape}")
+        if frame.dtype != self.dtype:
+            raise ValueError(f"frames must be of one type, got {self.dtype} and, in frame {index}, {frame.dtype}")
         frame = np.ascontiguousarray(frame[self._window])
         if self._downscale == 1:
             return frame
@@ -221,7 +223,13 @@ def read_masks(path: str | Path, *, region: Sequence[int] | None = None, downsca
 
 
 def _open(
-    path: Path, *, channel: int | None = None, z: int | str | None = None, downscale: int = 1, **options: Any
+    path: Path,
+    *,
+    channel: int | None = None,
+    z: int | str | None = None,
+    downscale: int = 1,
+    labels: bool = False,
+    **options: Any,
 ) -> tuple[Source, LazyFrames]:
     """Open a file and its frames. Any fault raises `ValueError` with one line that begins with the file's name."""
     if downscale < 1:
@@ -229,7 +237,7 @@ def _open(
     if not path.exists():
         raise ValueError(f"{path.name}: recording must exist, got {path}")
     try:
-        source = open_source(path)
+        source = open_source(path, as_shown=not labels)
     except RecordingError as error:
         raise RecordingError(f"{path.name}: {_one_line(error)}") from None
     except Exception as error:  # each library fails in its own way on a damaged file
@@ -238,7 +246,7 @@ def _open(
         if source.num_frames < 1:
             raise ValueError("recording must hold at least one frame, got none")
         read = _frame_reader(source, channel, z, path.name)
-        return source, LazyFrames(read, source.num_frames, downscale=downscale, **options)
+        return source, LazyFrames(read, source.num_frames, downscale=downscale, labels=labels, **options)
     except ValueError as error:
         raise ValueError(str(error) if str(error).startswith(path.name) else f"{path.name}: {error}") from None
 

@@ -24,7 +24,12 @@ from skimage.segmentation import relabel_sequential
 
 LAGS = (1, 2, 4, 8)
 MOST_COST = 2.0
-"""Largest cost at which cells are linked (`_costs`)."""
+"""Largest cost at which cells are linked (`_costs`), and that of leaving one unlinked."""
+PRECEDENCE = 0.9
+"""How much less a link to a cell seen in the previous frame costs: nearly the most that two overlaps can differ by.
+
+With more, two bad links would be preferred to a perfect one and a lost cell.
+"""
 MIN_FRAMES_MSD = 30
 COLUMNS = {
     "track": int,
@@ -74,7 +79,7 @@ def link_cells(
         tracks = np.full(len(found), -1)
         known = [track for track, outline in enumerate(outlines) if frame - outline.frame <= max_gap + 1]
         costs = _costs([outlines[track] for track in known], found, regions, max_distance)
-        costs[[outlines[track].frame == frame - 1 for track in known]] -= MOST_COST
+        costs[[outlines[track].frame == frame - 1 for track in known]] -= PRECEDENCE
         for row, column in _assign(costs):
             tracks[column] = known[row]
         fresh = np.flatnonzero(tracks < 0)
@@ -121,8 +126,10 @@ def _costs(known: list[Outline], found: list[Outline], regions: np.ndarray, max_
 
 
 def _assign(costs: np.ndarray) -> list[tuple[int, int]]:
-    rows, columns = linear_sum_assignment(np.where(np.isfinite(costs), costs, 5 * MOST_COST))
-    return [(r, c) for r, c in zip(rows, columns, strict=True) if np.isfinite(costs[r, c])]
+    """Links `(row, column)` of least total cost; each row may also stay unlinked, at `MOST_COST`."""
+    count, found = costs.shape
+    rows, columns = linear_sum_assignment(np.hstack([costs, np.full((count, count), MOST_COST)]))
+    return [(r, c) for r, c in zip(rows, columns, strict=True) if c < found]
 
 
 def _take_pieces_back(tracked: np.ndarray, begins: list[int], ends: list[int], longest: int) -> np.ndarray:
@@ -225,6 +232,11 @@ def msd_exponent(path: np.ndarray, *, noise: float = 0.0) -> float:
     return float(np.polyfit(np.log(lags), np.log(msd), 1)[0]) if (msd > 0).all() else np.nan
 
 
+def _runs(path: np.ndarray) -> list[np.ndarray]:
+    """Parts of a path `(F, 2)` between the frames where the cell was missed, which are NaN."""
+    return [path[seen] for seen in np.ma.clump_unmasked(np.ma.masked_invalid(path[:, 0]))]
+
+
 def measure_tracks(cells: pd.DataFrame, tracks: pd.DataFrame, *, lags: tuple[int, ...] = LAGS) -> pd.DataFrame:
     """Measure how far each track moves.
 
@@ -252,7 +264,7 @@ def measure_tracks(cells: pd.DataFrame, tracks: pd.DataFrame, *, lags: tuple[int
         path[cell["frame"] - row.begin] = cell[["y", "x"]]
         paths.append(path)
         kinds.append(cell["kind"].mode()[0])
-    noise = localisation_variance([path for path in paths if np.isfinite(path).all()])
+    noise = localisation_variance([run for path in paths for run in _runs(path)])
     table = tracks.assign(kind=pd.Series(kinds, index=tracks.index, dtype=object))
     for lag in lags:
         squares = [mean_squared_displacement(p, lag, noise=noise) if len(p) > lag else np.nan for p in paths]

@@ -97,6 +97,8 @@ def _is_ours(name: str) -> bool:
 def _check_tracks(masks: np.ndarray, tracks: np.ndarray) -> None:
     """Check that a track is visible in exactly its own frames, and that a parent ends before its child begins."""
     spans = {label: (begin, end) for label, begin, end, _ in tracks.tolist()}
+    if len(spans) < len(tracks):
+        raise ValueError(f"each track must have one row, got {len(tracks)} rows for {len(spans)} labels")
     for frame, labels in enumerate(masks):
         seen = set(np.unique(labels[labels > 0]).tolist())
         due = {label for label, (begin, end) in spans.items() if begin <= frame <= end}

@@ -6,6 +6,7 @@ import tifffile
 from moving_blobs import blobs
 
 from cellvid_diffusers.data import read_recording
+from cellvid_diffusers.data.readers import read_masks
 from cellvid_diffusers.data.sources import video
 
 VIDEO = blobs(5, 32, 40)
@@ -129,7 +130,7 @@ def test_numbered_pictures_may_hold_a_second_series(tmp_path):
 
 
 def test_an_unknown_unit_of_time_is_no_second(tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", VIDEO, imagej=True, metadata={"axes": "TYX", "finterval": 5, "tunit": "day"})
+    tifffile.imwrite(tmp_path / "a.tif", VIDEO, imagej=True, metadata={"axes": "TYX", "finterval": 5, "tunit": "week"})
     assert read_recording(tmp_path / "a.tif").frame_interval_min is None
 
 
@@ -425,3 +426,47 @@ def test_range_of_sixteen_bits_is_that_of_the_sorted_values(tmp_path, brightest)
     flat[1, 0, 0] = 900
     tifffile.imwrite(tmp_path / "flat.tif", flat, photometric="minisblack")
     assert read_recording(tmp_path / "flat.tif").intensity_range == (500, 900)
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint16, bool])
+def test_masks_are_read_as_stored_where_zero_stands_for_white(tmp_path, dtype, numbered):
+    masks = (VIDEO > 128).astype(dtype)
+    for number, frame in enumerate(masks if numbered else [masks]):
+        tifffile.imwrite(tmp_path / f"m{number}.tif", frame, photometric="miniswhite", metadata=None)
+    np.testing.assert_array_equal(read_masks(tmp_path if numbered else tmp_path / "m0.tif")[:], masks)
+
+
+def test_pages_of_another_size_are_not_dropped(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for number, frame in enumerate(VIDEO):
+            file.write(frame if number < 3 else frame[:-2], metadata=None, contiguous=False)
+    with pytest.raises(ValueError, match=r"a.tif: pages must be of one size"):
+        read_recording(tmp_path / "a.tif")
+
+
+def test_numbered_pictures_of_another_bit_depth_are_refused(tmp_path):
+    for number, frame in enumerate(VIDEO):
+        tifffile.imwrite(tmp_path / f"t{number}.tif", frame.astype(np.uint16) if number < 3 else frame)
+    with pytest.raises(ValueError, match="frames must be of one type, got uint16 and, in frame 3, uint8"):
+        read_recording(tmp_path).frames[:]
+
+
+@pytest.mark.parametrize("name", ["img_{:09d}_Phase_000.tif", "img_channel000_position002_time{:09d}_z000.tif"])
+def test_numbered_pictures_are_ordered_by_the_number_that_differs(tmp_path, name):
+    for number, frame in enumerate(VIDEO):
+        tifffile.imwrite(tmp_path / name.format(number), frame)
+    np.testing.assert_array_equal(read_recording(tmp_path).frames[:], VIDEO)
+
+
+def test_a_time_increment_of_zero_is_unknown(tmp_path):
+    times = {"DeltaT": [0.0, 60.0, 120.0, 180.0, 240.0], "DeltaTUnit": ["s"] * 5}
+    about = {"axes": "TYX", "TimeIncrement": 0.0, "Plane": times}
+    tifffile.imwrite(tmp_path / "a.ome.tif", VIDEO, metadata=about)
+    assert read_recording(tmp_path / "a.ome.tif").frame_interval_min == 1
+    days = {"axes": "TYX", "TimeIncrement": 0.5, "TimeIncrementUnit": "d"}
+    tifffile.imwrite(tmp_path / "b.ome.tif", VIDEO, metadata=days)
+    assert read_recording(tmp_path / "b.ome.tif").frame_interval_min == 720
+    imagej = {"axes": "TYX", "unit": "Micron"}
+    tifffile.imwrite(tmp_path / "c.tif", VIDEO, imagej=True, resolution=(2.0, 2.0), metadata=imagej)
+    assert read_recording(tmp_path / "c.tif").pixel_size_um == 0.5

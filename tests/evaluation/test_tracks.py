@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from cellvid_diffusers.evaluation.cells import measure_cells
@@ -162,3 +163,23 @@ def test_displacements_of_moving_discs():
 def test_labels_that_are_no_video_are_refused():
     with pytest.raises(ValueError, match="labels must be integers"):
         link_cells(np.zeros((4, 32, 32)))
+
+
+def test_one_perfect_link_and_a_lost_cell_are_better_than_two_bad_links():
+    y, x = np.mgrid[:100, :200]
+    still, lost, new = (np.hypot(y - 50, x - cx) <= r for cx, r in ((100, 14), (124, 7), (76, 7)))
+    tracked, tracks = link_cells(np.stack([still + 2 * lost] * 3 + [still + 2 * new] * 3))
+    assert len(set(tracked[:, 50, 100])) == 1
+    assert tracks["ended"].tolist() == ["last_frame", "disappearance", "last_frame"]
+    assert tracks["started"].tolist() == ["first_frame", "first_frame", "appearance"]
+
+
+def test_noise_of_the_position_is_measured_in_paths_with_gaps_too():
+    rng, rows = np.random.default_rng(0), []
+    for label in range(1, 201):
+        path = np.cumsum(rng.normal(size=(10, 2)), axis=0) + rng.normal(size=(10, 2))
+        rows += [(label, frame, *place, "living") for frame, place in enumerate(path)]
+    cells = pd.DataFrame(rows, columns=["label", "frame", "y", "x", "kind"])
+    tracks = pd.DataFrame({"track": np.arange(1, 201), "begin": 0, "end": 9})
+    for seen in (cells, cells[cells["frame"] != 5]):
+        assert measure_tracks(seen, tracks)["localisation_noise"][0] == pytest.approx(1, abs=0.1)

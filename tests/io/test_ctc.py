@@ -62,6 +62,7 @@ def test_true_tracks_are_read_too(tmp_path):
         ([[1, 0, 1, 0], [2, 2, 3, 1], [3, 2, 3, 1]], "track 9, which is unknown, seen in frame 3"),
         ([[1, 0, 2, 0], [2, 2, 3, 0], [3, 2, 3, 0], [9, 3, 3, 0]], "track 1, .*, not seen in frame 2"),
         ([[1, 0, 1, 0], [2, 2, 3, 3], [3, 2, 3, 1], [9, 3, 3, 0]], "parent 3 of track 2"),
+        ([[1, 0, 1, 0], [1, 0, 1, 0], [2, 2, 3, 1], [3, 2, 3, 1], [9, 3, 3, 0]], "each track must have one row"),
         ([[1, 0, 1, 0], [2, 2, 3, 7], [3, 2, 3, 1], [9, 3, 3, 0]], "parent 7 of track 2"),
     ],
 )

@@ -20,8 +20,10 @@ from .units import MICROMETRES, MINUTES
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf")
 
 
-def open_tiff(path: Path) -> Source:
+def open_tiff(path: Path, *, as_shown: bool = True) -> Source:
     """Open a TIFF, OME-TIFF or ImageJ stack; contiguous pixels are memory-mapped, others decoded page by page.
+
+    `as_shown` inverts the grey levels of files whose zero is white.
 
     If the pictures are stacked along only one axis, it is taken as time unless it is the channel axis: many programs
     write time that way.
@@ -29,7 +31,7 @@ def open_tiff(path: Path) -> Source:
     with _faults_of_tifffile() as faults:
         tiff = tifffile.TiffFile(path)
         try:
-            source = _tiff_source(tiff)
+            source = _tiff_source(tiff, as_shown)
             if faults:  # tifffile logs a missing page and continues with the rest
                 raise RecordingError(f"file cannot be read, is it truncated? ({faults[0]})")
         except BaseException:
@@ -72,21 +74,24 @@ def _written_frame_by_frame(tiff: tifffile.TiffFile) -> bool:
     return len(tiff.series) > 1 and bool(tiff.is_shaped) and alike
 
 
-def _tiff_source(tiff: tifffile.TiffFile) -> Source:
+def _tiff_source(tiff: tifffile.TiffFile, as_shown: bool) -> Source:
     """Source of the first series of an open file, or of all series if each is one frame."""
     if not tiff.series:
         return Source(lambda t, c, z: np.empty((0, 0)), 0)
     series = tiff.series[0]
+    inverted = as_shown and zero_is_white(series)
     if _written_frame_by_frame(tiff):
-        as_seen = invert if zero_is_white(series) else np.asarray
+        as_seen = invert if inverted else np.asarray
         return Source(lambda t, c, z: as_seen(tiff.series[t].asarray()), len(tiff.series), metadata=tiff_metadata(tiff))
     alike = [other for other in tiff.series if other.shape[-2:] == series.shape[-2:]]  # not a thumbnail or a label
     if len(alike) > 1:
         raise RecordingError(
             f"file must hold one recording, got {len(alike)} series of pictures (positions?): save each as a file"
         )
+    odd = [other for other in tiff.series[1:] if other.dtype == series.dtype]
+    if sum(len(other.pages) for other in odd) > 1:  # one may be a thumbnail
+        raise RecordingError(f"pages must be of one size, got {series.shape[-2:]} and {odd[0].shape[-2:]}")
     layout = _Layout.of(series)
-    inverted = zero_is_white(series)
     stack = None
     if series.dataoffset is not None:
         stack = tiff.filehandle.memmap_array(tiff.byteorder + series.dtype.char, layout.shape, series.dataoffset)
@@ -128,6 +133,8 @@ def zero_is_white(series: tifffile.TiffPageSeries) -> bool:
 
 def invert(picture: np.ndarray) -> np.ndarray:
     """Invert the grey levels of a file whose zero is white, so that they are as viewers show them."""
+    if picture.dtype.kind == "b":
+        return ~picture
     return np.iinfo(picture.dtype).max - picture if picture.dtype.kind == "u" else -picture
 
 
@@ -204,14 +211,14 @@ def tiff_metadata(tiff: tifffile.TiffFile) -> dict[str, Any]:
             unit = MICROMETRES.get(attributes.get(f"PhysicalSize{axis}Unit", "µm"))
             sides.append(unit and float(attributes.get(f"PhysicalSize{axis}", 0)) * unit)
         found["pixel_size_um"] = side_of_square(*sides)
-        if "TimeIncrement" in attributes:
+        if float(attributes.get("TimeIncrement", 0)) > 0:  # some programs write 0 and the times of the planes
             unit = MINUTES.get(attributes.get("TimeIncrementUnit", "s"))
             found["frame_interval_min"] = unit and float(attributes["TimeIncrement"]) * unit
         elif pixels is not None:
             found["frame_interval_min"] = _interval_of_planes(pixels)
     elif tiff.imagej_metadata:
         notes = tiff.imagej_metadata
-        unit = MICROMETRES.get(str(notes.get("unit", "")).replace("\\u00B5", "µ"))
+        unit = MICROMETRES.get(str(notes.get("unit", "")).replace("\\u00B5", "µ").lower())
         resolutions = [tiff.pages.first.tags.get(f"{axis}Resolution") for axis in "XY"]
         sides = [unit * r.value[1] / r.value[0] if unit and r is not None and r.value[0] else None for r in resolutions]
         found["pixel_size_um"] = side_of_square(*sides)

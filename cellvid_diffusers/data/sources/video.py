@@ -41,7 +41,7 @@ def _index_video(path: str, changed: int) -> _VideoIndex:
     with av.open(path) as container:
         stream = container.streams.video[0]
         packets = [(p.pts, p.is_keyframe) for p in container.demux(stream) if p.size and not p.is_discard]
-        num_frames = stream.frames or len(packets)
+        num_frames = len(packets) or stream.frames  # the header also counts frames that were trimmed
     stamped = sorted({(pts, is_key) for pts, is_key in packets if pts is not None})
     if not stamped or len(stamped) < num_frames:
         return _VideoIndex(num_frames, (), ())
