@@ -26,12 +26,14 @@ def main() -> None:
     parser.add_argument("--downscale", type=int, default=1, help="average n x n pixels of the recording")
     parser.add_argument("--out", type=Path, default=Path("out/continued"))
     options = parser.parse_args()
+    recording = options.recording and read_recording(options.recording, downscale=options.downscale)
     pipe = CellVideoPipeline.from_pretrained(options.checkpoint)
-    cell_type = options.cell_type or ("u373" if options.checkpoint == CHECKPOINT else None)
-    if options.recording is None:
+    known = (pipe.config.class_names or {}).get("cell_type", [])
+    cell_type = options.cell_type or ("u373" if "u373" in known else None)
+    if recording is None:
         frame = pipe(cell_type=cell_type, generator=torch.Generator().manual_seed(0)).frames[0, 0]
     else:
-        whole = read_recording(options.recording, downscale=options.downscale).read([0])[0].astype(np.float32) / 255
+        whole = recording.read([0])[0].astype(np.float32) / 255
         size = pipe.unet.config.sample_size
         if min(whole.shape) < size:
             parser.error(f"the recording must have at least {size} pixels a side, got {whole.shape}")

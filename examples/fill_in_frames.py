@@ -25,12 +25,14 @@ def main() -> None:
     parser.add_argument("--downscale", type=int, default=1, help="average n x n pixels of the recording")
     parser.add_argument("--out", type=Path, default=Path("out/filled_in"))
     options = parser.parse_args()
+    recording = options.clip and read_recording(options.clip, downscale=options.downscale)
     pipe = CellVideoPipeline.from_pretrained(options.checkpoint)
-    cell_type = options.cell_type or ("t98g" if options.checkpoint == CHECKPOINT else None)
-    if options.clip is None:
+    known = (pipe.config.class_names or {}).get("cell_type", [])
+    cell_type = options.cell_type or ("t98g" if "t98g" in known else None)
+    if recording is None:
         clip = pipe(cell_type=cell_type, generator=torch.Generator().manual_seed(3)).frames[0]
     else:
-        frames = read_recording(options.clip, downscale=options.downscale).read(slice(10)).astype(np.float32) / 255
+        frames = recording.read(slice(10)).astype(np.float32) / 255
         size = pipe.unet.config.sample_size
         if len(frames) < 10 or min(frames.shape[1:]) < size:
             parser.error(f"the recording must have 10 frames of {size} pixels a side at least, got {frames.shape}")

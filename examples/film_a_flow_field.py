@@ -25,7 +25,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/flow_to_video"))
     options = parser.parse_args()
     pipe = CellVideoPipeline.from_pretrained(options.checkpoint)
-    cell_type = options.cell_type or ("t98g" if options.checkpoint == CHECKPOINT else None)
+    known = (pipe.config.class_names or {}).get("cell_type", [])
+    cell_type = options.cell_type or ("t98g" if "t98g" in known else None)
     size, frames = pipe.unet.config.sample_size, 10
     rows, columns = np.mgrid[:size, :size] / size - 0.5
     bump = np.exp(-(rows**2 + columns**2) / (2 * 0.2**2))

@@ -22,7 +22,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/long_video"))
     options = parser.parse_args()
     pipe = CellVideoPipeline.from_pretrained(options.checkpoint)
-    cell_type = options.cell_type or ("t98g" if options.checkpoint == CHECKPOINT else None)
+    known = (pipe.config.class_names or {}).get("cell_type", [])
+    cell_type = options.cell_type or ("t98g" if "t98g" in known else None)
     generator = [torch.Generator().manual_seed(seed) for seed in range(2)]
     out = roll_out(pipe, options.num_frames, batch_size=2, cell_type=cell_type, generator=generator)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -23,9 +23,9 @@ def main() -> None:
     parser.add_argument("--checkpoint", default=CHECKPOINT)
     parser.add_argument("--out", type=Path, default=Path("out/beside"))
     options = parser.parse_args()
+    rows = load_patches(options.dataset_name, options.split)
     pipe = CellVideoPipeline.from_pretrained(options.checkpoint)
     names, size = (pipe.config.class_names or {}).get("cell_type", []), pipe.unet.config.sample_size
-    rows = load_patches(options.dataset_name, options.split)
     clips = ClipDataset(
         rows, size=size, class_columns={"cell_type": names} if names else {}, balance="cell_type" if names else None
     )
