@@ -51,8 +51,8 @@ def test_sixteen_bits_are_measured_once_and_not_for_each_window(tmp_path, monkey
     tifffile.imwrite(tmp_path / "a.tif", blobs(40).astype(np.uint16) * 100, metadata={"axes": "TYX"})
     reads, opened = [], readers.open_source
 
-    def counting(path):
-        source = opened(path)
+    def counting(path, **options):
+        source = opened(path, **options)
         return replace(source, plane=lambda *index: reads.append(index) or source.plane(*index))
 
     monkeypatch.setattr(readers, "open_source", counting)
