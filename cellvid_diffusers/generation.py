@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .cpu_memory import keep_freed_memory
 from .flow import flow_to_rgb
 from .flow.render import speed_of_full_colour
 from .io import contact_sheet, stretch_contrast, write_gif, write_mp4, write_ome_tiff
@@ -59,7 +58,6 @@ def generate_clips(
         ValueError: If the folder holds clips that no earlier run wrote, or an argument is out of range.
     """
     check_folder(out)
-    keep_freed_memory()
     pipe = CellVideoPipeline.from_pretrained(checkpoint)
     try:
         pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))

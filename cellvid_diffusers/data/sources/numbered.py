@@ -28,8 +28,8 @@ def open_numbered(path: Path, *, as_shown: bool = True) -> Source:
     if len({*map(len, found)}) == 1:
         varying = [column for column, values in enumerate(zip(*found, strict=True)) if len(set(values)) > 1]
         place = varying[0] if len(varying) == 1 else -1
-    order = sorted(range(len(pictures)), key=lambda k: (found[k][place], pictures[k].name))
-    pictures, numbers = [pictures[k] for k in order], [found[k][place] for k in order]
+    ordered = sorted((values[place], picture) for values, picture in zip(found, pictures, strict=True))
+    numbers, pictures = [number for number, _ in ordered], [picture for _, picture in ordered]
     if len(set(numbers)) < len(numbers):
         raise RecordingError("numbered pictures must have different numbers, got several series in one folder")
     if numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
