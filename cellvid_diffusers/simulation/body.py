@@ -60,6 +60,15 @@ class Body:
         """The same body moved by `(2,)` um."""
         return replace(self, centre=self.centre + by)
 
+    def towards(self, later: "Body", share: float) -> "Body":
+        """The same body at a share in [0, 1] of its way to a `later` pose."""
+        turn = (later.angle - self.angle + np.pi) % (2 * np.pi) - np.pi
+        blended = {
+            name: (1 - share) * getattr(self, name) + share * getattr(later, name)
+            for name in ("centre", "stretch", "bend", "core", "lobes", "relief")
+        }
+        return replace(later, angle=self.angle + share * turn, **blended)
+
     @cached_property
     def outline(self) -> np.ndarray:
         """Edge of the body at `ANGLES`, `(72, 2)` um."""

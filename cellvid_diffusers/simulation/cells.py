@@ -35,6 +35,8 @@ class Cell:
     neurites : tuple of Neurite
     core : float
         Radius of the spread body without lobes, um.
+    adult : float
+        Radius to which `core` grows again after a division, um.
     heading : float
         Direction of migration, radians.
     pace : float
@@ -57,6 +59,7 @@ class Cell:
     kind: str
     bodies: tuple[Body, ...]
     core: float
+    adult: float
     heading: float
     shape: np.ndarray
     wave: np.ndarray
@@ -80,6 +83,11 @@ class Cell:
     def shifted(self, by: np.ndarray) -> "Cell":
         """The cell with its bodies moved by `(2,)` um; neurites follow in their own step."""
         return replace(self, bodies=tuple(body.shifted(by) for body in self.bodies))
+
+    def kept_back(self, before: "Cell", share: float) -> "Cell":
+        """The cell with its bodies at a share in [0, 1] of their way from where they were `before`."""
+        ways = zip(before.bodies, self.bodies, strict=True)
+        return replace(self, bodies=tuple(body.towards(later, share) for body, later in ways))
 
 
 @dataclass
@@ -139,6 +147,7 @@ def make_cell(
         kind=kind,
         bodies=(body,),
         core=core,
+        adult=core,
         heading=angle,
         shape=shape,
         wave=wave,
@@ -222,6 +231,7 @@ def _make_clump(
         kind="dead",
         bodies=tuple(bodies),
         core=bodies[0].core,
+        adult=bodies[0].core,
         heading=0.0,
         shape=np.zeros(len(ANGLES)),
         wave=np.zeros(7, complex),

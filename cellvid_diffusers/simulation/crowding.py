@@ -10,9 +10,16 @@ MOBILITY = {"neuron": 0.5, "progenitor": 0.6, "glia": 0.25, "dead": 3.0}
 CLEARANCE = 1.06
 """Material radius that another body's edge must not enter; 1 is this body's own edge."""
 
-SLACK_UM = 0.1
+SLACK_UM = 0.3
 """Distance by which a push exceeds the overlap, um. Pushed by the overlap alone, cells would come ever closer to being
 free without ever being so."""
+
+PUSHES = 8
+"""Rounds of pushing before cells that still overlap are held back. In a dense culture pushes pass on from cell to
+cell."""
+
+SHARES = (0.5, 0.5, 0.5, 0.5, 0.0)
+"""Shares of their way to which cells that still overlap are held back, before all are pushed again."""
 
 
 def overlap(first: Cell, second: Cell) -> np.ndarray:
@@ -47,7 +54,7 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 
 
 def separate(before: list[Cell], after: list[Cell]) -> list[Cell]:
-    """Push apart cells that overlap after a step; those that still overlap go back to their pose before the step.
+    """Push apart cells that overlap after a step; those that still overlap are held back.
 
     Parameters
     ----------
@@ -61,27 +68,55 @@ def separate(before: list[Cell], after: list[Cell]) -> list[Cell]:
     list of Cell
         Cells that do not overlap.
     """
-    after = list(after)
-    for _ in range(6):
-        pushes = np.zeros((len(after), 2))
-        for i, j in _near(after):
-            push = overlap(after[i], after[j])
-            if push.any():
-                push *= 1 + SLACK_UM / float(np.hypot(*push))
-                share = MOBILITY[after[i].kind] / (MOBILITY[after[i].kind] + MOBILITY[after[j].kind])
-                pushes[i] += share * push
-                pushes[j] -= (1 - share) * push
-        _push_by_cones(after, pushes)
-        if not pushes.any():
-            return after
-        after = [cell.shifted(push) if push.any() else cell for cell, push in zip(after, pushes, strict=True)]
-    while True:  # each round resets at least one more cell to its earlier pose; the earlier poses do not overlap
-        clash = {k for pair in _near(after) if overlap(after[pair[0]], after[pair[1]]).any() for k in pair}
-        clash = {k for k in clash if after[k] is not before[k]}
+    overlaps = _Overlaps()
+    for share in SHARES:
+        after = _push(after, overlaps)
+        clash = overlaps.clashing(after)
         if not clash:
             return after
-        for k in clash:
-            after[k] = before[k]
+        after = [cell.kept_back(before[k], share) if k in clash else cell for k, cell in enumerate(after)]
+    # Each round takes at least one more cell back to its earlier pose; the earlier poses do not overlap.
+    while clash := overlaps.clashing(after):
+        after = [cell.kept_back(before[k], 0) if k in clash else cell for k, cell in enumerate(after)]
+    return after
+
+
+class _Overlaps:
+    """Pairs of cells that overlap, remembered while neither of the two changes."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], tuple[Cell, Cell, np.ndarray]] = {}
+
+    def of(self, cells: list[Cell]) -> dict[tuple[int, int], np.ndarray]:
+        """The way out for the first cell of each overlapping pair, `(2,)` um, by the pair's indices."""
+        found = {}
+        for i, j in _near(cells):
+            known = self._known.get((i, j))
+            if known is None or known[0] is not cells[i] or known[1] is not cells[j]:
+                known = self._known[i, j] = cells[i], cells[j], overlap(cells[i], cells[j])
+            if known[2].any():
+                found[i, j] = known[2]
+        return found
+
+    def clashing(self, cells: list[Cell]) -> set[int]:
+        """Indices of cells that overlap another."""
+        return {k for pair in self.of(cells) for k in pair}
+
+
+def _push(cells: list[Cell], overlaps: _Overlaps) -> list[Cell]:
+    """Push overlapping cells apart, until none overlap or `PUSHES` rounds have passed."""
+    for _ in range(PUSHES):
+        pushes = np.zeros((len(cells), 2))
+        for (i, j), push in overlaps.of(cells).items():
+            push = push * (1 + SLACK_UM / float(np.hypot(*push)))
+            share = MOBILITY[cells[i].kind] / (MOBILITY[cells[i].kind] + MOBILITY[cells[j].kind])
+            pushes[i] += share * push
+            pushes[j] -= (1 - share) * push
+        _push_by_cones(cells, pushes)
+        if not pushes.any():
+            break
+        cells = [cell.shifted(push) if push.any() else cell for cell, push in zip(cells, pushes, strict=True)]
+    return cells
 
 
 def _push_by_cones(cells: list[Cell], pushes: np.ndarray) -> None:

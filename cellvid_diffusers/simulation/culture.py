@@ -116,6 +116,7 @@ def simulate(
     size : int
         Side in pixels, at least 8.
     density : {"very_sparse", "sparse", "moderate", "dense", "very_dense"}
+        Of the first frame; divisions add cells.
     maturity : {"very_young", "mature", "very_mature"}
     seed : int
         The same seed gives the same result.

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .body import ANGLES, Body
+from .body import ANGLES
 from .cells import DIVIDING, Cell, Numbers, ball_relief, make_relief, outline_lobes, outline_noise
 from .crowding import separate
 from .neurites import Neurite, Obstacles, grow_new, step_neurite
@@ -78,6 +78,7 @@ def divide(cells: list[Cell], world: World) -> list[Cell]:
 
 def amid_mitosis(cell: Cell, share: float, world: World) -> list[Cell]:
     """Advance a cell, as if alone, through a share in [0, 1) of its mitosis; return its daughters once separated."""
+    world = replace(world, minutes=max(world.minutes, 1.0))
     pace = world.minutes / world.parameters.mitosis_min
     cells = [replace(cell, mitosis=share % pace)]
     for _ in range(int(share / pace)):
@@ -101,7 +102,7 @@ def _advance(cell: Cell, world: World) -> Cell:
     if len(cell.bodies) == 2:
         return _draw_apart(cell, minutes / parameters.mitosis_min)
     freedom = 1 - roundness(cell)
-    body = cell.bodies[0]
+    body, spread = cell.bodies[0], cell.adult + (cell.core - cell.adult) * np.exp(-minutes / 60 / parameters.growth_h)
     # Turn inwards near the field's border, which lies outside the frame.
     margin = body.centre - np.clip(body.centre, body.reach, world.side_um - body.reach)
     heading = cell.heading + rng.normal(0, np.sqrt(2 * minutes / parameters.persistence_min))
@@ -120,8 +121,8 @@ def _advance(cell: Cell, world: World) -> Cell:
     rounding = 1.0 if freedom == 1 else np.exp(-minutes / 15)
     pull = np.exp(0.10 * freedom * (np.sin(stride) - np.sin(before)))
     # A daughter spreads from its size at separation.
-    ball = min(cell.core, parameters.round_um * (SHRINKS if cell.mitosis is not None and cell.mitosis < 0 else 1))
-    core = freedom * cell.core + (1 - freedom) * ball
+    ball = min(spread, parameters.round_um * (SHRINKS if cell.mitosis is not None and cell.mitosis < 0 else 1))
+    core = freedom * spread + (1 - freedom) * ball
     body = replace(
         body,
         centre=body.centre + move * np.array([np.cos(heading), np.sin(heading)]),
@@ -130,9 +131,9 @@ def _advance(cell: Cell, world: World) -> Cell:
         bend=body.bend * rounding,
         core=core,
         lobes=freedom * outline_lobes(cell.shape, wave, core) + 0.003 * core,
-        relief=_blend(cell, body, 1 - freedom, parameters),
+        relief=_blend(cell, core, 1 - freedom, parameters),
     )
-    return replace(cell, bodies=(body,), heading=heading, wave=wave, pace=pace, stride=stride)
+    return replace(cell, bodies=(body,), core=spread, heading=heading, wave=wave, pace=pace, stride=stride)
 
 
 def _mitosis(cell: Cell, world: World) -> Cell:
@@ -164,16 +165,23 @@ def _draw_apart(cell: Cell, share: float) -> Cell:
     core = first.core * shrink
     middle = (first.centre + second.centre) / 2
     bodies = tuple(
-        replace(body, centre=middle + sign * axis * core * then / 2, core=core, stretch=1.0, bend=0.0)
+        replace(
+            body,
+            centre=middle + sign * axis * core * then / 2,
+            core=core,
+            stretch=1.0,
+            bend=0.0,
+            relief=shrink * body.relief,
+        )
         for body, sign in zip(cell.bodies, (1, -1), strict=True)
     )
     return replace(cell, bodies=bodies)
 
 
-def _blend(cell: Cell, body: Body, round_: float, parameters: CultureParameters) -> np.ndarray:
+def _blend(cell: Cell, core: float, round_: float, parameters: CultureParameters) -> np.ndarray:
     if not round_:
         return cell.relief
-    return (1 - round_) * cell.relief + round_ * ball_relief(1.5 * min(body.core, parameters.round_um), parameters)
+    return (1 - round_) * cell.relief + round_ * ball_relief(2 * min(core, parameters.round_um), parameters)
 
 
 def _with_neurites(cell: Cell, obstacles: Obstacles, world: World) -> Cell:

@@ -105,6 +105,8 @@ class CultureParameters:
     """Largest radius of a cell that is rounded in mitosis, um."""
     mitosis_min: float = 60.0
     """Duration from the onset of rounding to two daughters, min."""
+    growth_h: float = 8.0
+    """Time in which a daughter makes up for all but 1/e of what she lacks of her mother's radius, h."""
 
 
 @dataclass(frozen=True)

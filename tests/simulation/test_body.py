@@ -32,6 +32,15 @@ def test_maps_are_inverse(changes):
     np.testing.assert_allclose(body(**changes).to_material(there), material, atol=1e-6)
 
 
+def test_a_pose_lies_between_two_others_and_turns_the_short_way():
+    first, second = body(angle=3.1), body(centre=np.array([5.0, 0.0]), angle=-3.1, core=8.0)
+    for share, pose in ((0.0, first), (1.0, second)):
+        np.testing.assert_allclose(first.towards(second, share).outline, pose.outline, atol=1e-9)
+    half = first.towards(second, 0.5)
+    np.testing.assert_allclose(half.centre, [4.0, -1.0])
+    assert half.core == 7.0 and np.cos(half.angle) == pytest.approx(-1)
+
+
 def test_outline_is_the_unit_circle():
     np.testing.assert_allclose(np.linalg.norm(body().to_material(body().outline), axis=-1), 1, atol=1e-6)
     assert body().outline.shape == (len(ANGLES), 2)

@@ -9,10 +9,19 @@ import torch
 from scipy import ndimage
 
 from cellvid_diffusers.flow import warp
-from cellvid_diffusers.simulation import DENSITIES, MATURITIES, CultureParameters, simulate
-from cellvid_diffusers.simulation.cells import Numbers, make_cell
+from cellvid_diffusers.simulation import (
+    DENSITIES,
+    MATURITIES,
+    CultureParameters,
+    MicroscopeParameters,
+    motion,
+    simulate,
+)
+from cellvid_diffusers.simulation.cells import Cell, Numbers, make_cell
 from cellvid_diffusers.simulation.culture import _live, _seed
 from cellvid_diffusers.simulation.motion import World, amid_mitosis, roundness
+from cellvid_diffusers.simulation.optics import phase_contrast
+from cellvid_diffusers.simulation.render import draw
 
 FRAMES, SIZE = 6, 96
 
@@ -163,6 +172,52 @@ def test_daughters_part_spread_and_move_on(kind):
 def test_cells_that_touch_go_on_moving(culture):
     speed, inside = np.linalg.norm(culture.flow, axis=-1), culture.masks[:-1] > 0
     assert (speed[inside] < 1e-4).mean() < 0.2
+
+
+@pytest.mark.parametrize("maturity", ["very_young", "mature"])
+def test_cells_of_packed_cultures_move(maturity):
+    culture = simulate(num_frames=6, size=96, density="very_dense", maturity=maturity, seed=0)
+    still, seen = 0, 0
+    for mask, flow in zip(culture.masks[:-1], culture.flow, strict=True):
+        for label in set(np.unique(mask)) - {0} - set(culture.dead):
+            still, seen = still + int(not flow[mask == label].any()), seen + 1
+    assert still < 0.05 * seen
+
+
+def lone(kind: str, minutes: float) -> tuple[Cell, World]:
+    """A cell in the middle of its world, stepped every `minutes`, that does not divide by itself."""
+    numbers, rng, parameters = Numbers(), np.random.default_rng(0), CultureParameters()
+    maturity = replace(parameters.maturities["mature"], division_per_h=0.0)
+    world = World(96.0, minutes, maturity, parameters, numbers, rng)
+    return make_cell(kind, np.array([48.0, 48.0]), numbers, maturity, parameters, rng), world
+
+
+@pytest.mark.parametrize("kind", ["glia", "progenitor"])
+def test_daughters_grow_to_the_size_of_their_mother(kind):
+    mother, world = lone(kind, 30.0)
+    daughters = _live(amid_mitosis(mother, 0.99, world), 60, world)[-1][0]
+    assert len(daughters) == 2
+    for cell in daughters:
+        assert cell.core == cell.bodies[0].core == pytest.approx(mother.core, rel=0.02)
+
+
+def test_a_round_cell_in_mitosis_is_bright():
+    """Its optical path exceeds half a wavelength, so that the contrast turns; spread cells are dark."""
+    cell, world = lone("progenitor", 2.0)
+    for share, bright in ((0.0, False), (0.5, True)):
+        cells = amid_mitosis(cell, share, world)
+        scene = draw(cells, cells, 96, 1.0)
+        image = phase_contrast(scene.path_difference, pixel_size_um=1.0, microscope=MicroscopeParameters())
+        assert (image[scene.bodies > 0].mean() > 1) == bright
+
+
+def test_beginning_amid_division_takes_no_longer_for_short_intervals(monkeypatch):
+    steps = []
+    advance = motion._advance
+    monkeypatch.setattr(motion, "_advance", lambda cell, world: steps.append(1) or advance(cell, world))
+    cell, world = lone("progenitor", 0.001)
+    assert amid_mitosis(cell, 0.5, world)[0].mitosis == pytest.approx(0.5)
+    assert len(steps) < 100
 
 
 def test_clumps_are_in_one_piece():
