@@ -60,18 +60,21 @@ def write_cells(
 
     Returns:
         `int`: Number of tracks.
+
+    Raises:
+        ValueError: If there are more than 65,535 tracks, when all but the masks are written.
     """
     # The layout allows no gaps in a track: a cell that is missed for a frame starts a new one.
     masks, tracks = link_cells(segment_cells(video, pixel_size_um=pixel_size_um), max_gap=0)
-    write_ctc(path("masks"), masks)
-    write_imagej_rois(path("rois.zip"), masks)
-    write_mp4(path("outlines.mp4"), draw_outlines(video, masks))
     cells = measure_cells(masks, video)
     neurites = pd.concat(map(trace_neurites, video, masks), keys=range(len(video)), names=["frame", None])
     tables = {"cells": cells, "neurites": neurites.reset_index("frame"), "tracks": measure_tracks(cells, tracks)}
     for name, table in tables.items():
         table = in_units(table.rename(columns={"label": "track"}), pixel_size_um, frame_interval_min)
         table.to_csv(path(f"{name}.csv"), index=False)
+    write_mp4(path("outlines.mp4"), draw_outlines(video, masks))
+    write_imagej_rois(path("rois.zip"), masks)
+    write_ctc(path("masks"), masks)  # last, since it refuses more tracks than 16 bits can number
     return len(tracks)
 
 

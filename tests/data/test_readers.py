@@ -17,7 +17,8 @@ def write_video(path, video, codec="ffv1", pix_fmt="gray", options=None):
         stream = container.add_stream(codec, rate=5, options=options)
         stream.height, stream.width, stream.pix_fmt = video.shape[1], video.shape[2], pix_fmt
         for frame in video:
-            picture = av.VideoFrame.from_ndarray(frame, format="gray" if frame.ndim == 2 else "rgb24")
+            grey = "gray16le" if frame.dtype == np.uint16 else "gray"
+            picture = av.VideoFrame.from_ndarray(frame, format=grey if frame.ndim == 2 else "rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
 
@@ -187,6 +188,15 @@ def test_video(tmp_path, name, codec, pix_fmt):
     tolerance = 0 if codec == "ffv1" else 40
     assert np.abs(recording.frames[3].astype(int) - VIDEO[3]).max() <= tolerance
     assert np.abs(recording.frames[1].astype(int) - VIDEO[1]).max() <= tolerance
+
+
+def test_grey_video_keeps_more_than_eight_bits(tmp_path):
+    stack = 64 * np.random.default_rng(0).integers(0, 1024, (5, 32, 40), np.uint16)
+    for kind in ("gray16le", "gray10le"):
+        write_video(tmp_path / f"{kind}.mkv", stack, "ffv1", kind)
+        frames = read_recording(tmp_path / f"{kind}.mkv").frames
+        assert frames.dtype == np.uint16
+        assert np.abs(frames[:].astype(int) - stack).max() <= (0 if kind == "gray16le" else 64)
 
 
 @pytest.mark.parametrize(
@@ -457,6 +467,22 @@ def test_numbered_pictures_are_ordered_by_the_number_that_differs(tmp_path, name
     for number, frame in enumerate(VIDEO):
         tifffile.imwrite(tmp_path / name.format(number), frame)
     np.testing.assert_array_equal(read_recording(tmp_path).frames[:], VIDEO)
+
+
+@pytest.mark.parametrize("names", ["VID1_A1_2_{:02d}d{:02d}h{:02d}m.tif", "A1-2-2024y02m{:02d}d_{:02d}h{:02d}m.tif"])
+def test_pictures_are_ordered_by_the_time_in_their_names(tmp_path, names):
+    """As an Incucyte exports them: time elapsed, or date and time."""
+    paths = [names.format(29 + minutes // 1440, minutes // 60 % 24, minutes % 60) for minutes in range(1360, 1441, 20)]
+    if "y02m" in names:
+        paths[-1] = "A1-2-2024y03m01d_00h00m.tif"
+    for path, frame in zip(paths, VIDEO, strict=True):
+        tifffile.imwrite(tmp_path / path, frame)
+    recording = read_recording(tmp_path)
+    np.testing.assert_array_equal(recording.frames[:], VIDEO)
+    assert recording.frame_interval_min == 20
+    (tmp_path / paths[2]).unlink()
+    with pytest.raises(ValueError, match=r"leave no gap, the step after .*23h00m\.tif is 40 min instead of 20"):
+        read_recording(tmp_path)
 
 
 def test_a_time_increment_of_zero_is_unknown(tmp_path):

@@ -1,7 +1,10 @@
 """Folders of numbered pictures, one for each frame."""
 
 import re
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import cv2
 import numpy as np
@@ -12,27 +15,32 @@ from .tiff import TIFF_SUFFIXES, invert, tiff_metadata, zero_is_white
 
 PICTURE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
+ELAPSED = re.compile(r"(\d+)d(\d+)h(\d+)m")
+"""Time since the first picture in a name, as an Incucyte writes it: `VID1_A1_1_00d01h30m.tif`."""
+
+DATED = re.compile(r"(\d{4})y(\d\d)m(\d\d)d_(\d\d)h(\d\d)m")
+"""Date and time in a name, its other way: `VID1_A1_1_2024y02m29d_01h30m.tif`."""
+
 
 def open_numbered(path: Path, *, as_shown: bool = True) -> Source:
     """Open a folder of pictures, one per frame, ordered by a number in their names (t000.tif, t001.tif, ...).
 
-    It is the only number that differs (img_000000003_Phase_000.tif), else the last one. `as_shown`: see `open_tiff`.
+    It is the only number that differs (img_000000003_Phase_000.tif), else the last one. Names that hold a time are
+    ordered by it. `as_shown`: see `open_tiff`.
     """
     pictures = [
         p
         for p in path.iterdir()
         if p.suffix.lower() in PICTURE_SUFFIXES and re.search(r"\d", p.stem) and not p.name.startswith(".")
     ]
-    found = [[int(number) for number in re.findall(r"\d+", p.stem)] for p in pictures]
-    place = -1
-    if len({*map(len, found)}) == 1:
-        varying = [column for column, values in enumerate(zip(*found, strict=True)) if len(set(values)) > 1]
-        place = varying[0] if len(varying) == 1 else -1
-    ordered = sorted((values[place], picture) for values, picture in zip(found, pictures, strict=True))
+    times = [minutes for picture in pictures if (minutes := _minutes(picture.stem)) is not None]
+    timed = 0 < len(times) == len(pictures)
+    ordered = sorted(zip(times if timed else _numbers(pictures), pictures, strict=True))
     numbers, pictures = [number for number, _ in ordered], [picture for _, picture in ordered]
     if len(set(numbers)) < len(numbers):
         raise RecordingError("numbered pictures must have different numbers, got several series in one folder")
-    if numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+    interval = _interval(numbers, pictures) if timed else None
+    if numbers and not timed and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         missing = next(n for n in range(numbers[0], numbers[-1]) if n not in numbers)
         raise RecordingError(f"numbered pictures must leave no gap, number {missing} is missing")
 
@@ -44,8 +52,45 @@ def open_numbered(path: Path, *, as_shown: bool = True) -> Source:
     if pictures and pictures[0].suffix.lower() in TIFF_SUFFIXES:
         with tifffile.TiffFile(pictures[0]) as tiff:
             metadata = tiff_metadata(tiff)
+    if interval:
+        metadata["frame_interval_min"] = interval
     colour = len(shape) == 3
     return Source(plane, len(pictures), num_channels=shape[2] if colour else 1, colour=colour, metadata=metadata)
+
+
+def _numbers(pictures: list[Path]) -> list[int]:
+    """The number of each picture: the only one in their names that differs, else the last one."""
+    found = [[int(number) for number in re.findall(r"\d+", picture.stem)] for picture in pictures]
+    place = -1
+    if len({*map(len, found)}) == 1:
+        varying = [column for column, values in enumerate(zip(*found, strict=True)) if len(set(values)) > 1]
+        place = varying[0] if len(varying) == 1 else -1
+    return [numbers[place] for numbers in found]
+
+
+def _minutes(stem: str) -> int | None:
+    """The time that a name holds, in minutes; None if it holds none."""
+    if dated := DATED.search(stem):
+        year, month, day, hour, minute = map(int, dated.groups())
+        return round((datetime(year, month, day, hour, minute) - datetime(2000, 1, 1)).total_seconds() / 60)
+    if elapsed := ELAPSED.search(stem):
+        days, hours, minutes = map(int, elapsed.groups())
+        return 60 * (24 * days + hours) + minutes
+    return None
+
+
+def _interval(minutes: list[int], pictures: list[Path]) -> float | None:
+    """Time between pictures in minutes; None for a single one. A step one and a half times as long is a gap."""
+    steps = [later - sooner for sooner, later in pairwise(minutes)]
+    if not steps:
+        return None
+    interval = median(steps)
+    for step, picture in zip(steps, pictures[:-1], strict=True):
+        if step > 1.5 * interval:
+            raise RecordingError(
+                f"pictures must leave no gap, the step after {picture.name} is {step} min instead of {interval:g}"
+            )
+    return interval
 
 
 def _read_picture(path: Path, as_shown: bool) -> np.ndarray:
