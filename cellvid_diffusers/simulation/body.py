@@ -79,6 +79,13 @@ class Body:
         """Distance from the centre to the farthest point of the edge, um."""
         return float(np.linalg.norm(self.outline - self.centre, axis=1).max())
 
+    @property
+    def optical_volume(self) -> float:
+        """Optical path difference integrated over the body, um^3: its mean over the material times the area."""
+        x, y = self.outline.T
+        area = 0.5 * abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))))
+        return area * float(self.relief[np.hypot(*material_grid()) < 1].mean())
+
     def to_field(self, material: np.ndarray) -> np.ndarray:
         """Material `(..., 2)` -> field, um."""
         x, y = material[..., 0], material[..., 1]

@@ -37,6 +37,8 @@ class Cell:
         Radius of the spread body without lobes, um.
     adult : float
         Radius to which `core` grows again after a division, um.
+    stretch, bend : float
+        Of the spread body in the middle of its stride, see `Body`.
     heading : float
         Direction of migration, radians.
     pace : float
@@ -60,6 +62,8 @@ class Cell:
     bodies: tuple[Body, ...]
     core: float
     adult: float
+    stretch: float
+    bend: float
     heading: float
     shape: np.ndarray
     wave: np.ndarray
@@ -84,10 +88,26 @@ class Cell:
         """The cell with its bodies moved by `(2,)` um; neurites follow in their own step."""
         return replace(self, bodies=tuple(body.shifted(by) for body in self.bodies))
 
+    @property
+    def spread(self) -> Body:
+        """The body as it is outside mitosis at this size, outline and phase of migration; where and turned as now."""
+        return replace(
+            self.bodies[0],
+            stretch=self.stretch * np.exp(0.1 * np.sin(self.stride)),
+            bend=self.bend,
+            core=self.core,
+            lobes=outline_lobes(self.shape, self.wave, self.core),
+            relief=self.relief,
+        )
+
     def kept_back(self, before: "Cell", share: float) -> "Cell":
-        """The cell with its bodies at a share in [0, 1] of their way from where they were `before`."""
+        """The cell with its bodies, growth and mitosis at a share in [0, 1) of their way from `before`."""
         ways = zip(before.bodies, self.bodies, strict=True)
-        return replace(self, bodies=tuple(body.towards(later, share) for body, later in ways))
+        bodies = tuple(body.towards(later, share) for body, later in ways)
+        core, mitosis = (1 - share) * before.core + share * self.core, self.mitosis
+        if before.mitosis is not None:
+            mitosis = (1 - share) * before.mitosis + share * (self.mitosis or 0)
+        return replace(self, bodies=bodies, core=core, mitosis=mitosis)
 
 
 @dataclass
@@ -132,22 +152,16 @@ def make_cell(
         directions = _spread(3, 5, rng)
         shape = np.sum([rng.uniform(0.2, 0.9) * bump(d, rng.uniform(0.25, 0.6)) for d in directions], axis=0)
         stretch = rng.uniform(1.0, 1.4)
-    body = Body(
-        uid=next(numbers.pieces),
-        centre=centre,
-        angle=angle,
-        stretch=stretch,
-        bend=rng.normal(0, 0.06) / core * (kind == "progenitor"),
-        core=core,
-        lobes=outline_lobes(shape, wave, core),
-        relief=relief,
-    )
-    return Cell(
+    bend = rng.normal(0, 0.06) / core * (kind == "progenitor")
+    lobes = outline_lobes(shape, wave, core)
+    cell = Cell(
         number=next(numbers.cells),
         kind=kind,
-        bodies=(body,),
+        bodies=(Body(next(numbers.pieces), centre, angle, stretch, bend, core, lobes, relief),),
         core=core,
         adult=core,
+        stretch=stretch,
+        bend=bend,
         heading=angle,
         shape=shape,
         wave=wave,
@@ -155,6 +169,7 @@ def make_cell(
         stride=rng.uniform(0, 2 * np.pi),
         pace=rng.normal(0, 0.5),
     )
+    return replace(cell, bodies=(cell.spread,))
 
 
 def outline_noise(kind: str, rng: np.random.Generator) -> np.ndarray:
@@ -232,6 +247,8 @@ def _make_clump(
         bodies=tuple(bodies),
         core=bodies[0].core,
         adult=bodies[0].core,
+        stretch=1.0,
+        bend=0.0,
         heading=0.0,
         shape=np.zeros(len(ANGLES)),
         wave=np.zeros(7, complex),

@@ -18,6 +18,9 @@ PUSHES = 8
 """Rounds of pushing before cells that still overlap are held back. In a dense culture pushes pass on from cell to
 cell."""
 
+FARTHEST_UM = 4.0
+"""Distance by which pushes can take a cell farther in one step than it would go alone, um."""
+
 SHARES = (0.5, 0.5, 0.5, 0.5, 0.0)
 """Shares of their way to which cells that still overlap are held back, before all are pushed again."""
 
@@ -69,15 +72,19 @@ def separate(before: list[Cell], after: list[Cell]) -> list[Cell]:
         Cells that do not overlap.
     """
     overlaps = _Overlaps()
+    start = np.array([cell.centre for cell in before]).reshape(-1, 2)
+    farthest = np.linalg.norm([cell.centre for cell in after] - start, axis=1) + FARTHEST_UM
     for share in SHARES:
-        after = _push(after, overlaps)
+        after = _push(after, overlaps, start, farthest)
         clash = overlaps.clashing(after)
         if not clash:
             return after
         after = [cell.kept_back(before[k], share) if k in clash else cell for k, cell in enumerate(after)]
     # Each round takes at least one more cell back to its earlier pose; the earlier poses do not overlap.
-    while clash := overlaps.clashing(after):
-        after = [cell.kept_back(before[k], 0) if k in clash else cell for k, cell in enumerate(after)]
+    back: set[int] = set()
+    while fresh := overlaps.clashing(after) - back:
+        back |= fresh
+        after = [cell.kept_back(before[k], 0) if k in fresh else cell for k, cell in enumerate(after)]
     return after
 
 
@@ -103,8 +110,8 @@ class _Overlaps:
         return {k for pair in self.of(cells) for k in pair}
 
 
-def _push(cells: list[Cell], overlaps: _Overlaps) -> list[Cell]:
-    """Push overlapping cells apart, until none overlap or `PUSHES` rounds have passed."""
+def _push(cells: list[Cell], overlaps: _Overlaps, start: np.ndarray, farthest: np.ndarray) -> list[Cell]:
+    """Push overlapping cells apart in up to `PUSHES` rounds, none farther than `farthest` from its `start`."""
     for _ in range(PUSHES):
         pushes = np.zeros((len(cells), 2))
         for (i, j), push in overlaps.of(cells).items():
@@ -115,6 +122,9 @@ def _push(cells: list[Cell], overlaps: _Overlaps) -> list[Cell]:
         _push_by_cones(cells, pushes)
         if not pushes.any():
             break
+        way = np.array([cell.centre for cell in cells]) + pushes - start
+        length = np.linalg.norm(way, axis=1)
+        pushes -= way * np.maximum(1 - farthest / np.maximum(length, 1e-9), 0)[:, None]
         cells = [cell.shifted(push) if push.any() else cell for cell, push in zip(cells, pushes, strict=True)]
     return cells
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .body import ANGLES
-from .cells import DIVIDING, Cell, Numbers, ball_relief, make_relief, outline_lobes, outline_noise
+from .body import ANGLES, Body
+from .cells import DIVIDING, Cell, Numbers, ball_relief, make_relief, outline_noise
 from .crowding import separate
 from .neurites import Neurite, Obstacles, grow_new, step_neurite
 from .parameters import CultureParameters, Maturity
@@ -16,8 +16,11 @@ ROUNDED = 0.4
 CLEAVAGE = 0.6
 """Share of mitosis after which a cell splits into two halves."""
 
-SHRINKS = 0.8
-"""Ratio of a daughter's radius to its mother's when the daughters separate: about half of the volume."""
+SHRINKS = 0.5 ** (1 / 3)
+"""Ratio of a daughter's radius to its mother's when the daughters separate: half of the volume."""
+
+SPREADS = 0.85
+"""Ratio of a daughter's radius to her mother's once she has spread, before she grows."""
 
 SPREADING_MIN = 60.0
 """Time in which daughters spread again, min."""
@@ -53,7 +56,7 @@ def divide(cells: list[Cell], world: World) -> list[Cell]:
         elif len(cell.bodies) == 1:
             axis = np.array([np.cos(cell.heading), np.sin(cell.heading)])
             halves = (
-                replace(cell.bodies[0], uid=next(world.numbers.pieces)).shifted(sign * 0.05 * axis) for sign in (1, -1)
+                replace(cell.bodies[0], uid=next(world.numbers.pieces)).shifted(sign * 0.001 * axis) for sign in (1, -1)
             )
             result.append(replace(cell, bodies=tuple(halves)))
         elif _apart(cell) > 2.2:
@@ -64,7 +67,7 @@ def divide(cells: list[Cell], world: World) -> list[Cell]:
                         number=next(world.numbers.cells),
                         parent=cell.number,
                         bodies=(body,),
-                        core=0.85 * cell.core,
+                        core=SPREADS * cell.core,
                         heading=cell.heading + turn,
                         wave=outline_noise(cell.kind, world.rng),
                         relief=make_relief(cell.kind, world.parameters, world.rng),
@@ -101,8 +104,8 @@ def _advance(cell: Cell, world: World) -> Cell:
     cell = _mitosis(cell, world)
     if len(cell.bodies) == 2:
         return _draw_apart(cell, minutes / parameters.mitosis_min)
-    freedom = 1 - roundness(cell)
-    body, spread = cell.bodies[0], cell.adult + (cell.core - cell.adult) * np.exp(-minutes / 60 / parameters.growth_h)
+    round_ = roundness(cell)
+    body, core = cell.bodies[0], cell.adult + (cell.core - cell.adult) * np.exp(-minutes / 60 / parameters.growth_h)
     # Turn inwards near the field's border, which lies outside the frame.
     margin = body.centre - np.clip(body.centre, body.reach, world.side_um - body.reach)
     heading = cell.heading + rng.normal(0, np.sqrt(2 * minutes / parameters.persistence_min))
@@ -111,29 +114,36 @@ def _advance(cell: Cell, world: World) -> Cell:
     memory = np.exp(-minutes * world.maturity.motility / parameters.shape_memory_min)
     pace = memory * cell.pace + np.sqrt(1 - memory**2) * rng.normal(0, 0.5)
     wave = memory * cell.wave + np.sqrt(1 - memory**2) * outline_noise(cell.kind, rng)
-    before, stride = cell.stride, cell.stride + 2 * np.pi * minutes / parameters.stride_min
+    stride = cell.stride + 2 * np.pi * minutes / parameters.stride_min
     # The body advances fastest while it lengthens and slowest while it shortens and drags its rear along.
     speed = parameters.speed_um_per_h[cell.kind] * world.maturity.motility * np.exp(pace - 0.125)
-    move = freedom * speed * minutes / 60 * (1 + 0.7 * np.cos(stride))
+    move = (1 - round_) * speed * minutes / 60 * (1 + 0.7 * np.cos(stride))
     turn = (heading - body.angle + np.pi) % (2 * np.pi) - np.pi
     if cell.kind != "progenitor":
         turn = np.clip(turn, -0.06, 0.06) * 0.5
-    rounding = 1.0 if freedom == 1 else np.exp(-minutes / 15)
-    pull = np.exp(0.10 * freedom * (np.sin(stride) - np.sin(before)))
-    # A daughter spreads from its size at separation.
-    ball = min(spread, parameters.round_um * (SHRINKS if cell.mitosis is not None and cell.mitosis < 0 else 1))
-    core = freedom * spread + (1 - freedom) * ball
+    cell = replace(cell, core=core, heading=heading, wave=wave, pace=pace, stride=stride)
     body = replace(
-        body,
+        cell.spread,
         centre=body.centre + move * np.array([np.cos(heading), np.sin(heading)]),
-        angle=body.angle + freedom * turn * (1 - np.exp(-minutes / 30)),
-        stretch=1 + (body.stretch * pull - 1) * rounding,
-        bend=body.bend * rounding,
-        core=core,
-        lobes=freedom * outline_lobes(cell.shape, wave, core) + 0.003 * core,
-        relief=_blend(cell, core, 1 - freedom, parameters),
+        angle=body.angle + (1 - round_) * turn * (1 - np.exp(-minutes / 30)),
     )
-    return replace(cell, bodies=(body,), core=spread, heading=heading, wave=wave, pace=pace, stride=stride)
+    return replace(cell, bodies=(_rounded(body, cell, round_, parameters) if round_ else body,))
+
+
+def _rounded(spread: Body, cell: Cell, share: float, parameters: CultureParameters) -> Body:
+    """A spread body, turned by a share into the ball that it is in mitosis.
+
+    Its optical path is scaled so that the sum over the cell changes evenly, too: shape and thickness change together.
+    """
+    if cell.mitosis is not None and cell.mitosis < 0:  # a daughter spreads from her size at separation
+        radius = SHRINKS * min(cell.core / SPREADS, parameters.round_um)
+    else:
+        radius = min(cell.core, parameters.round_um)
+    relief, lobes = ball_relief(2 * radius, parameters), np.zeros(len(ANGLES))
+    ball = replace(spread, stretch=1.0, bend=0.0, core=radius, lobes=lobes, relief=relief)
+    body = spread.towards(ball, share)
+    volume = (1 - share) * spread.optical_volume + share * ball.optical_volume
+    return replace(body, relief=body.relief * np.float32(volume / body.optical_volume))
 
 
 def _mitosis(cell: Cell, world: World) -> Cell:
@@ -149,19 +159,24 @@ def _mitosis(cell: Cell, world: World) -> Cell:
 
 
 def _apart(cell: Cell) -> float:
-    """Distance between the two halves over their radius."""
+    """Distance between the two halves over their radius: beyond 2 they do not touch, whatever their shape."""
     first, second = cell.bodies
-    return float(np.linalg.norm(first.centre - second.centre) / first.core)
+    return float(np.linalg.norm(first.centre - second.centre) / max(first.reach, second.reach))
+
+
+def _radius_of_halves(apart: float) -> float:
+    """Radius of two balls whose centres are `apart` radii apart, over that of a ball of the volume of their union."""
+    return float((4 / (8 - (4 + apart) * max(2 - apart, 0) ** 2 / 4)) ** (1 / 3))
 
 
 def _draw_apart(cell: Cell, share: float) -> Cell:
-    """Move the halves apart while they shrink to `SHRINKS` of the mother's radius."""
+    """Move the halves apart while they shrink to `SHRINKS` of the mother's radius; together they keep her volume."""
     first, second = cell.bodies
     axis = first.centre - second.centre
     axis = axis / np.linalg.norm(axis)
     now = _apart(cell)
     then = min(2.3, now + 2.3 * share / (1 - CLEAVAGE))
-    shrink = SHRINKS ** ((then - now) / 2.3)
+    shrink = _radius_of_halves(then) / _radius_of_halves(now)
     core = first.core * shrink
     middle = (first.centre + second.centre) / 2
     bodies = tuple(
@@ -171,17 +186,12 @@ def _draw_apart(cell: Cell, share: float) -> Cell:
             core=core,
             stretch=1.0,
             bend=0.0,
+            lobes=np.zeros(len(ANGLES)),
             relief=shrink * body.relief,
         )
         for body, sign in zip(cell.bodies, (1, -1), strict=True)
     )
     return replace(cell, bodies=bodies)
-
-
-def _blend(cell: Cell, core: float, round_: float, parameters: CultureParameters) -> np.ndarray:
-    if not round_:
-        return cell.relief
-    return (1 - round_) * cell.relief + round_ * ball_relief(2 * min(core, parameters.round_um), parameters)
 
 
 def _with_neurites(cell: Cell, obstacles: Obstacles, world: World) -> Cell:

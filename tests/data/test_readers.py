@@ -485,6 +485,23 @@ def test_pictures_are_ordered_by_the_time_in_their_names(tmp_path, names):
         read_recording(tmp_path)
 
 
+@pytest.mark.parametrize("minutes", [(0, 30, 90), (0, 30, 60, 65)])
+def test_pictures_at_uneven_times_are_refused(tmp_path, minutes):
+    for minute, frame in zip(minutes, VIDEO[: len(minutes)], strict=True):
+        tifffile.imwrite(tmp_path / f"A1_00d{minute // 60:02d}h{minute % 60:02d}m.tif", frame)
+    with pytest.raises(ValueError, match="min instead of 30"):
+        read_recording(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a_2024y02m29d_01h30m_{:03d}.tif", "a_2024y02m30d_01h30m_{}.tif", "00d00h00m_{}.tif"])
+def test_pictures_that_began_at_one_time_are_ordered_by_their_number(tmp_path, name):
+    for number, frame in enumerate(VIDEO):
+        tifffile.imwrite(tmp_path / name.format(number), frame)
+    recording = read_recording(tmp_path)
+    np.testing.assert_array_equal(recording.frames[:], VIDEO)
+    assert recording.frame_interval_min is None
+
+
 def test_a_time_increment_of_zero_is_unknown(tmp_path):
     times = {"DeltaT": [0.0, 60.0, 120.0, 180.0, 240.0], "DeltaTUnit": ["s"] * 5}
     about = {"axes": "TYX", "TimeIncrement": 0.0, "Plane": times}

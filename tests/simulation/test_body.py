@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cellvid_diffusers.simulation import crowding
 from cellvid_diffusers.simulation.body import ANGLES, Body, bump
 from cellvid_diffusers.simulation.cells import make_cell
 from cellvid_diffusers.simulation.crowding import overlap, separate
@@ -55,6 +56,18 @@ def test_overlapping_cells_part_and_stay_where_they_cannot():
     parted = separate(cells, moved)
     assert not any(overlap(parted[i], parted[j]).any() for i, j in ((0, 1), (1, 2), (0, 2)))
     assert parted[2] is cells[2]
+
+
+def test_cells_that_overlap_from_the_beginning_end_the_search(monkeypatch):
+    parameters, rng, numbers = CultureParameters(), np.random.default_rng(1), Numbers()
+    cells = [
+        make_cell("neuron", np.array([x, 0.0]), numbers, parameters.maturities["mature"], parameters, rng)
+        for x in (0.0, 5.0)
+    ]
+    monkeypatch.setattr(crowding, "_push", lambda cells, *others: cells)
+    moved = [cell.shifted(np.array([1.0, 0.0])) for cell in cells]
+    for cell, back in zip(cells, separate(cells, moved), strict=True):
+        np.testing.assert_array_equal(cell.centre, back.centre)
 
 
 def test_alone_nothing_is_pushed():

@@ -18,6 +18,7 @@ from cellvid_diffusers.simulation import (
     simulate,
 )
 from cellvid_diffusers.simulation.cells import Cell, Numbers, make_cell
+from cellvid_diffusers.simulation.crowding import FARTHEST_UM, overlap, separate
 from cellvid_diffusers.simulation.culture import _live, _seed
 from cellvid_diffusers.simulation.motion import World, amid_mitosis, roundness
 from cellvid_diffusers.simulation.optics import phase_contrast
@@ -192,6 +193,17 @@ def lone(kind: str, minutes: float) -> tuple[Cell, World]:
     return make_cell(kind, np.array([48.0, 48.0]), numbers, maturity, parameters, rng), world
 
 
+def test_daughters_of_a_cell_without_room_to_round_up_do_not_overlap():
+    cell, world = lone("progenitor", 10.0)
+    cells = [replace(cell, mitosis=0.0)]
+    for step in range(60):  # held back by half, at times entirely
+        share = 0.5 if step % 4 else 0.0
+        cells = motion.divide([motion._advance(cells[0], world).kept_back(cells[0], share)], world)
+        if len(cells) == 2:
+            break
+    assert not overlap(*cells).any()
+
+
 @pytest.mark.parametrize("kind", ["glia", "progenitor"])
 def test_daughters_grow_to_the_size_of_their_mother(kind):
     mother, world = lone(kind, 30.0)
@@ -199,6 +211,36 @@ def test_daughters_grow_to_the_size_of_their_mother(kind):
     assert len(daughters) == 2
     for cell in daughters:
         assert cell.core == cell.bodies[0].core == pytest.approx(mother.core, rel=0.02)
+        assert abs(np.log(cell.bodies[0].stretch / mother.stretch)) <= 0.1 + 1e-9  # migration stretches it by as much
+
+
+@pytest.mark.parametrize("kind", ["glia", "progenitor"])
+def test_the_optical_path_over_a_cell_changes_evenly_through_mitosis(kind):
+    """It lies between those of the spread cells and the ball, so that no frame shows them black."""
+    cell, world = lone(kind, 10.0)
+    cells, totals = [replace(cell, mitosis=0.0)], []
+    for _ in range(16):
+        totals.append(draw(cells, cells, 96, 1.0).path_difference.sum())
+        cells = motion.divide([motion._advance(each, world) for each in cells], world)
+    ends = totals[0], totals[3], totals[-1]
+    assert 0.9 * min(ends) <= min(totals) and max(totals) <= 1.15 * max(ends)
+
+
+def test_a_crowd_pushes_no_cell_far():
+    parameters = CultureParameters()
+    for seed in range(2):
+        world = World(
+            200.0, 10.0, parameters.maturities["very_young"], parameters, Numbers(), np.random.default_rng(seed)
+        )
+        cells = _seed(parameters.cells_per_mm2["very_dense"], world)
+        for _ in range(4):
+            cells = motion.divide(cells, world)
+            alone = [motion._advance(cell, world) for cell in cells]
+            together = separate(cells, alone)
+            for before, free, after in zip(cells, alone, together, strict=True):
+                by_itself, moved = (np.linalg.norm(each.centre - before.centre) for each in (free, after))
+                assert moved <= by_itself + FARTHEST_UM + 1e-6
+            cells = together
 
 
 def test_a_round_cell_in_mitosis_is_bright():

@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import median_low
 
 import cv2
 import numpy as np
@@ -34,7 +34,7 @@ def open_numbered(path: Path, *, as_shown: bool = True) -> Source:
         if p.suffix.lower() in PICTURE_SUFFIXES and re.search(r"\d", p.stem) and not p.name.startswith(".")
     ]
     times = [minutes for picture in pictures if (minutes := _minutes(picture.stem)) is not None]
-    timed = 0 < len(times) == len(pictures)
+    timed = 0 < len(set(times)) == len(pictures)
     ordered = sorted(zip(times if timed else _numbers(pictures), pictures, strict=True))
     numbers, pictures = [number for number, _ in ordered], [picture for _, picture in ordered]
     if len(set(numbers)) < len(numbers):
@@ -72,23 +72,26 @@ def _minutes(stem: str) -> int | None:
     """The time that a name holds, in minutes; None if it holds none."""
     if dated := DATED.search(stem):
         year, month, day, hour, minute = map(int, dated.groups())
-        return round((datetime(year, month, day, hour, minute) - datetime(2000, 1, 1)).total_seconds() / 60)
+        try:
+            return round((datetime(year, month, day, hour, minute) - datetime(2000, 1, 1)).total_seconds() / 60)
+        except ValueError:  # no such day
+            return None
     if elapsed := ELAPSED.search(stem):
         days, hours, minutes = map(int, elapsed.groups())
         return 60 * (24 * days + hours) + minutes
     return None
 
 
-def _interval(minutes: list[int], pictures: list[Path]) -> float | None:
-    """Time between pictures in minutes; None for a single one. A step one and a half times as long is a gap."""
+def _interval(minutes: list[int], pictures: list[Path]) -> int | None:
+    """Time between pictures in minutes, about even: whole minutes are rounded; None for a single picture."""
     steps = [later - sooner for sooner, later in pairwise(minutes)]
     if not steps:
         return None
-    interval = median(steps)
+    interval = median_low(steps)
     for step, picture in zip(steps, pictures[:-1], strict=True):
-        if step > 1.5 * interval:
+        if abs(step - interval) > max(1, interval / 4):
             raise RecordingError(
-                f"pictures must leave no gap, the step after {picture.name} is {step} min instead of {interval:g}"
+                f"pictures must leave no gap, the step after {picture.name} is {step} min instead of {interval}"
             )
     return interval
 
