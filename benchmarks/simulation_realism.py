@@ -8,9 +8,8 @@ the highest contrast is measured; each recording gives one figure. Simulated: th
 figure each. Speeds come from the same estimator (OpenCV's dense inverse search) on both sides. Growth-cone recordings
 are left out because their fields are only 30 um wide.
 
-Outside the range of the recordings are the share of pixels that seem to move, because a recording's background drifts,
-jitters and flickers while the simulator's is exactly still, and, slightly, the power at 8 to 16 px, because a culture
-of small neurons has more edges than the large glioma cells of most recordings.
+Outside the range of the recordings is the share of pixels that seem to move, because a recording's background drifts,
+jitters and flickers while the simulator's is exactly still.
 """
 
 import argparse
