@@ -21,8 +21,9 @@ cell."""
 FARTHEST_UM = 4.0
 """Distance by which pushes can take a cell farther in one step than it would go alone, um."""
 
-SHARES = (0.5, 0.5, 0.5, 0.5, 0.0)
-"""Shares of their way to which cells that still overlap are held back, before all are pushed again."""
+SHARES = (0.5,) * 10 + (0.0,) * 4
+"""Shares of their way to which cells that still overlap are held back, before all are pushed again; at 0 they stay
+where they are, and the others are pushed out of their way."""
 
 
 def overlap(first: Cell, second: Cell) -> np.ndarray:
@@ -80,6 +81,8 @@ def separate(before: list[Cell], after: list[Cell]) -> list[Cell]:
         if not clash:
             return after
         after = [cell.kept_back(before[k], share) if k in clash else cell for k, cell in enumerate(after)]
+        if share == 0:
+            farthest[list(clash)] = 0
     # Each round takes at least one more cell back to its earlier pose; the earlier poses do not overlap.
     back: set[int] = set()
     while fresh := overlaps.clashing(after) - back:
