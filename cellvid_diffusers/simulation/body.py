@@ -62,7 +62,7 @@ class Body:
 
     def towards(self, later: "Body", share: float) -> "Body":
         """The same body at a share in [0, 1] of its way to a `later` pose."""
-        turn = (later.angle - self.angle + np.pi) % (2 * np.pi) - np.pi
+        turn = shortest_turn(self.angle, later.angle)
         blended = {
             name: (1 - share) * getattr(self, name) + share * getattr(later, name)
             for name in ("centre", "stretch", "bend", "core", "lobes", "relief")
@@ -133,6 +133,11 @@ def material_grid() -> tuple[np.ndarray, np.ndarray]:
     """Material coordinates (x, y) of a relief image's pixels."""
     line = np.linspace(-1, 1, RELIEF_SIDE)
     return line[None, :], line[:, None]
+
+
+def shortest_turn(start: float, end: float) -> float:
+    """Angle by which to turn from one direction to another, radians in [-pi, pi)."""
+    return (end - start + np.pi) % (2 * np.pi) - np.pi
 
 
 def bump(angle: float, width: float) -> np.ndarray:

@@ -153,11 +153,10 @@ def make_cell(
         shape = np.sum([rng.uniform(0.2, 0.9) * bump(d, rng.uniform(0.25, 0.6)) for d in directions], axis=0)
         stretch = rng.uniform(1.0, 1.4)
     bend = rng.normal(0, 0.06) / core * (kind == "progenitor")
-    lobes = outline_lobes(shape, wave, core)
     cell = Cell(
         number=next(numbers.cells),
         kind=kind,
-        bodies=(Body(next(numbers.pieces), centre, angle, stretch, bend, core, lobes, relief),),
+        bodies=(Body(next(numbers.pieces), centre, angle, stretch, bend, core, np.zeros(len(ANGLES)), relief),),
         core=core,
         adult=core,
         stretch=stretch,

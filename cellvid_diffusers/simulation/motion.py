@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .body import ANGLES, Body
+from .body import ANGLES, Body, shortest_turn
 from .cells import DIVIDING, Cell, Numbers, ball_relief, make_relief, outline_noise
 from .crowding import separate
 from .neurites import Neurite, Obstacles, grow_new, step_neurite
@@ -118,7 +118,7 @@ def _advance(cell: Cell, world: World) -> Cell:
     # The body advances fastest while it lengthens and slowest while it shortens and drags its rear along.
     speed = parameters.speed_um_per_h[cell.kind] * world.maturity.motility * np.exp(pace - 0.125)
     move = (1 - round_) * speed * minutes / 60 * (1 + 0.7 * np.cos(stride))
-    turn = (heading - body.angle + np.pi) % (2 * np.pi) - np.pi
+    turn = shortest_turn(body.angle, heading)
     if cell.kind != "progenitor":
         turn = np.clip(turn, -0.06, 0.06) * 0.5
     cell = replace(cell, core=core, heading=heading, wave=wave, pace=pace, stride=stride)
@@ -139,11 +139,14 @@ def _rounded(spread: Body, cell: Cell, share: float, parameters: CultureParamete
         radius = SHRINKS * min(cell.core / SPREADS, parameters.round_um)
     else:
         radius = min(cell.core, parameters.round_um)
-    relief, lobes = ball_relief(2 * radius, parameters), np.zeros(len(ANGLES))
-    ball = replace(spread, stretch=1.0, bend=0.0, core=radius, lobes=lobes, relief=relief)
+    ball = _ball(spread, radius, ball_relief(2 * radius, parameters))
     body = spread.towards(ball, share)
     volume = (1 - share) * spread.optical_volume + share * ball.optical_volume
     return replace(body, relief=body.relief * np.float32(volume / body.optical_volume))
+
+
+def _ball(body: Body, radius: float, relief: np.ndarray) -> Body:
+    return replace(body, stretch=1.0, bend=0.0, core=radius, lobes=np.zeros(len(ANGLES)), relief=relief)
 
 
 def _mitosis(cell: Cell, world: World) -> Cell:
@@ -180,15 +183,7 @@ def _draw_apart(cell: Cell, share: float) -> Cell:
     core = first.core * shrink
     middle = (first.centre + second.centre) / 2
     bodies = tuple(
-        replace(
-            body,
-            centre=middle + sign * axis * core * then / 2,
-            core=core,
-            stretch=1.0,
-            bend=0.0,
-            lobes=np.zeros(len(ANGLES)),
-            relief=shrink * body.relief,
-        )
+        replace(_ball(body, core, shrink * body.relief), centre=middle + sign * axis * core * then / 2)
         for body, sign in zip(cell.bodies, (1, -1), strict=True)
     )
     return replace(cell, bodies=bodies)

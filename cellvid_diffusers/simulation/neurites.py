@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from .body import Body, bump, material_grid
+from .body import Body, bump, material_grid, shortest_turn
 from .parameters import CultureParameters
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def step_neurite(
 
 def _step_cone(cone: Body, nodes: np.ndarray, pace: float, minutes: float, rng: np.random.Generator) -> Body:
     """Move the cone with the tip, turn it and change its filopodia; it collapses while retracting."""
-    turn = (_direction(nodes) - cone.angle + np.pi) % (2 * np.pi) - np.pi
+    turn = shortest_turn(cone.angle, _direction(nodes))
     fingers = 0.25 * bump(0, 0.8)
     if pace >= 0:
         fingers = fingers + sum(rng.uniform(0.6, 2.2) * bump(rng.normal(0, 0.9), 0.15) for _ in range(3))

@@ -39,8 +39,10 @@ def open_numbered(path: Path, *, as_shown: bool = True) -> Source:
     numbers, pictures = [number for number, _ in ordered], [picture for _, picture in ordered]
     if len(set(numbers)) < len(numbers):
         raise RecordingError("numbered pictures must have different numbers, got several series in one folder")
-    interval = _interval(numbers, pictures) if timed else None
-    if numbers and not timed and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+    interval = None
+    if timed:
+        interval = _interval(numbers, pictures)
+    elif numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         missing = next(n for n in range(numbers[0], numbers[-1]) if n not in numbers)
         raise RecordingError(f"numbered pictures must leave no gap, number {missing} is missing")
 
