@@ -144,6 +144,8 @@ def _push_by_cones(cells: list[Cell], pushes: np.ndarray) -> None:
         gap = cell.centre - centres
         for i in np.flatnonzero(np.hypot(gap[:, 0], gap[:, 1]) < cell.reach + reach):
             for body in cell.bodies:
+                if np.hypot(*(body.centre - centres[i])) > body.reach + reach[i]:
+                    continue
                 material = body.to_material(cones[i].outline)
                 radius = float(np.hypot(material[:, 0], material[:, 1]).min())
                 if radius < 1:
