@@ -13,7 +13,6 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast
 from diffusers import DDPMScheduler
 from diffusers.optimization import get_scheduler
-from muon import Muon
 from torch.optim.lr_scheduler import LRScheduler
 
 from cellvid_diffusers.data import ClipDataset, Scales, load_patches, write_simulated
@@ -21,6 +20,7 @@ from cellvid_diffusers.distillation import Distillation, NoisyTeacher
 from cellvid_diffusers.models import MotionUNet3DModel, UNet3DModel
 from cellvid_diffusers.pipelines import CellVideoPipeline
 from cellvid_diffusers.training_utils import DiffusionObjective
+from muon import Muon
 
 MODELS = {"UNet3DModel": UNet3DModel, "MotionUNet3DModel": MotionUNet3DModel}
 

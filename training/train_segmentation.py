@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader
 
 from cellvid_diffusers.evaluation.segmentation_network import CHANNELS, SegmentationUNet, load_network
 from cellvid_diffusers.io.atomic import replacing
+from precision import has_bfloat16
 from segmentation_data import DrawnBatches, load_truth, simulate_truth
 
 EMA_EXPONENT = 30.0
@@ -71,8 +72,7 @@ def save_weights(network: nn.Module, path: Path) -> None:
 
 def autocast(device: str) -> torch.autocast:
     """Compute in bfloat16, except on a CPU without it, which would be many times slower."""
-    has_bfloat16 = device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.autocast(device, torch.bfloat16, enabled=has_bfloat16)
+    return torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device))
 
 
 def take_step(network: nn.Module, optimizer: torch.optim.Optimizer, frames: Tensor, targets: Tensor) -> Tensor:

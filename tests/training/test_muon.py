@@ -23,6 +23,17 @@ def test_orthogonalize_keeps_directions_and_evens_their_strength(shape):
     torch.testing.assert_close(left @ values.diag() @ right, result, atol=0.03, rtol=0)
 
 
+@pytest.mark.parametrize(("has_bfloat16", "finest", "coarsest"), [(False, 0, 1e-5), (True, 1e-4, 0.05)])
+def test_bfloat16_only_where_the_device_computes_in_it(has_bfloat16, finest, coarsest, monkeypatch):
+    monkeypatch.setattr("muon.has_bfloat16", lambda device: has_bfloat16)
+    matrix = torch.randn((32, 96), generator=torch.Generator().manual_seed(0))
+    x = matrix.double() / matrix.double().norm()
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    assert finest <= (orthogonalize(matrix) - x).abs().max() < coarsest
+
+
 @pytest.fixture
 def network():
     torch.manual_seed(0)
