@@ -8,9 +8,11 @@ by the script.
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -30,13 +32,21 @@ _CONTEXT.set_forkserver_preload(
 )
 
 
-def run_script(path: str | Path, *words: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """`run_script("benchmarks/tasks.py", "--out", page)`, its path from the root of the repository."""
+def run_script(
+    path: str | Path, *words: object, timeout: float = 300, interrupt_at: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`run_script("benchmarks/tasks.py", "--out", page)`, its path from the root of the repository; it is interrupted,
+    as by Ctrl-C, once the file `interrupt_at` exists."""
     argv = [str(ROOT / path), *map(str, words)]
     with tempfile.TemporaryDirectory() as folder:
         outputs = Path(folder, "stdout"), Path(folder, "stderr")
         process = _CONTEXT.Process(target=_become, args=(argv, *outputs))
         process.start()
+        while interrupt_at is not None and process.is_alive():
+            if interrupt_at.exists():
+                os.kill(process.pid, signal.SIGINT)
+                break
+            time.sleep(0.05)
         process.join(timeout)
         if process.exitcode is None:
             process.kill()

@@ -26,6 +26,8 @@ LEAST = {
     "validation_clips": 1,
     "num_inference_steps": 1,
     "max_train_steps": 0,
+    "lr_warmup_steps": 0,
+    "dataloader_num_workers": 0,
     "checkpointing_steps": 0,
     "validation_steps": 0,
     "checkpoints_total_limit": 1,
@@ -34,7 +36,6 @@ LEAST = {
 BETWEEN = {
     "learning_rate": (0, math.inf),
     "adam_weight_decay": (0, math.inf),
-    "max_grad_norm": (0, math.inf),
     "flow_weight": (0, math.inf),
     "snr_gamma": (0, math.inf),
     "max_minutes": (0, math.inf),
@@ -42,7 +43,9 @@ BETWEEN = {
     "ema_max_decay": (0, 1),
 }
 """Minimum and maximum of real-valued options."""
-OPTIONAL = ("checkpoints_total_limit", "snr_gamma", "max_minutes")
+POSITIVE = ("max_grad_norm", "level_shift")
+"""Options above 0."""
+OPTIONAL = ("checkpoints_total_limit", "snr_gamma", "max_minutes", "max_grad_norm")
 """Those of these options that may be null."""
 
 
@@ -55,11 +58,11 @@ def check_config(config: Mapping[str, Any]) -> None:
         _check_number(config, name, int, f"a whole number of at least {least}", least)
     for name, (least, most) in BETWEEN.items():
         _check_number(config, name, int | float, f"between {least} and {most}", least, most)
+    for name in POSITIVE:
+        _check_number(config, name, int | float, "above 0", math.ulp(0))
     _check_number(config, "seed", int, "a whole number from 0 to 2**32 - 1", 0, 2**32 - 1)
     if config["teacher_model_name_or_path"]:
         _check_number(config, "teacher_level", int, f"between 1 and {_highest(config)}", 1, _highest(config))
-    if not config["level_shift"] > 0:
-        raise ValueError(f"level_shift must be positive, got {config['level_shift']}")
     if config["transform"].get("attempts", 1) < 1:
         raise ValueError(f"transform.attempts must be at least 1, got {config['transform']['attempts']}")
     _check_classes(config["class_columns"])
@@ -85,7 +88,7 @@ def _check_number(
     value = config[name]
     if value is None and name in OPTIONAL:
         return
-    if not isinstance(value, kind) or not least <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, kind) or not least <= value <= most:
         raise ValueError(f"{name} must be {'null or ' if name in OPTIONAL else ''}{rule}, got {value!r}")
 
 

@@ -4,7 +4,7 @@ import copy
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,8 @@ def scales_of_teacher(config: dict[str, Any]) -> Scales | dict[str, Scales] | No
     if not teacher:
         return None
     known = CellVideoPipeline.load_config(teacher)
+    if known.get("timesteps"):
+        raise ValueError(f"a teacher must know all noise levels, {teacher} was distilled to {known['timesteps']}")
     if known.get("flow_clip") is None:
         raise ValueError(f"a teacher must say the flow_clip that it was trained with, {teacher} does not")
     mean, std, flow = known["video_mean"], known["video_std"], (known["flow_scale"], known["flow_clip"])
@@ -111,13 +113,21 @@ def build_model(config: dict[str, Any]) -> UNet3DModel:
     if config["pretrained_model_name_or_path"]:
         start = CellVideoPipeline.from_pretrained(config["pretrained_model_name_or_path"])
         check_schedule(config["pretrained_model_name_or_path"], start.scheduler.config, config["scheduler"])
-        model.load_weights_from(start.unet, same_kinds(config["class_columns"], start.config.class_names or {}))
+        model.load_weights_from(start.unet, *shared_labels(config["class_columns"], start.config.class_names or {}))
     return model
 
 
-def same_kinds(columns: dict[str, list[str]], known: dict[str, list[str]]) -> list[int | None]:
-    """For each label column, the index of the checkpoint's kind of label with the same name and classes, if any."""
-    return [list(known).index(kind) if known.get(kind) == names else None for kind, names in columns.items()]
+def shared_labels(
+    columns: dict[str, list[str]], known: dict[str, list[str]]
+) -> tuple[list[int | None], list[list[int | None]]]:
+    """For each label column, the index of the checkpoint's kind of label of that name, and the index of each class
+    among that kind's; `None` for new ones."""
+
+    def index(name: str, names: Collection[str]) -> int | None:
+        return list(names).index(name) if name in names else None
+
+    kinds = [index(kind, known) for kind in columns]
+    return kinds, [[index(name, known.get(kind, ())) for name in names] for kind, names in columns.items()]
 
 
 def build_teacher(
@@ -144,7 +154,7 @@ def build_teacher(
     if not start or objective.prediction_type != "v_prediction":
         raise ValueError("timesteps needs a teacher: pretrained_model_name_or_path must name weights that predict v")
     known = CellVideoPipeline.load_config(start).get("class_names") or {}
-    if None in same_kinds(columns, known):
+    if any(known.get(kind) != names for kind, names in columns.items()):
         raise ValueError(f"a teacher must know the classes of class_columns, {start} has {known}")
     check_schedule(start, DDPMScheduler.load_config(start, subfolder="scheduler"), config["scheduler"])
     teacher = copy.deepcopy(model).requires_grad_(False).eval().to(device)

@@ -67,10 +67,10 @@ DEFAULTS: dict[str, Any] = {
     "adam_beta1": 0.9,
     "adam_beta2": 0.99,
     "adam_weight_decay": 0.01,
-    "max_grad_norm": 1.0,
+    "max_grad_norm": 1.0,  # null: gradients are not clipped
     "use_ema": True,
     "ema_max_decay": 0.9995,
-    "mixed_precision": None,  # "no", "fp16" or "bf16"; null: the setting of accelerate launch
+    "mixed_precision": None,  # "no", "fp16" or "bf16" (where not emulated); null: the setting of accelerate launch
     "gradient_checkpointing": False,
     "compile": False,
     "seed": 0,

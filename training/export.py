@@ -26,7 +26,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.source.is_dir():
         parser.error(f"source must be a pipeline's folder, got {options.source}")
-    pipe = CellVideoPipeline.from_pretrained(str(options.source), dtype=torch.float16)
+    pipe = CellVideoPipeline.from_pretrained(str(options.source)).to(torch.float16)
     for weights in pipe.unet.parameters():
         if weights.numel() >= LARGE:
             weights.data = weights.data.to(torch.float8_e4m3fn)

@@ -3,6 +3,8 @@
 import json
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,13 @@ class LossLog:
     def _start_anew(self) -> None:
         self.losses: torch.Tensor | float = 0.0
         self.batches, self.clips, self.began = 0, 0, time.monotonic()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time that does not count as training: saving, sampling."""
+        began = time.monotonic()
+        yield
+        self.began += time.monotonic() - began
 
     def add(self, losses: torch.Tensor, clips: int) -> None:
         """Count a batch: the loss of each channel, and the clips that all processes saw."""

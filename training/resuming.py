@@ -68,19 +68,23 @@ class ScheduleState:
         self.schedule.last_epoch = state_dict["state"]["last_epoch"]
 
 
-class NoiseState:
-    """The noise schedule and prediction type in a run's checkpoints, which a resumed run must share."""
+class FixedState:
+    """What a run's checkpoints hold and a resumed run must share: noise schedule, prediction type and classes."""
 
-    def __init__(self, scheduler: DDPMScheduler) -> None:
-        self.config = dict(scheduler.config)
+    def __init__(self, scheduler: DDPMScheduler, class_columns: dict[str, list[str]]) -> None:
+        self.scheduler, self.class_columns = dict(scheduler.config), class_columns
 
     def state_dict(self) -> dict[str, Any]:
-        """The scheduler's configuration."""
-        return self.config
+        """The scheduler's configuration and the classes."""
+        return dict(vars(self))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Raise `ValueError` unless it matches that of this run."""
-        check_schedule("the checkpoint", state_dict, self.config)
+        """Raise `ValueError` unless they match those of this run."""
+        check_schedule("the checkpoint", state_dict["scheduler"], self.scheduler)
+        if state_dict["class_columns"] != self.class_columns:  # their order is that of the embeddings
+            raise ValueError(
+                f"class_columns must be the checkpoint's {state_dict['class_columns']}, got {self.class_columns}"
+            )
 
 
 def load_checkpoint(

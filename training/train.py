@@ -36,10 +36,12 @@ from cellvid_diffusers.training_utils import (
     drop_labels,
 )
 from checks import check_config
-from components import build_lr_scheduler, build_model, build_optimizer, build_teacher, load_clips, main_clock
+from components import build_lr_scheduler, build_model, build_optimizer, build_teacher, load_clips
 from config import list_options, load_config
 from loss_log import LossLog, Progress
-from resuming import NoiseState, ScheduleState, drop_later, find_checkpoint, load_checkpoint, save_checkpoint
+from precision import usable_precision
+from resuming import FixedState, ScheduleState, drop_later, find_checkpoint, load_checkpoint, save_checkpoint
+from stopping import Stop
 from validation import learned_patterns, make_pipeline, write_samples
 
 
@@ -91,7 +93,7 @@ def main() -> None:
     keep_freed_memory()
     torch.backends.cudnn.benchmark = True  # every step has the same shapes
     accelerator = Accelerator(
-        mixed_precision=config["mixed_precision"],
+        mixed_precision=usable_precision(config["mixed_precision"]),
         gradient_accumulation_steps=config["gradient_accumulation_steps"],
         log_with=config["report_to"],
         project_dir=config["output_dir"],
@@ -155,7 +157,8 @@ def build(accelerator: Accelerator, config: dict[str, Any]) -> Run:
         model.parameters(), decay=config["ema_max_decay"], use_ema_warmup=True, foreach=True, model_cls=type(model)
     )
     schedule = ScheduleState(lr_scheduler, config["lr_scheduler"])
-    accelerator.register_for_checkpointing(progress, schedule, NoiseState(noise_scheduler), ema)
+    fixed = FixedState(noise_scheduler, config["class_columns"])
+    accelerator.register_for_checkpointing(progress, schedule, fixed, ema)
     model, optimizer = accelerator.prepare(model, optimizer)
     network = torch.compile(model) if config["compile"] else model
     return Run(
@@ -175,10 +178,10 @@ def build(accelerator: Accelerator, config: dict[str, Any]) -> Run:
 
 
 def train(run: Run) -> None:
-    """Train until `max_train_steps` or `max_minutes`, and log every `logging_steps`, before each checkpoint and at the
-    end."""
+    """Train until `max_train_steps` or `stopping.Stop`, and log every `logging_steps`, before each checkpoint and at
+    the end."""
     config, accelerator, progress = run.config, run.accelerator, run.progress
-    started, before, began = main_clock(), progress.seconds, time.monotonic()
+    stop, before, began = Stop(accelerator, config["max_minutes"]), progress.seconds, time.monotonic()
     bar = tqdm(
         total=config["max_train_steps"],
         initial=progress.step,
@@ -190,7 +193,7 @@ def train(run: Run) -> None:
         with accelerator.accumulate(run.network):
             losses = step_losses(run, batch, progress.clips + micro % config["gradient_accumulation_steps"])
             accelerator.backward(run.objective.combine(losses))
-            if accelerator.sync_gradients:
+            if accelerator.sync_gradients and config["max_grad_norm"] is not None:
                 accelerator.clip_grad_norm_(run.network.parameters(), config["max_grad_norm"])
             run.optimizer.step()
             run.optimizer.zero_grad()
@@ -206,13 +209,14 @@ def train(run: Run) -> None:
         saves = is_due(progress.step, config["checkpointing_steps"])
         if saves or is_due(progress.step, config["logging_steps"]):  # checks the loss before anything is saved
             log.write(progress, run.lr_scheduler.get_last_lr()[0])
-        if saves:
-            save_checkpoint(accelerator, config, progress.step, run.pipeline)
-            if accelerator.is_main_process:
-                run.pipeline().save_pretrained(run.folder)
-        if is_due(progress.step, config["validation_steps"]) and accelerator.is_main_process:
-            write_samples(run.pipeline(), config, progress.step, accelerator)
-        if config["max_minutes"] is not None and main_clock() - started > 60 * config["max_minutes"]:
+        with log.paused():
+            if saves:
+                save_checkpoint(accelerator, config, progress.step, run.pipeline)
+                if accelerator.is_main_process:
+                    run.pipeline().save_pretrained(run.folder)
+            if is_due(progress.step, config["validation_steps"]) and accelerator.is_main_process:
+                write_samples(run.pipeline(), config, progress.step, accelerator)
+        if stop.is_due():
             break
     bar.close()
     log.write(progress, run.lr_scheduler.get_last_lr()[0])

@@ -69,9 +69,9 @@ class UNet3DModel(ModelMixin, ConfigMixin):
     """
 
     _supports_gradient_checkpointing = True
-    # What diffusers compiles and keeps on one device, and what it does not store in fewer bits.
-    _repeated_blocks = ("ResidualBlock", "AxialAttention")
-    _no_split_modules = _repeated_blocks
+    # What diffusers keeps on one device, and what it does not store in fewer bits. No blocks are declared as repeated:
+    # each scale has its own widths, so that compiling them one by one saves nothing.
+    _no_split_modules = ("ResidualBlock", "AxialAttention")
     _skip_layerwise_casting_patterns = ("time", "embeddings", "stem", "head", "norm")
 
     @register_to_config
@@ -133,22 +133,29 @@ class UNet3DModel(ModelMixin, ConfigMixin):
         """Height and width of a clip must be multiples of this."""
         return self.config.patch_size * 2 ** (len(self.config.block_out_channels) - 1)
 
-    def load_weights_from(self, other: "UNet3DModel", kinds: Sequence[int | None] | None = None) -> None:
-        """Start from the weights of a model that may differ in its blocks per stage and kinds of label.
+    def load_weights_from(
+        self,
+        other: "UNet3DModel",
+        kinds: Sequence[int | None] | None = None,
+        classes: Sequence[Sequence[int | None] | None] | None = None,
+    ) -> None:
+        """Start from the weights of a model that may differ in its blocks per stage and in its labels.
 
         The last convolution of a new block and the embedding of a new kind of label are zero, so that a larger model
         starts out equivalent to the other. If this model lacks a kind of label, it starts out equivalent to the other
-        with that label unknown.
+        with that label unknown, and so does a new class of a kind that both have.
 
         Args:
             other (`UNet3DModel`): Model with at most as many blocks per stage, otherwise of the same configuration.
             kinds (`list[int | None]`, *optional*): For each kind of label of this model, its index among the other's
                 kinds, or `None` if it is new. By default the other's kinds in their order, followed by new ones.
+            classes (`list[list[int | None] | None]`, *optional*): For each of these kinds that is not new, the index of
+                each class among the other's classes, or `None` if it is new. By default the other's in their order.
 
         Raises:
             ValueError: If the other model has another configuration, or more blocks.
         """
-        weights = self._with_labels_of(other, kinds)
+        weights = self._with_labels_of(other, kinds, classes)
         missing = [name for name in self.state_dict() if name not in weights and ".blocks." not in name]
         wrong = self._differing(other, free=("layers_per_block",)) + missing + self._misfits(weights)
         if wrong:
@@ -157,15 +164,22 @@ class UNet3DModel(ModelMixin, ConfigMixin):
             )
         self.load_state_dict(weights, strict=False)
 
-    def _with_labels_of(self, other: "UNet3DModel", kinds: Sequence[int | None] | None) -> dict[str, torch.Tensor]:
-        """The other's weights, with its label embeddings rearranged to this model's kinds (`load_weights_from`)."""
+    def _with_labels_of(
+        self,
+        other: "UNet3DModel",
+        kinds: Sequence[int | None] | None,
+        classes: Sequence[Sequence[int | None] | None] | None,
+    ) -> dict[str, torch.Tensor]:
+        """The other's weights, with its label embeddings rearranged to this model's labels (`load_weights_from`)."""
         weights = dict(other.state_dict())
         tables = [weights.pop(f"class_embeddings.{index}.weight") for index in range(len(other.class_embeddings))]
         if kinds is None:
             kinds = [index if index < len(tables) else None for index in range(len(self.class_embeddings))]
-        for index, source in enumerate(kinds):
+        for index, (source, rows) in enumerate(zip(kinds, classes or [None] * len(kinds), strict=True)):
             name = f"class_embeddings.{index}.weight"
             weights[name] = torch.zeros_like(self.get_parameter(name)) if source is None else tables[source]
+            if source is not None and rows is not None:  # row 0 is the unknown class
+                weights[name] = weights[name][[0, *(0 if row is None else row + 1 for row in rows)]]
         for source in set(range(len(tables))) - set(kinds):
             weights["video_time.linear_2.bias"] = weights["video_time.linear_2.bias"] + tables[source][0]
         return weights

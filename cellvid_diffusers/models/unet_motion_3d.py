@@ -111,19 +111,25 @@ class MotionUNet3DModel(UNet3DModel):
         self.readers = nn.ModuleList(nn.Linear(v, m) for v, m in zip(video, motion, strict=True))
         zero_init(self.get_submodule("flow_time.linear_2"))  # so that the embedding, too, starts as the baseline's
 
-    def load_weights_from(self, other: UNet3DModel, kinds: Sequence[int | None] | None = None) -> None:
+    def load_weights_from(
+        self,
+        other: UNet3DModel,
+        kinds: Sequence[int | None] | None = None,
+        classes: Sequence[Sequence[int | None] | None] | None = None,
+    ) -> None:
         """Start from a motion model of the same configuration, or, with `fusion="gated"`, from a video-only baseline.
 
         Args:
             other (`UNet3DModel`): The motion model, or the baseline, which must have as many blocks per stage.
-            kinds (`list[int | None]`, *optional*): As in `UNet3DModel.load_weights_from`.
+            kinds (`list[int | None]`, *optional*), classes (`list[list[int | None] | None]`, *optional*): As in
+                `UNet3DModel.load_weights_from`.
 
         Raises:
             ValueError: If the other model has another configuration.
         """
         if self.config.fusion != "gated" or isinstance(other, MotionUNet3DModel):
-            return super().load_weights_from(other, kinds)
-        weights = self._with_labels_of(other, kinds)
+            return super().load_weights_from(other, kinds, classes)
+        weights = self._with_labels_of(other, kinds, classes)
         wrong = self._differing(other, free=("in_channels", "out_channels")) + self._misfits(weights)
         if wrong:
             raise ValueError(

@@ -65,7 +65,8 @@ class CellVideoPipeline(DiffusionPipeline):
             window by window.
 
     Raises:
-        ValueError: If `class_names` does not name as many classes as the model knows.
+        ValueError: If `class_names` does not name as many classes as the model knows, or `class_weights`, `video_mean`
+            or `video_std` lack one of them.
     """
 
     model_cpu_offload_seq = "unet"
@@ -94,7 +95,8 @@ class CellVideoPipeline(DiffusionPipeline):
         num_frames: int | None = None,
     ) -> None:
         super().__init__()
-        check_classes(class_names, unet.config.num_class_embeds)
+        scales = {"video_mean": video_mean, "video_std": video_std}
+        check_classes(class_names, unet.config.num_class_embeds, class_weights, scales)
         self.register_modules(unet=unet, scheduler=scheduler)
         self.register_to_config(
             video_mean=video_mean,
@@ -229,6 +231,7 @@ class CellVideoPipeline(DiffusionPipeline):
                 the culture: density and maturity are then left open instead, and if cell types have scales of their
                 own, the one that given frames resemble most is chosen.
             guidance_scale (`float`, defaults to 1.0): Classifier-free guidance (Ho and Salimans, 2022); 1 is none.
+                Clips of which all classes are left open are not guided.
             motion_guidance_scale (`float`, *optional*): Above 1 the video follows its flow, sampled or given, more
                 closely (Inner-Guidance, Chefer et al., 2025); 1 is none and takes half the time. The checkpoint's own
                 if not given.

@@ -11,14 +11,30 @@ KINDS = ("cell_type", "density", "maturity")
 Asked = str | Sequence[str | None] | None
 
 
-def check_classes(class_names: Mapping[str, Sequence[str]] | None, known: Sequence[int] | None) -> None:
-    """Raise `ValueError` unless `class_names` has as many classes of each kind as the model embeds (`known`)."""
-    named = [len(class_names[kind]) for kind in KINDS if kind in class_names] if class_names else []
+def check_classes(
+    class_names: Mapping[str, Sequence[str]] | None,
+    known: Sequence[int] | None,
+    class_weights: Mapping[str, Sequence[float] | None] | None,
+    scales: Mapping[str, float | Mapping[str, float]],
+) -> None:
+    """Raise `ValueError` unless `class_names` has as many classes of each kind as the model embeds (`known`), with
+    weights for all of a kind or none, and `scales` by cell type have one for each."""
+    class_names = class_names or {}
+    named = [len(class_names[kind]) for kind in KINDS if kind in class_names]
     if named != list(known or []):
         raise ValueError(
             f"class_names must name the classes that the model knows, {list(known or [])}, got {named}; "
             "from_pipe, and not components alone, makes another pipeline with all settings"
         )
+    for kind, weights in (class_weights or {}).items():
+        if weights and len(weights) != len(class_names.get(kind, ())):
+            raise ValueError(f"class_weights.{kind} must have one for each of {class_names.get(kind)}, got {weights}")
+    types = class_names.get("cell_type", ())
+    for name, scale in scales.items():
+        if isinstance(scale, Mapping) and not (types and set(scale) >= set(types)):
+            raise ValueError(
+                f"{name} must be a number or have one for each cell type, {list(types)}, got {dict(scale)}"
+            )
 
 
 def draw_classes(

@@ -29,8 +29,8 @@ LabelledNetwork = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], to
 class Guidance:
     """
     Args:
-        labels (`torch.Tensor` of shape `(B, kinds)`, *optional*): Classes of the clips.
-        class_scale (`float`): :math:`g_c`; 1 is none.
+        labels (`torch.Tensor` of shape `(B, kinds)`, *optional*): Classes of the clips, -1 for one left open.
+        class_scale (`float`): :math:`g_c`; 1 is none. Clips of which all classes are left open are not guided.
         motion_scale (`float`): :math:`g_m`; 1 is none.
         flow_noise (`torch.Tensor` of shape `(B, 2, F, H, W)`, *optional*): :math:`f_T`; without it there is no motion
             guidance.
@@ -47,7 +47,7 @@ class Guidance:
         """The guided prediction for a noisy clip `(B, C, F, H, W)` at levels `(B, F, 2)`."""
         known = network(clip, levels, self.labels)
         guided = known
-        if self.class_scale != 1 and self.labels is not None:
+        if self.class_scale != 1 and self.labels is not None and bool((self.labels >= 0).any()):
             guided = guided + (self.class_scale - 1) * (known - network(clip, levels, None))
         if self.motion_scale != 1 and self.flow_noise is not None and bool(levels[..., 0].any()):  # else video is given
             motionless = torch.cat([clip[:, :1], self.flow_noise.to(clip)], dim=1)

@@ -193,6 +193,18 @@ def test_kind_of_label_that_is_left_out_starts_as_unknown(kinds, labels):
         torch.testing.assert_close(new(clip, level, labels).sample, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("model_class", [UNet3DModel, MotionUNet3DModel])
+def test_classes_are_taken_over_one_by_one(model_class):
+    old = model_class(**EFFICIENT, num_class_embeds=[2, 3]).eval()
+    new = model_class(**EFFICIENT, num_class_embeds=[3]).eval()
+    new.load_weights_from(old, [0], [[1, None, 0]])
+    clip, level = torch.randn(4, 3, 4, 16, 16), torch.tensor([300] * 4)
+    with torch.no_grad():
+        expected = old(clip, level, torch.tensor([[1, -1], [-1, -1], [0, -1], [-1, -1]])).sample
+        seen = new(clip, level, torch.tensor([[0], [1], [2], [-1]])).sample
+    torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_new_kind_of_label_starts_without_effect():
     old = UNet3DModel(**EFFICIENT, num_class_embeds=[2]).eval()
     new = UNet3DModel(**EFFICIENT, num_class_embeds=[2, 3]).eval()

@@ -103,6 +103,24 @@ def test_longer_clips_than_those_of_training_are_warned_of(caplog):
     assert "roll_out makes them window by window" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"class_weights": {"cell_type": [1.0]}}, r"class_weights.cell_type must have one for each of \['a', 'b'\]"),
+        ({"class_weights": {"maturity": [1.0]}}, "class_weights.maturity must have one for each of None"),
+        ({"video_std": {"a": 0.1}}, r"video_std must be a number or have one for each cell type, \['a', 'b'\]"),
+    ],
+)
+def test_settings_by_class_fit_the_classes(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_pipe(class_names={"cell_type": ["a", "b"], "density": ["x", "y", "z"]}, **options)
+
+
+def test_scales_by_cell_type_want_cell_types():
+    with pytest.raises(ValueError, match=r"video_mean must be a number or have one for each cell type, \[\]"):
+        make_pipe(video_mean={"a": 0.5})
+
+
 def test_components_alone_make_no_pipeline_of_classes():
     pipe = make_pipe(class_names={"cell_type": ["a", "b"], "density": ["x", "y", "z"]})
     with pytest.raises(ValueError, match=r"class_names must name the classes that the model knows, \[2, 3\], got \[\]"):

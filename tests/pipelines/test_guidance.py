@@ -77,6 +77,19 @@ def test_a_checkpoint_without_levels_for_each_modality_refuses():
         make_pipe(noise_patterns=["joint"])(**SHORT, motion_guidance_scale=1.5)
 
 
+@pytest.mark.parametrize(("labels", "calls"), [([[0], [-1]], 2), ([[-1], [-1]], 1)])
+def test_clips_without_classes_cost_no_guidance(labels, calls):
+    seen = []
+
+    def network(clip, levels, labels):
+        seen.append(labels)
+        return clip
+
+    guidance = Guidance(torch.tensor(labels), 2.0, 1.0, None, 999)
+    guidance.predict(network, torch.zeros(2, 1, 3, 4, 4), torch.full((2, 3, 2), 500))
+    assert len(seen) == calls
+
+
 def test_a_checkpoint_without_classes_refuses_guidance_by_them():
     with pytest.raises(ValueError, match="guidance_scale must be 1: this checkpoint knows no classes, got 2"):
         make_pipe()(**SHORT, guidance_scale=2.0)

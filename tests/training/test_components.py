@@ -2,20 +2,24 @@
 
 import json
 import sys
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from accelerate import Accelerator, PartialState
+from launching import ROOT
 
 from cellvid_diffusers.data import Scales
 from cellvid_diffusers.training_utils import DiffusionObjective
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
+sys.path.insert(0, str(ROOT / "training"))
+
+import train
 
 import components
 from components import LinearInTime, load_clips
 from config import load_config
+from loss_log import Progress
 
 
 def test_a_culture_of_other_options_is_another_one(tmp_path):
@@ -55,6 +59,37 @@ def test_a_student_of_few_steps_has_a_teacher_that_knows_its_classes(tmp_path):
     objective = DiffusionObjective(torch.ones(10), "v_prediction")
     with pytest.raises(ValueError, match=r"a teacher must know the classes of class_columns"):
         components.build_teacher(torch.nn.Linear(1, 1), objective, config, torch.device("cpu"))
+
+
+def test_a_teacher_knows_all_noise_levels():
+    student = str(ROOT / "checkpoints" / "cellvid-tiny-4-steps")
+    for words in (["--teacher_model_name_or_path"], ["--timesteps", "[999, 500]", "--pretrained_model_name_or_path"]):
+        with pytest.raises(ValueError, match=r"a teacher must know all noise levels, .* was distilled to \[999"):
+            components.scales_of_teacher(load_config([*words, student]))
+
+
+def test_classes_are_found_again_by_their_names():
+    known = {"cell_type": ["t98g", "u373"], "density": ["sparse", "dense"]}
+    columns = {"cell_type": ["u373", "neuron", "t98g"], "maturity": ["mature"]}
+    assert components.shared_labels(columns, known) == ([0, None], [[1, None, 0], [None]])
+
+
+def test_two_processes_draw_the_clips_of_one(tmp_path):
+    options = ["--output_dir", str(tmp_path), "--resolution", "16", "--num_frames", "3", "--simulate.size", "16"]
+    options += ["--simulate.num_frames", "3", "--simulate.num_videos", "9", "--clips_on_device", "true"]
+    config = load_config([*options, "--train_batch_size", "1"])
+    clips = load_clips(config, Accelerator(cpu=True))
+
+    def draw(index: int, processes: int) -> list[torch.Tensor]:
+        accelerator = SimpleNamespace(device=torch.device("cpu"), process_index=index)
+        shared = {"clips": clips, "accelerator": accelerator, "progress": Progress(), "batch_of_all": processes}
+        run = SimpleNamespace(config=config | {"max_train_steps": 6 // processes}, **shared)
+        return [batch["video"] for batch in train.batches(run)]
+
+    alone, together = draw(0, 1), [draw(index, 2) for index in range(2)]
+    assert not any(torch.equal(alone[k], alone[k + 1]) for k in (0, 2, 4))
+    for k in range(6):
+        assert torch.equal(together[k % 2][k // 2], alone[k])
 
 
 @pytest.mark.parametrize("other", [{"beta_end": 0.01}, {"rescale_betas_zero_snr": True}])

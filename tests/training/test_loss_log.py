@@ -1,5 +1,6 @@
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,15 @@ def test_a_line_counts_what_came_since_the_last(log):
     assert (first["loss_video"], first["loss_flow"], first["learning_rate"]) == (2, 2.5, 0.5)
     assert 2.5 < first["clips_per_second"] <= 3
     assert (second["loss_video"], second["loss_flow"], second["learning_rate"]) == (7, 8, 0.25)
+
+
+def test_saving_does_not_count_as_training(log):
+    log.began -= 2
+    log.add(torch.ones(3), 8)
+    with log.paused():
+        time.sleep(1.5)
+    log.write(Progress(), 0.5)
+    assert 3 < lines(log)[0]["clips_per_second"] <= 4
 
 
 def test_nothing_new_is_no_line(log):

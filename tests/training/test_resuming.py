@@ -4,10 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from diffusers import DDPMScheduler
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
 
-from resuming import find_checkpoint
+from resuming import FixedState, find_checkpoint
 
 
 @pytest.fixture
@@ -44,3 +45,10 @@ def test_another_runs_checkpoint_starts_a_run_in_an_empty_folder_only(runs):
     assert find(runs / "empty", asked) == runs / "other" / "checkpoint-700"
     with pytest.raises(ValueError, match="must hold no checkpoints of another run, got checkpoint-20000"):
         find(runs / "mine", asked)
+
+
+def test_a_resumed_run_has_the_checkpoints_classes_in_their_order():
+    kept = FixedState(DDPMScheduler(), {"cell_type": ["neuron", "glia"]}).state_dict()
+    FixedState(DDPMScheduler(), {"cell_type": ["neuron", "glia"]}).load_state_dict(kept)
+    with pytest.raises(ValueError, match=r"class_columns must be the checkpoint's {'cell_type': \['neuron', 'glia'\]}"):
+        FixedState(DDPMScheduler(), {"cell_type": ["glia", "neuron"]}).load_state_dict(kept)

@@ -37,7 +37,13 @@ TINY = {
 
 
 def launch(
-    out: Path, *, processes: int = 1, fails: bool = False, precision: str | None = None, **options
+    out: Path,
+    *,
+    processes: int = 1,
+    fails: bool = False,
+    precision: str | None = None,
+    interrupt_at: Path | None = None,
+    **options,
 ) -> subprocess.CompletedProcess:
     """Run the training script with tiny options over the smoke configuration: by a launcher, if it has a say."""
     words = ["--output_dir", out, *(word for key, value in {**TINY, **options}.items() for word in (f"--{key}", value))]
@@ -48,7 +54,7 @@ def launch(
         launcher = ["accelerate.commands.launch", "--cpu", "--num_machines", 1, "--num_processes", 1]
         launcher += ["--mixed_precision", precision, "--dynamo_backend", "no"]
     if not launcher:
-        result = run_script("training/train.py", *words)
+        result = run_script("training/train.py", *words, interrupt_at=interrupt_at)
     else:
         command = [str(word) for word in (sys.executable, "-m", *launcher, ROOT / "training" / "train.py", *words)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
@@ -214,6 +220,15 @@ class TestTraining:
         last = read_log(tmp_path)[-1]["step"]
         assert 0 < last < 1000000
         assert (tmp_path / f"checkpoint-{last}").is_dir() and (tmp_path / "model_index.json").is_file()
+
+    def test_an_interrupted_run_can_be_resumed(self, tmp_path):
+        endless = {"max_train_steps": 1_000_000, "validation_steps": 0, "checkpointing_steps": 0}
+        told = launch(tmp_path, **endless, interrupt_at=tmp_path / "train_log.jsonl").stdout
+        assert "Stopping after this step" in told
+        last = read_log(tmp_path)[-1]["step"]
+        assert (tmp_path / f"checkpoint-{last}").is_dir() and (tmp_path / "model_index.json").is_file()
+        launch(tmp_path, **endless | {"max_train_steps": last + 1}, resume_from_checkpoint="latest")
+        assert [line["step"] for line in read_log(tmp_path)] == list(range(1, last + 2))
 
     def test_clips_drawn_on_the_device_do_not_depend_on_where_a_run_stopped(self, tmp_path):
         options = {"clips_on_device": True, "validation_steps": 100}
