@@ -194,19 +194,23 @@ def prepare(
     if scheduler is not None and engine != "dask":
         raise ValueError(f"scheduler needs --engine dask, got {engine}")
     options |= {name: value for name, value in (PRESETS[preset] if preset else {}).items() if name not in typed}
-    report = prepare_recordings(
-        recordings or [],
-        out,
-        channel=channel,
-        z=plane(z),
-        sidecar=sidecar,
-        root=root,
-        validation=validation or (),
-        workers=workers,
-        engine=engine,
-        scheduler=scheduler,
-        **options,
-    )
+    try:
+        report = prepare_recordings(
+            recordings or [],
+            out,
+            channel=channel,
+            z=plane(z),
+            sidecar=sidecar,
+            root=root,
+            validation=validation or (),
+            workers=workers,
+            engine=engine,
+            scheduler=scheduler,
+            **options,
+        )
+    except KeyboardInterrupt:
+        print("cellvid: interrupted; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(130) from None
     for line in report.notes + report.errors:
         print(f"cellvid: {line}", file=sys.stderr)
     counts = ", ".join(f"{rows} {split}" for split, rows in report.rows.items() if rows)
@@ -284,14 +288,17 @@ def segment(
     out: Out,
     channel: Annotated[int | None, typer.Option(help="Channel to read, where the file holds several.")] = None,
     z: Annotated[str | None, typer.Option(help="Plane to read, max or mean, where the file holds several.")] = None,
-    downscale: Annotated[int, typer.Option(help="Average n x n pixels into one.")] = 1,
+    downscale: Annotated[
+        int, typer.Option(help="Average n x n pixels into one; masks, outlines and px are then of these.")
+    ] = 1,
     pixel_size_um: Annotated[
         float | None, typer.Option(help="Micrometres per pixel of the file; overrides its metadata.")
     ] = None,
     frame_interval_min: Annotated[float | None, typer.Option(help="Minutes between its frames; likewise.")] = None,
 ) -> None:
     """Segment and track the cells of a recording: masks/ (Cell Tracking Challenge), rois.zip (ImageJ), outlines.mp4,
-    cells.csv, neurites.csv and tracks.csv, in px and, where the scale is known, in µm and µm/min."""
+    cells.csv, neurites.csv and tracks.csv, in px and, where the scale is known, in µm and µm/min. The recording is
+    held in memory, with some 45 bytes a pixel and frame."""
     from .evaluation.annotation import annotate_recording
 
     count = annotate_recording(

@@ -246,6 +246,20 @@ def test_flow_names_frames_that_show_nothing(tmp_path):
     np.testing.assert_allclose(fields[0], fields[1], atol=1e-3)  # pixels apart if their level were the recording's
 
 
+def test_a_recording_that_shows_nothing_at_all_is_named(tmp_path):
+    write_ome_tiff(tmp_path / "flat.ome.tif", np.full((3, 32, 32), 90, np.uint8))
+    assert "frames [0, 1, 2] show nothing" in run("flow", tmp_path / "flat.ome.tif", "--out", tmp_path / "out").stderr
+
+
+def test_a_folder_of_other_files_is_refused_before_cells_are_sought(tmp_path, monkeypatch):
+    monkeypatch.setattr("cellvid_diffusers.evaluation.annotation.segment_cells", lambda *_, **__: pytest.fail("sought"))
+    write_ome_tiff(tmp_path / "a.ome.tif", np.full((2, 32, 32), 90, np.uint8))
+    (tmp_path / "out" / "masks").mkdir(parents=True)
+    (tmp_path / "out" / "masks" / "notes.txt").touch()
+    said = run("segment", tmp_path / "a.ome.tif", "--out", tmp_path / "out", exit_code=1)
+    assert "with notes.txt in it" in said.stderr
+
+
 def test_flow_of_a_faint_picture_that_shifts_as_a_whole(tmp_path):
     scene = cv2.GaussianBlur(np.random.default_rng(0).normal(128, 30, (96, 120)).astype(np.float32), (0, 0), 2.0)
     frames = np.rint([scene[:, 20 - 3 * t : 84 - 3 * t] for t in range(3)]).astype(np.uint8)

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features, Image, List, Value, load_dataset
 
 from ..io.atomic import replacing
+from ..io.folders import check_not_missing
 from ..simulation.parameters import DENSITIES, MATURITIES
 
 SPLITS = ("train", "validation", "test")
@@ -241,7 +242,7 @@ def load_patches(
     Raises
     ------
     ValueError
-        If the data set lacks columns that `prepare` writes, or the folder lacks the split.
+        If the data set lacks columns that `prepare` writes, or the folder is not there or lacks the split.
     """
     folder = Path(name_or_folder)
     if folder.exists():
@@ -251,6 +252,7 @@ def load_patches(
         # Given a folder's name, `datasets` would return what it has cached for any folder of that name.
         rows = load_dataset("parquet", data_files={split: files}, split=split, streaming=streaming, **kwargs)
     else:
+        check_not_missing(folder)
         rows = load_dataset(str(name_or_folder), split=split, streaming=streaming, **kwargs)
     missing = {"frames", "flow", "recording"} - set(rows.column_names or ())
     if missing:

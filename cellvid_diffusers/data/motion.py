@@ -111,7 +111,6 @@ def write_flow(
     num_frames, height, width = recording.frames.shape
     if num_frames < 2:
         raise ValueError(f"recording must have at least two frames, got {num_frames}")
-    out.mkdir(parents=True, exist_ok=True)
     scale = max(1.0, max(height, width) / PREVIEW_SIDE)
     side = max(1, round(width / scale)), max(1, round(height / scale))
     sample = recording.read(recording.sample_indices(FLICKER_FRAMES))
@@ -127,6 +126,7 @@ def write_flow(
             frames[~shows_nothing] = equalize_flicker(frames[~shows_nothing], reference=reference)
         return frames
 
+    out.mkdir(parents=True, exist_ok=True)
     small: list[np.ndarray] = []
     every = -(-(num_frames - 1) // PREVIEW_FRAMES)
     with replacing(out / "flow.npy") as temporary:
@@ -142,7 +142,7 @@ def write_flow(
     speeds = [np.linalg.norm(field[::4, ::4], axis=-1) for field in seen]  # enough to scale the colours
     fastest = speed_of_full_colour(np.stack(speeds))
     write_gif(out / "flow.gif", np.stack([flow_to_rgb(field, max_speed=fastest) for field in small]), scale=1)
-    return sorted(blank)
+    return sorted(blank) if contrast else list(range(num_frames))
 
 
 def moving_speed(

@@ -5,6 +5,7 @@ options, and are kept as one file in a work folder next to `out` until all units
 any order, on several workers, or again after an interruption, and the data set has the same bytes.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -176,6 +177,8 @@ def prepare(
         shutil.rmtree(work)
         raise
     shutil.rmtree(work)
+    for abandoned in work.parent.glob(f".{glob.escape(out.name)}.parts-*"):  # by interrupted calls with other options
+        shutil.rmtree(abandoned)
     return report
 
 

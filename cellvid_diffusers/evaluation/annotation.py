@@ -10,6 +10,7 @@ from skimage.segmentation import find_boundaries
 
 from ..data import read_recording
 from ..io import stretch_contrast, write_ctc, write_imagej_rois, write_mp4
+from ..io.ctc import check_replaceable
 from ..io.preview import enlarge
 from .cells import measure_cells
 from .export import in_units
@@ -102,11 +103,13 @@ def annotate_recording(
         `int`: Number of tracks.
 
     Raises:
-        ValueError: If the recording cannot be read, or a size or an interval is not positive.
+        ValueError: If the recording cannot be read, a size or an interval is not positive, or `out / "masks"` holds
+            other files.
     """
     for name, value in (("pixel_size_um", pixel_size_um), ("frame_interval_min", frame_interval_min)):
         if value is not None and not 0 < value < np.inf:
             raise ValueError(f"{name} must be positive, got {value}")
+    check_replaceable(out / "masks")  # now, not after the work
     recording = read_recording(path, channel=channel, z=z, downscale=downscale)
     pixel = recording.pixel_size_um if pixel_size_um is None else pixel_size_um * downscale
     interval = recording.frame_interval_min if frame_interval_min is None else frame_interval_min

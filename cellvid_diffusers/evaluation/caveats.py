@@ -67,12 +67,13 @@ def _of_scales(real: dict[str, Any], synth: dict[str, Any]) -> Iterator[str]:
     if real["rescaled"] and synth["rescaled"]:
         yield (
             "The sides' grey levels are scaled to a range of their own each, since they were not 8-bit: this alone may "
-            "make contrast and brightness differ, or hide a difference between them."
+            "make contrast and brightness differ, or hide a difference between them. Convert both to 8 bits alike."
         )
     elif real["rescaled"] or synth["rescaled"]:
         yield (
             "One side's grey levels are scaled to their own range, since they were not 8-bit, and the other's are not: "
-            "this alone makes brightness and contrast differ."
+            "this alone makes brightness and contrast differ, and the distance of appearance large. Convert both to 8 "
+            "bits alike."
         )
 
 

@@ -11,6 +11,7 @@ from datasets import get_dataset_split_names
 
 from ..data import decode_flow, decode_frames, load_patches, read_recording
 from ..data.readers import recording_name, scale_to_bytes
+from ..io.folders import check_not_missing
 from .halves import Grouping, group_clips, lies_in_one
 
 UNKNOWN = "unknown"
@@ -195,6 +196,7 @@ def dataset_splits(side: str | Path) -> list[str]:
 
 def _check_exists(side: str | Path) -> None:
     """Raise `ValueError`, before the Hub is queried, if `side` is neither a folder nor a possible name there."""
+    check_not_missing(side)
     if not Path(side).exists() and not re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(side)):
         raise ValueError(f"each side must be a folder, or a data set's name on the Hub (owner/name), got {side}")
 

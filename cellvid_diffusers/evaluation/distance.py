@@ -81,7 +81,9 @@ class Yardstick:
         If the halves of the real clips never differ.
     """
 
-    def __init__(self, real: Features, groups: np.ndarray, strata: np.ndarray, *, max_splits: int = 200, seed: int = 0):
+    def __init__(
+        self, real: Features, groups: np.ndarray, strata: np.ndarray, *, max_splits: int = 2500, seed: int = 0
+    ):
         self.names = list(real)
         raw = np.stack(list(real.values()), 1)
         self.center = np.median(raw, 0)

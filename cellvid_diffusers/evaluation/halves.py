@@ -101,14 +101,15 @@ def _halves(corners: np.ndarray, length: int) -> np.ndarray:
 
 
 def split_halves(
-    groups: np.ndarray, strata: np.ndarray, *, max_splits: int = 200, seed: int = 0
+    groups: np.ndarray, strata: np.ndarray, *, max_splits: int = 2500, seed: int = 0
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Split the groups into two halves within each stratum; return the splits as pairs of `(N,)` weights.
 
-    Each stratum has the same weight in both halves, its number of clips.  All splits are returned if they are few,
-    else a random subset.  A group that occurs in several strata lies in the same half in all of them; if no split
-    divides every stratum, a split leaves out the strata that it does not divide.  Strata with a single group cannot be
-    split and are left out, as are clips `BETWEEN`, and splits with a half of a single clip, unless there are no others.
+    Each stratum has the same weight in both halves, its number of clips.  All splits are returned if they are at most
+    twice `max_splits`, else `max_splits` random ones.  A group that occurs in several strata lies in the same half in
+    all of them; if no split divides every stratum, a split leaves out the strata that it does not divide.  Strata with
+    a single group cannot be split and are left out, as are clips `BETWEEN`, and splits with a half of a single clip,
+    unless there are no others.
     """
     halved = lies_in_one(groups)
     members = [halved & (strata == stratum) for stratum in np.unique(strata)]

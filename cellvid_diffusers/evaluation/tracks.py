@@ -30,6 +30,12 @@ PRECEDENCE = 0.9
 
 With more, two bad links would be preferred to a perfect one and a lost cell.
 """
+PRIOR_STEPS = 8
+"""Steps that a track's own noise of the position must outweigh (`_noise_of_each`).
+
+Errors of the displacement in a frame, mean in px: with a noise common to the clip 2.40 in simulated cultures, 0.98 in
+recordings with tracked masks; with this 2.17 and 0.83.
+"""
 MIN_FRAMES_MSD = 30
 COLUMNS = {
     "track": int,
@@ -187,7 +193,7 @@ def _near_border(box: tuple[slice, slice], limit: np.ndarray, border: int) -> bo
 
 
 def localisation_variance(paths: list[np.ndarray]) -> float:
-    """Noise variance of the position along one axis, px^2, pooled over paths of one clip.
+    """Noise variance of the position along one axis, px^2, pooled over paths.
 
     White noise of the position makes successive steps anti-correlated: their covariance is minus its variance (Eq. 7 of
     [2]_). A steady drift, the mean step of each path, is subtracted first. How that changes the mean square and the
@@ -201,7 +207,7 @@ def localisation_variance(paths: list[np.ndarray]) -> float:
     Returns
     -------
     float
-        At least 0.
+        An estimate, which chance can take below 0; NaN if all paths are too short.
     """
     equations, found = np.zeros((2, 2)), np.zeros(2)
     for path in paths:
@@ -211,7 +217,21 @@ def localisation_variance(paths: list[np.ndarray]) -> float:
             steps = steps - steps.mean(axis=0)
             found += n * np.array([(steps**2).sum() / n, (steps[1:] * steps[:-1]).sum() / (n - 1)])
             equations += n * np.array([[1 - 1 / n, 2 - 2 / n**2], [-1 / n, -1 - 2 / (n**2 * (n - 1))]])
-    return max(0.0, float(np.linalg.solve(equations, found)[1]) / 2) if equations.any() else 0.0
+    return float(np.linalg.solve(equations, found)[1]) / 2 if equations.any() else np.nan
+
+
+def _noise_of_each(paths: list[np.ndarray]) -> np.ndarray:
+    """Noise variance of the position of each track of a clip, `(N,)` px^2, from its path `(F, 2)` (NaN where unseen).
+
+    Its own, drawn towards the clip's median as if that were known from `PRIOR_STEPS` more steps: a few steps tell
+    little, but a cell whose outline flickers must not wipe out the displacement of all others.
+    """
+    runs = [_runs(path) for path in paths]
+    own, steps = np.array([localisation_variance(each) for each in runs]), np.array([len(path) - 1 for path in paths])
+    known = np.isfinite(own)
+    usual = max(0.0, float(np.median(own[known]))) if known.any() else 0.0
+    own, steps = np.where(known, own, usual), np.where(known, steps, 0)
+    return np.maximum(0, (steps * own + PRIOR_STEPS * usual) / (steps + PRIOR_STEPS))
 
 
 def mean_squared_displacement(path: np.ndarray, lag: int, *, noise: float = 0.0) -> float:
@@ -254,7 +274,7 @@ def measure_tracks(cells: pd.DataFrame, tracks: pd.DataFrame, *, lags: tuple[int
     DataFrame
         `tracks` with ``kind`` (in most frames), ``displacement_1``, ... (root mean squared net displacement over that
         many frames, px, minus the position noise; 0 where nothing is left), ``localisation_noise`` (standard deviation
-        of the position along one axis, px, over the clip) and ``msd_exponent``.
+        of the position along one axis, px) and ``msd_exponent``.
     """
     groups = dict(tuple(cells.groupby("label")))
     paths, kinds = [], []
@@ -264,11 +284,14 @@ def measure_tracks(cells: pd.DataFrame, tracks: pd.DataFrame, *, lags: tuple[int
         path[cell["frame"] - row.begin] = cell[["y", "x"]]
         paths.append(path)
         kinds.append(cell["kind"].mode()[0])
-    noise = localisation_variance([run for path in paths for run in _runs(path)])
+    noise = _noise_of_each(paths)
     table = tracks.assign(kind=pd.Series(kinds, index=tracks.index, dtype=object))
     for lag in lags:
-        squares = [mean_squared_displacement(p, lag, noise=noise) if len(p) > lag else np.nan for p in paths]
+        squares = [
+            mean_squared_displacement(path, lag, noise=own) if len(path) > lag else np.nan
+            for path, own in zip(paths, noise, strict=True)
+        ]
         table[f"displacement_{lag}"] = np.sqrt(np.maximum(np.array(squares, float), 0))
     table["localisation_noise"] = np.sqrt(noise)
-    table["msd_exponent"] = np.array([msd_exponent(path, noise=noise) for path in paths], float)
+    table["msd_exponent"] = np.array([msd_exponent(p, noise=n) for p, n in zip(paths, noise, strict=True)], float)
     return table

@@ -42,10 +42,7 @@ def write_ctc(folder: str | Path, masks: np.ndarray, tracks: np.ndarray | None =
     table = find_tracks(masks) if tracks is None else np.asarray(tracks).reshape(-1, 4).astype(int)
     _check_tracks(masks, table)
     digits = max(3, len(str(len(masks) - 1)))
-    if folder.exists():
-        others = [each.name for each in folder.iterdir() if not _is_ours(each.name)]
-        if others:
-            raise ValueError(f"folder must be new or an earlier result, got {folder} with {min(others)} in it")
+    check_replaceable(folder)
     with replacing(folder) as temporary:
         temporary.mkdir()
         for frame, labels in enumerate(masks.astype(np.uint16)):
@@ -90,8 +87,12 @@ def find_tracks(masks: np.ndarray) -> np.ndarray:
     return np.array(rows, int).reshape(-1, 4)
 
 
-def _is_ours(name: str) -> bool:
-    return name == "res_track.txt" or (name.startswith("mask") and name.endswith(".tif"))
+def check_replaceable(folder: Path) -> None:
+    """Raise `ValueError` if a folder of results holds other files, but those of the system's file browser."""
+    for name in sorted(each.name for each in folder.iterdir()) if folder.exists() else ():
+        ours = name == "res_track.txt" or (name.startswith("mask") and name.endswith(".tif"))
+        if not (ours or name.startswith(".") or name in ("Thumbs.db", "desktop.ini")):
+            raise ValueError(f"folder must be new or an earlier result, got {folder} with {name} in it")
 
 
 def _check_tracks(masks: np.ndarray, tracks: np.ndarray) -> None:

@@ -14,6 +14,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from huggingface_hub import create_repo, file_exists, snapshot_download, upload_file
 
 from .. import schedulers  # noqa: F401 (diffusers loads by name only what has been imported)
+from ..io.folders import check_not_missing
 from ..models import UNet3DModel
 from .arguments import check_scheduler, check_sizes, check_tensor_inputs, clip_generators
 from .classes import (
@@ -121,7 +122,11 @@ class CellVideoPipeline(DiffusionPipeline):
         """Download a pipeline's folder from the Hub into the cache and return its path.
 
         The components are this package's own classes, so only configurations and safetensors are downloaded.
+
+        Raises:
+            ValueError: If the name is that of a folder that is not there.
         """
+        check_not_missing(pretrained_model_name)
         names = ("revision", "cache_dir", "token", "local_files_only", "force_download")
         passed = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
         variant = kwargs.get("variant")

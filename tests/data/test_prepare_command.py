@@ -1,5 +1,6 @@
 """`cellvid prepare`, the command, and the real recordings."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,20 @@ def test_the_command_prepares_and_pushes(stacks, tmp_path, hub):
     assert result.exit_code == 0, result.output
     assert "Wrote 12 train, 8 validation patches" in result.output
     assert set(load_patches("cellvid/prepared", "validation")["recording"]) == {"b"}
+
+
+def test_an_interrupted_command_says_how_to_go_on(stacks, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    small = ["--patch-size", 32, "--num-frames", 4, "--flow", "none", "--out", tmp_path / "out"]
+    with monkeypatch.context() as patched:
+        patched.setattr(sys.modules["cellvid_diffusers.data.prepare"], "_assemble", stop)
+        result = cellvid(stacks / "a.tif", *small)
+    assert result.exit_code == 130 and "the same command goes on from here" in result.output
+    assert len(list(tmp_path.glob(".out.parts-*"))) == 1
+    assert cellvid(stacks / "a.tif", *small, "--downscale", 1, "--overlap", 0.25).exit_code == 0  # other options
+    assert not list(tmp_path.glob(".out.parts-*"))
 
 
 def test_a_data_set_can_be_kept_private(stacks, tmp_path, monkeypatch):

@@ -148,6 +148,13 @@ def test_halves_of_a_single_clip_are_no_halves(make_clips):
         assert np.isfinite([row["value"], row["floor"], *row["interval"]]).all()
 
 
+def test_the_floor_of_twelve_groups_does_not_depend_on_their_names():
+    real = dict(zip("abc", np.random.default_rng(0).normal(size=(3, 48)), strict=True))
+    names = np.repeat([f"{letter}.tif" for letter in "abcdefghijkl"], 4)
+    floors = [Yardstick(real, each, np.full(48, "all")).floor for each in (names, names[::-1])]
+    assert floors[0] == pytest.approx(floors[1], rel=1e-9)
+
+
 def test_halves_share_no_group_and_keep_the_weight_of_each_stratum():
     groups = np.repeat([f"g{i}" for i in range(7)], [1, 2, 3, 4, 5, 6, 7])
     strata = np.where(np.isin(groups, ["g0", "g1", "g2"]), "x", "y")

@@ -182,4 +182,21 @@ def test_noise_of_the_position_is_measured_in_paths_with_gaps_too():
     cells = pd.DataFrame(rows, columns=["label", "frame", "y", "x", "kind"])
     tracks = pd.DataFrame({"track": np.arange(1, 201), "begin": 0, "end": 9})
     for seen in (cells, cells[cells["frame"] != 5]):
-        assert measure_tracks(seen, tracks)["localisation_noise"][0] == pytest.approx(1, abs=0.1)
+        noise = measure_tracks(seen, tracks)["localisation_noise"]
+        assert (noise**2).mean() == pytest.approx(1, abs=0.1)
+
+
+def test_a_cell_whose_outline_flickers_leaves_the_others_their_displacement():
+    rng = np.random.default_rng(0)
+    steady = np.stack([np.arange(10.0) * 2, np.zeros(10)], axis=1)
+    flickering = steady + 8 * (-1.0) ** np.arange(10)[:, None] + rng.normal(size=(10, 2))
+    rows = [
+        (track, frame, *path[frame], "round")
+        for track, path in enumerate((steady, flickering, steady, steady[:3]), start=1)
+        for frame in range(len(path))
+    ]
+    cells = pd.DataFrame(rows, columns=["label", "frame", "y", "x", "kind"])
+    tracks = pd.DataFrame({"track": [1, 2, 3, 4], "begin": 0, "end": [9, 9, 9, 2]})
+    table = measure_tracks(cells, tracks)
+    assert table["displacement_1"][[0, 2, 3]].tolist() == pytest.approx([2, 2, 2])  # the last is too short to tell
+    assert table["localisation_noise"][1] > 5

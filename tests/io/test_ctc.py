@@ -78,6 +78,14 @@ def test_labels_must_fit_16_bits(tmp_path, label):
         write_ctc(tmp_path / "01_RES", np.full((1, 2, 2), label))
 
 
+def test_files_of_the_systems_file_browser_do_not_matter(tmp_path, division):
+    write_ctc(tmp_path, *division)
+    for name in (".DS_Store", "Thumbs.db"):
+        (tmp_path / name).touch()
+    write_ctc(tmp_path, *division)
+    np.testing.assert_array_equal(read_ctc(tmp_path)[0], division[0])
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path, division):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match=r"with thesis\.txt in it"):
