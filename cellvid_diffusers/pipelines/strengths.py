@@ -3,6 +3,7 @@
 import math
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 
@@ -43,6 +44,10 @@ class Strengths:
             class_names (`Any`): True if it knows classes.
             timesteps (`Sequence[int]`, *optional*): The only ones that a distilled model knows.
         """
+        for name, value in vars(self).items():
+            kind, rule = (Integral, "a whole number") if name == "num_restarts" else (Real, "a number")
+            if not isinstance(value, kind):
+                raise ValueError(f"{name} must be {rule}, got {value!r}")
         for name in ("guidance_scale", "motion_guidance_scale"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"{name} must be finite, got {getattr(self, name)}")

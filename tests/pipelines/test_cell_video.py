@@ -381,6 +381,8 @@ def test_guidance_with_weights_that_are_loaded_layer_by_layer():
     "arguments, message",
     [
         ({"guidance_scale": float("nan")}, "guidance_scale must be finite, got nan"),
+        ({"guidance_scale": "2"}, "guidance_scale must be a number, got '2'"),
+        ({"num_restarts": 1.5}, "num_restarts must be a whole number, got 1.5"),
         ({"motion_guidance_scale": float("inf")}, "motion_guidance_scale must be finite, got inf"),
         ({"residual_noise": float("nan")}, "residual_noise must be at least 0, got nan"),
         ({"first_frame": "a.png"}, "first_frame must be a picture or an array .*, got 'a.png'"),
