@@ -196,9 +196,9 @@ def dataset_splits(side: str | Path) -> list[str]:
 
 def _check_exists(side: str | Path) -> None:
     """Raise `ValueError`, before the Hub is queried, if `side` is neither a folder nor a possible name there."""
-    check_not_missing(side)
     if not Path(side).exists() and not re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(side)):
         raise ValueError(f"each side must be a folder, or a data set's name on the Hub (owner/name), got {side}")
+    check_not_missing(side)
 
 
 def _chosen(count: int, max_clips: int, seed: int) -> np.ndarray:
