@@ -42,7 +42,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 train: $(STAMP)
-	$(BIN)/accelerate launch training/train.py
+	$(BIN)/python training/train.py
 
 # Without dependencies: one peer asks for torchvision, which it does not need here and which must match torch's build.
 bench: $(STAMP)

@@ -6,6 +6,7 @@ clips and the noise of a step depend only on the seed, the process and the step,
 never stopped.
 """
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -98,11 +99,22 @@ def main() -> None:
         log_with=config["report_to"],
         project_dir=config["output_dir"],
     )
+    note_idle_cores(accelerator)
     run(accelerator, config)
     # Free the distributed model before its process group: the last owner of a group joins its threads, which may be
     # waiting for the interpreter lock, and only the group's own destructor releases that lock.
     accelerator.free_memory()
     accelerator.end_training()
+
+
+def note_idle_cores(accelerator: Accelerator) -> None:
+    """Say so where one process on a CPU leaves the other cores idle: `accelerate launch` gives it a single thread."""
+    cores = os.cpu_count() or 1
+    if accelerator.device.type == "cpu" and accelerator.num_processes == 1 and torch.get_num_threads() == 1 < cores:
+        print(
+            f"Training on one of {cores} cores. To use all: python training/train.py, or "
+            f"accelerate launch --num_cpu_threads_per_process {cores} training/train.py"
+        )
 
 
 def run(accelerator: Accelerator, config: dict[str, Any]) -> None:

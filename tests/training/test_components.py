@@ -68,6 +68,17 @@ def test_a_teacher_knows_all_noise_levels():
             components.scales_of_teacher(load_config([*words, student]))
 
 
+@pytest.mark.parametrize(
+    ("device", "processes", "threads", "noted"),
+    [("cpu", 1, 1, True), ("cpu", 1, 2, False), ("cpu", 2, 1, False), ("cuda", 1, 1, False)],
+)
+def test_cores_left_idle_are_noted(device, processes, threads, noted, monkeypatch, capsys):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    train.note_idle_cores(SimpleNamespace(device=torch.device(device), num_processes=processes))
+    assert ("Training on one of 8 cores" in capsys.readouterr().out) == noted
+
+
 def test_classes_are_found_again_by_their_names():
     known = {"cell_type": ["t98g", "u373"], "density": ["sparse", "dense"]}
     columns = {"cell_type": ["u373", "neuron", "t98g"], "maturity": ["mature"]}
