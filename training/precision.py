@@ -1,10 +1,13 @@
 """Whether a device computes in bfloat16, and what to train in where it does not."""
 
+from functools import cache
+
 import torch
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
 
+@cache
 def has_bfloat16(device: str) -> bool:
     """Whether a kind of device ("cpu", "cuda") computes in bfloat16; one that emulates it is many times slower."""
     if device == "cuda":

@@ -252,7 +252,7 @@ def load_patches(
         # Given a folder's name, `datasets` would return what it has cached for any folder of that name.
         rows = load_dataset("parquet", data_files={split: files}, split=split, streaming=streaming, **kwargs)
     else:
-        check_not_missing(folder)
+        check_not_missing(name_or_folder)
         rows = load_dataset(str(name_or_folder), split=split, streaming=streaming, **kwargs)
     missing = {"frames", "flow", "recording"} - set(rows.column_names or ())
     if missing:

@@ -74,6 +74,10 @@ class Yardstick:
         Features of the real clips.
     groups, strata : (N,)
         See `group_clips`.
+    max_splits, seed : int
+        For `split_halves`.
+    splits : list, optional
+        From `split_halves`, where several yardsticks share them.
 
     Raises
     ------
@@ -82,7 +86,14 @@ class Yardstick:
     """
 
     def __init__(
-        self, real: Features, groups: np.ndarray, strata: np.ndarray, *, max_splits: int = 2500, seed: int = 0
+        self,
+        real: Features,
+        groups: np.ndarray,
+        strata: np.ndarray,
+        *,
+        max_splits: int = 2500,
+        seed: int = 0,
+        splits: list[tuple[np.ndarray, np.ndarray]] | None = None,
     ):
         self.names = list(real)
         raw = np.stack(list(real.values()), 1)
@@ -91,7 +102,7 @@ class Yardstick:
         self.scale = np.maximum.reduce([spread, 0.5 * raw.std(0), LEAST_SCALE * np.abs(self.center)]) + 1e-3
         self.real, self.groups, self.strata, self.seed = self.standardise(real), groups, strata, seed
         self.within = cdist(self.real, self.real)
-        self.splits = split_halves(groups, strata, max_splits=max_splits, seed=seed)
+        self.splits = splits or split_halves(groups, strata, max_splits=max_splits, seed=seed)
         self.floor_values = np.array(
             [energy_distance(self.within, self.within, self.within, a, b) for a, b in self.splits]
         )
@@ -188,7 +199,8 @@ def build_yardsticks(
 ) -> dict[str, Yardstick]:
     """Build a yardstick for each family of features of `(N, F, H, W)` clips: uint8, or grey levels as float32."""
     features = clip_features(real if real.dtype == np.uint8 else real / 255)
-    return {family: Yardstick(f, groups, strata, seed=seed) for family, f in features.items()}
+    splits = split_halves(groups, strata, seed=seed)
+    return {family: Yardstick(f, groups, strata, seed=seed, splits=splits) for family, f in features.items()}
 
 
 def run_controls(

@@ -14,9 +14,8 @@ from cellvid_diffusers.training_utils import DiffusionObjective
 
 sys.path.insert(0, str(ROOT / "training"))
 
-import train
-
 import components
+import train
 from components import LinearInTime, load_clips
 from config import load_config
 from loss_log import Progress

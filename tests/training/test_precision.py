@@ -20,4 +20,6 @@ def test_bfloat16_is_not_emulated(asked, has_bfloat16, monkeypatch):
 
 def test_a_torch_without_mkldnn_has_none(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    precision.has_bfloat16.cache_clear()
     assert not precision.has_bfloat16("cpu")
+    precision.has_bfloat16.cache_clear()  # of what holds for this test alone
